@@ -1,0 +1,182 @@
+//! One table of request fields, from which a handler gets its parser, its error texts and its OpenAPI schema.
+//!
+//! Values are taken as pydantic's lax mode takes them (a whole number may be `2`, `2.0`, `"2"` or `true`; a boolean
+//! `true`, `1`, `"yes"`, `"off"`, …), unknown fields are refused by name, and every fault of a request is reported at once.
+
+use serde_json::{Map, Value, json};
+
+mod rules;
+
+pub use rules::{Boolean, Choice, Integer, Number, Rule, Text};
+
+/// The deepest nesting of a body. The fields are flat; more is an attack on the parser's stack.
+const MAX_DEPTH: usize = 16;
+
+/// One field: its name, what it is for, and what it may hold.
+pub struct Field<R: Rule> {
+    name: &'static str,
+    about: &'static str,
+    rule: R,
+    presence: Presence<R::Value>,
+}
+
+enum Presence<V> {
+    Required,
+    Default(V),
+    Optional,
+}
+
+impl<R: Rule> Field<R> {
+    /// A field that must be there.
+    pub const fn required(name: &'static str, rule: R, about: &'static str) -> Self {
+        Self { name, about, rule, presence: Presence::Required }
+    }
+
+    /// A field that takes a value of its own when it is left out.
+    pub const fn with_default(name: &'static str, rule: R, default: R::Value, about: &'static str) -> Self {
+        Self { name, about, rule, presence: Presence::Default(default) }
+    }
+
+    /// A field that may be left out or null.
+    pub const fn optional(name: &'static str, rule: R, about: &'static str) -> Self {
+        Self { name, about, rule, presence: Presence::Optional }
+    }
+
+    /// The field's name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// A field in a table, whatever it holds.
+pub trait Described: Sync {
+    /// The field's name.
+    fn key(&self) -> &'static str;
+    /// Whether it must be there.
+    fn is_required(&self) -> bool;
+    /// Its JSON schema with description and default.
+    fn schema(&self) -> Value;
+}
+
+impl<R: Rule + Sync> Described for Field<R>
+where
+    R::Value: Sync,
+{
+    fn key(&self) -> &'static str {
+        self.name
+    }
+
+    fn is_required(&self) -> bool {
+        matches!(self.presence, Presence::Required)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.rule.schema();
+        schema["description"] = json!(self.about);
+        if let Presence::Default(value) = &self.presence {
+            schema["default"] = self.rule.written(value);
+        }
+        schema
+    }
+}
+
+/// The fields of one request body.
+pub type Table = &'static [&'static dyn Described];
+
+/// The JSON schema of a table: an object that takes nothing else.
+pub fn schema(table: Table) -> Value {
+    let properties: Map<_, _> = table.iter().map(|field| (field.key().to_owned(), field.schema())).collect();
+    let required: Vec<_> =
+        table.iter().filter(|field| field.is_required()).map(|field| field.key()).collect();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// A body on its way to a typed request. Faults are collected; `finish` reports them.
+pub struct Reader {
+    object: Map<String, Value>,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    /// Parses a body and checks it for fields that the table does not have.
+    pub fn new(body: &[u8], table: Table) -> Result<Self, String> {
+        let object = parse(body)?;
+        let unknown = object.keys().filter(|key| table.iter().all(|field| field.key() != key.as_str()));
+        let faults = unknown.map(|key| unknown_field(key, table)).collect();
+        Ok(Self { object, faults })
+    }
+
+    /// The value of a field that is required or has a default. After a fault it is a placeholder: call `finish`.
+    pub fn value<R: Rule>(&mut self, field: &Field<R>) -> R::Value {
+        match (self.object.get(field.name), &field.presence) {
+            (Some(value), _) => self.take(field.name, field.rule.read(value)).unwrap_or_default(),
+            (None, Presence::Default(value)) => value.clone(),
+            (None, _) => {
+                let wanted = field.rule.wanted();
+                self.faults.push(format!("`{}` is missing; give {wanted}", field.name));
+                R::Value::default()
+            }
+        }
+    }
+
+    /// The value of an optional field, if it is there.
+    pub fn option<R: Rule>(&mut self, field: &Field<R>) -> Option<R::Value> {
+        let value = self.object.get(field.name).filter(|value| !value.is_null())?;
+        let read = field.rule.read(value);
+        self.take(field.name, read)
+    }
+
+    /// Reports a fault that no single field's rule can see.
+    pub fn fault(&mut self, text: impl Into<String>) {
+        self.faults.push(text.into());
+    }
+
+    /// The request, unless anything was wrong.
+    pub fn finish<T>(self, request: T) -> Result<T, String> {
+        if self.faults.is_empty() { Ok(request) } else { Err(self.faults.join("; ")) }
+    }
+
+    fn take<V>(&mut self, name: &str, read: Result<V, String>) -> Option<V> {
+        read.map_err(|fault| self.faults.push(format!("`{name}` {fault}"))).ok()
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err("the body is empty; send a JSON object".into());
+    }
+    if depth(body) > MAX_DEPTH {
+        return Err(format!("the body is nested more than {MAX_DEPTH} levels deep; send a flat JSON object"));
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("the body is not a JSON object; send one in braces".into()),
+        Err(error) => Err(format!("the body is not valid JSON: {error}")),
+    }
+}
+
+/// The deepest nesting of brackets outside of strings.
+fn depth(body: &[u8]) -> usize {
+    let (mut now, mut most, mut in_text, mut escaped) = (0usize, 0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => now += 1,
+            b']' | b'}' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    most
+}
+
+fn unknown_field(key: &str, table: Table) -> String {
+    let known: Vec<_> = table.iter().map(|field| field.key()).collect();
+    let shown: String = key.chars().take(60).collect();
+    format!("`{shown}` is not a field; the fields are {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

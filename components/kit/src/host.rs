@@ -1,0 +1,234 @@
+//! The host's capabilities as plain types behind one trait. `wasm::host` implements it on the bindings; tests
+//! implement it with a fake. The fields mean what `wit/*.wit` says of the items of the same name.
+
+use std::fmt;
+
+/// Width and height in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// A model that the route may use (`types.model-info`).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each field is documented in wit/types.wit")]
+pub struct Model {
+    pub id: String,
+    pub family: String,
+    pub source: String,
+    pub description: String,
+    pub text_to_image: bool,
+    pub image_to_image: bool,
+    pub negative_prompt: bool,
+    pub native_size: Size,
+    pub min_side: u32,
+    pub max_side: u32,
+    pub side_multiple: u32,
+    pub default_steps: u32,
+    pub default_guidance: f64,
+    pub schedules: Vec<String>,
+    pub loaded: bool,
+    pub memory_bytes: Option<u64>,
+    pub device: String,
+}
+
+impl Model {
+    /// Whether the model can make pictures of this size.
+    pub fn allows(&self, size: Size) -> bool {
+        let fits = |side: u32| {
+            side >= self.min_side && side <= self.max_side && side.is_multiple_of(self.side_multiple.max(1))
+        };
+        fits(size.width) && fits(size.height)
+    }
+
+    /// Whether `name` means this model: its id, its source, or its source without scheme or revision.
+    pub fn is_called(&self, name: &str) -> bool {
+        let bare = self.source.split_once(':').map_or(self.source.as_str(), |(_, rest)| rest);
+        let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
+        [self.id.as_str(), &self.source, bare, unpinned].contains(&name)
+    }
+}
+
+/// A prompt on its way to a model (`style.prompt`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented in wit/style.wit")]
+pub struct Prompt {
+    pub text: String,
+    pub negative: Option<String>,
+    pub model: Option<String>,
+}
+
+/// What is known of a request (`select.hints`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented in wit/select.wit")]
+pub struct Hints {
+    pub prompt: String,
+    pub size: Option<Size>,
+    pub has_source: bool,
+    pub wanted: Option<String>,
+}
+
+/// A chosen model (`select.choice`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented in wit/select.wit")]
+pub struct Choice {
+    pub model: String,
+    pub reason: String,
+}
+
+/// Why a stage did not do its work. The texts are safe to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageError {
+    /// What was asked for cannot be done.
+    Refused(String),
+    /// The route has no plugin for the stage; the text names the manifest key.
+    NotConfigured(String),
+    /// The plugin is broken.
+    Failed(String),
+}
+
+/// Why a picture could not be read, made or written. The texts are safe to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// The bytes or an argument are not acceptable: the client's to mend.
+    Refused(String),
+    /// Anything else.
+    Failed(String),
+}
+
+/// What to generate (`generation.request`).
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "each field is documented in wit/generation.wit")]
+pub struct Order {
+    pub model: String,
+    pub prompt: String,
+    pub negative_prompt: Option<String>,
+    pub size: Option<Size>,
+    pub steps: Option<u32>,
+    pub guidance: Option<f64>,
+    pub seed: Option<u64>,
+    pub count: u32,
+    pub schedule: Option<String>,
+    pub preview_every: Option<u32>,
+}
+
+/// Why a job was not taken or gave no picture (`generation.error`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each case is documented in wit/generation.wit")]
+pub enum GenerationError {
+    AccessDenied(String),
+    UnknownModel(String),
+    Invalid { field: String, reason: String },
+    Overloaded { reason: String, retry_after_ms: u64 },
+    Cancelled,
+    WorkerGone,
+    Failed(String),
+    Other(String),
+}
+
+/// What happens to a job (`generation.event`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each case is documented in wit/generation.wit")]
+pub enum Event {
+    Queued { position: u32, eta_ms: Option<u64> },
+    Started,
+    Step { step: u32, total: u32, elapsed_ms: u64 },
+    Preview { index: u32, step: u32, png: Vec<u8> },
+}
+
+/// A finished job (`generation.outcome`).
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each field is documented in wit/generation.wit")]
+pub struct Outcome<I> {
+    pub pictures: Vec<(I, u64)>,
+    pub model: String,
+    pub size: Size,
+    pub notes: Vec<String>,
+}
+
+/// A request to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The whole address, `http://…` or `https://…`.
+    pub url: String,
+    /// A JSON body to post.
+    pub body: Vec<u8>,
+    /// The most bytes that are read of the answer.
+    pub max_answer_bytes: usize,
+    /// Milliseconds until the whole call is given up.
+    pub timeout_ms: u64,
+}
+
+/// Why another server gave no answer; safe to show, names no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError(
+    /// The reason.
+    pub String,
+);
+
+/// A job in the host. Dropping it cancels the work before its next step.
+#[expect(async_fn_in_trait, reason = "guests run on one thread")]
+pub trait Job {
+    /// The host's pictures.
+    type Image;
+    /// The next event; none when the job has ended.
+    async fn next_event(&mut self) -> Option<Event>;
+    /// Waits for the end.
+    async fn outcome(self) -> Result<Outcome<Self::Image>, GenerationError>;
+}
+
+/// Everything that a first-party handler asks of its host.
+#[expect(async_fn_in_trait, reason = "guests run on one thread")]
+pub trait Host {
+    /// A handle to a picture whose pixels stay in the host.
+    type Image;
+    /// A running job.
+    type Job: Job<Image = Self::Image>;
+
+    /// The configuration of the route, `wasi:config/store`.
+    fn config(&self, key: &str) -> Option<String>;
+    /// Seconds since 1970.
+    fn unix_seconds(&self) -> u64;
+    /// Waits.
+    async fn sleep_ms(&self, ms: u64);
+    /// The models granted to the route.
+    async fn models(&self) -> Vec<Model>;
+    /// Runs the style stage.
+    async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError>;
+    /// Runs the select stage.
+    async fn select(&self, hints: Hints, candidates: &[Model]) -> Result<Choice, StageError>;
+    /// Runs the finish stage.
+    async fn finish(
+        &self,
+        picture: Self::Image,
+        prompt: &str,
+        target: Option<Size>,
+    ) -> Result<Self::Image, StageError>;
+    /// Reads an untrusted picture.
+    async fn decode(&self, bytes: Vec<u8>) -> Result<Self::Image, ImageError>;
+    /// A picture's size.
+    fn size(&self, picture: &Self::Image) -> Size;
+    /// Another handle to the same picture.
+    fn share(&self, picture: &Self::Image) -> Self::Image;
+    /// A scaled copy.
+    async fn resize(&self, picture: &Self::Image, size: Size) -> Result<Self::Image, ImageError>;
+    /// The picture as a PNG file that carries its parameters.
+    async fn png(&self, picture: &Self::Image) -> Result<Vec<u8>, ImageError>;
+    /// Queues a job; with a source and a strength when a picture is to be changed.
+    async fn generate(
+        &self,
+        order: Order,
+        source: Option<(&Self::Image, Option<f64>)>,
+    ) -> Result<Self::Job, GenerationError>;
+    /// Posts to another server that the route may reach, and gives status and body.
+    async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError>;
+}

@@ -1,0 +1,21 @@
+//! What first-party handlers share: typed HTTP, one table of request fields, documentation pages that work offline,
+//! server-sent events, and the host's capabilities as plain types behind one trait.
+//!
+//! A handler is written against [`Host`] and [`Request`] and tested natively with a fake host; only `wasm` names
+//! binding types. Nothing here knows of any single API.
+
+pub mod accept;
+pub mod assets;
+pub mod docs;
+pub mod fields;
+pub mod host;
+pub mod http;
+pub mod sse;
+
+#[cfg(target_arch = "wasm32")]
+pub mod bindings;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
+
+pub use host::Host;
+pub use http::{Headers, Reply, Request, Response};

@@ -1,0 +1,132 @@
+//! From a request to finished PNG files: plan, enhance, run the job, finish each picture. Dropping the future at any
+//! point drops the job, which ends it before its next step.
+
+use atelier_kit::Host;
+use atelier_kit::host::{Job, Order, Outcome, Prompt, Size, StageError};
+
+use crate::enhance::enhance;
+use crate::failure::Failure;
+use crate::plan::{Plan, plan};
+use crate::progress::Progress;
+use crate::request::Generation;
+
+/// What a request gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    /// PNG files with their seeds, in order.
+    pub(crate) pictures: Vec<(Vec<u8>, u64)>,
+    /// The prompt that was drawn, when the enhancer wrote it.
+    pub(crate) enhanced_prompt: Option<String>,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+    /// Seconds since 1970 when the pictures were finished.
+    pub(crate) created: u64,
+}
+
+/// Does everything that a request asks for.
+pub(crate) async fn draw<H: Host>(
+    host: &H,
+    request: Generation,
+    progress: &mut Progress,
+) -> Result<Drawn, Failure> {
+    let mut plan = plan(host, &request).await?;
+    let prompt = prompt(host, &request, &plan).await?;
+    let outcome = run(host, &request, &plan, &prompt, progress).await?;
+    let mut drawn = Drawn { notes: std::mem::take(&mut plan.notes), ..Drawn::default() };
+    drawn.notes.extend(outcome.notes);
+    for (picture, seed) in outcome.pictures {
+        let (picture, note) = finish(host, &plan, picture, &prompt.text, request.size).await?;
+        drawn.notes.extend(note.filter(|note| !drawn.notes.contains(note)));
+        drawn.pictures.push((host.png(&picture).await?, seed));
+    }
+    drawn.enhanced_prompt = request.use_enhancer.then_some(prompt.text);
+    drawn.created = host.unix_seconds();
+    Ok(drawn)
+}
+
+async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<Prompt, Failure> {
+    let own = Prompt {
+        text: request.prompt.clone(),
+        negative: request.negative_prompt.clone(),
+        model: Some(plan.model.id.clone()),
+    };
+    if request.use_enhancer { enhance(host, own).await } else { Ok(own) }
+}
+
+/// Runs the job to its end.
+async fn run<H: Host>(
+    host: &H,
+    request: &Generation,
+    plan: &Plan,
+    prompt: &Prompt,
+    progress: &mut Progress,
+) -> Result<Outcome<H::Image>, Failure> {
+    let source = match &request.image {
+        Some(bytes) => Some(host.decode(bytes.clone()).await.map_err(|error| unreadable(error.into()))?),
+        None => None,
+    };
+    let source = source.as_ref().map(|picture| (picture, request.strength));
+    let order = order(request, plan, prompt, progress);
+    let mut job = host.generate(order, source).await?;
+    if progress.is_followed() {
+        while let Some(event) = job.next_event().await {
+            progress.job(event).await;
+        }
+    }
+    Ok(job.outcome().await?)
+}
+
+fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress) -> Order {
+    let model = &plan.model;
+    Order {
+        model: model.id.clone(),
+        prompt: prompt.text.clone(),
+        // a client's own is never dropped: the host refuses it by name where the model has no use for it
+        negative_prompt: prompt
+            .negative
+            .clone()
+            .filter(|_| model.negative_prompt || request.negative_prompt.is_some()),
+        size: Some(plan.size),
+        steps: request.steps,
+        guidance: request.guidance,
+        seed: request.seed,
+        count: request.count,
+        schedule: request.schedule.clone(),
+        preview_every: progress.preview_every(request.steps.unwrap_or(model.default_steps)),
+    }
+}
+
+fn unreadable(failure: Failure) -> Failure {
+    failure.prefixed("`image` cannot be read: ")
+}
+
+/// Lets the finish stage work on a picture and brings it to the size that was asked for, by the host if need be.
+async fn finish<H: Host>(
+    host: &H,
+    plan: &Plan,
+    picture: H::Image,
+    prompt: &str,
+    wanted: Size,
+) -> Result<(H::Image, Option<String>), Failure> {
+    let drawn = host.size(&picture);
+    let target = (drawn != wanted).then_some(wanted);
+    let (picture, refusal) = match host.finish(host.share(&picture), prompt, target).await {
+        Ok(finished) => (finished, None),
+        Err(StageError::NotConfigured(_)) => (picture, None),
+        Err(StageError::Refused(text)) => (picture, Some(text)),
+        Err(error @ StageError::Failed(_)) => return Err(error.into()),
+    };
+    let by = if host.size(&picture) == wanted { "the finish stage" } else { "the host" };
+    let picture = if host.size(&picture) == wanted { picture } else { host.resize(&picture, wanted).await? };
+    let scaled =
+        target.map(|_| format!("rendered at {drawn} by {}, scaled to {wanted} by {by}", plan.model.id));
+    let refused = refusal.map(|text| format!("the finish stage left the picture as it was: {text}"));
+    Ok((picture, joined(scaled, refused)))
+}
+
+fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
+}

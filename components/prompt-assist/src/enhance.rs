@@ -1,0 +1,25 @@
+//! Better prompts: from the language model server when one is configured, from the route's style plugins otherwise.
+
+use atelier_kit::Host;
+use atelier_kit::host::Prompt;
+
+use crate::failure::Failure;
+use crate::{language, plan, settings};
+
+/// Enhances a prompt for a model that is already chosen.
+pub(crate) async fn enhance(host: &impl Host, prompt: Prompt) -> Result<Prompt, Failure> {
+    match settings::server(host)? {
+        Some(server) => {
+            let text = language::enhance(host, &server, &prompt.text).await?;
+            Ok(Prompt { text, ..prompt })
+        }
+        None => Ok(host.style(prompt).await?),
+    }
+}
+
+/// Enhances a prompt on its own, for the model that would draw it.
+pub(crate) async fn enhance_alone(host: &impl Host, text: String) -> Result<String, Failure> {
+    let model = plan::likely_model(host, &text).await;
+    let prompt = Prompt { text, negative: None, model };
+    Ok(enhance(host, prompt).await?.text)
+}

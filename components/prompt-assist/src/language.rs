@@ -1,0 +1,97 @@
+//! The language model server: what is asked of it, and what is taken from its answer. Its text is data: trimmed,
+//! bounded, and never followed.
+
+use atelier_kit::Host;
+use atelier_kit::host::Call;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::settings::Server;
+
+/// The most bytes of an answer: far more than the longest prompt with everything around it.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The most characters of a prompt, as for a user's own.
+const MAX_PROMPT_CHARS: usize = 4096;
+
+/// Asks the server for a better prompt.
+pub(crate) async fn enhance(host: &impl Host, server: &Server, prompt: &str) -> Result<String, Failure> {
+    let call = Call {
+        url: format!("{}/v1/chat/completions", server.base_url),
+        body: question(server, prompt).to_string().into_bytes(),
+        max_answer_bytes: MAX_ANSWER_BYTES,
+        timeout_ms: server.timeout_ms,
+    };
+    let (status, body) = host.post(call).await?;
+    if status != 200 {
+        return Err(Failure::backend(format!("the language model server answered with status {status}")));
+    }
+    let text = content(&body).ok_or_else(|| {
+        Failure::backend("the language model server's answer has no text at choices[0].message.content")
+    })?;
+    match cleaned(&text) {
+        text if text.is_empty() => Err(Failure::backend("the language model server answered with no text")),
+        text => Ok(text),
+    }
+}
+
+fn question(server: &Server, prompt: &str) -> Value {
+    json!({
+        "model": server.model,
+        "messages": [
+            {"role": "system", "content": server.system_prompt},
+            {"role": "user", "content": prompt},
+        ],
+        "temperature": server.temperature,
+        "max_tokens": server.max_tokens,
+        "stream": false,
+    })
+}
+
+fn content(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    answer.pointer("/choices/0/message/content")?.as_str().map(str::to_owned)
+}
+
+/// The prompt in an answer: without the model's thoughts, quotes around everything, or control characters.
+fn cleaned(text: &str) -> String {
+    let text = text.rsplit_once("</think>").map_or(text, |(_, after)| after);
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words: Vec<_> = unquoted(plain.trim()).split_whitespace().collect();
+    words.join(" ").chars().take(MAX_PROMPT_CHARS).collect()
+}
+
+fn unquoted(text: &str) -> &str {
+    const PAIRS: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('«', '»')];
+    let inner = PAIRS.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+    inner.map_or(text, str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_thoughts_and_line_breaks_are_taken_off() {
+        assert_eq!(cleaned(" \"a cat\n on a  sill\" "), "a cat on a sill");
+        assert_eq!(cleaned("<think>hm</think>\n“a cat”"), "a cat");
+        assert_eq!(cleaned("it's a cat"), "it's a cat");
+        assert_eq!(cleaned("\"\""), "");
+        assert_eq!(cleaned("\""), "\"");
+    }
+
+    #[test]
+    fn an_endless_answer_is_cut_to_the_length_of_a_prompt() {
+        assert_eq!(cleaned(&"ä".repeat(9000)).chars().count(), MAX_PROMPT_CHARS);
+    }
+
+    #[test]
+    fn only_an_answer_of_the_right_shape_has_content() {
+        assert_eq!(content(br#"{"choices":[{"message":{"content":"a"}}]}"#).as_deref(), Some("a"));
+        for body in
+            [&b"{}"[..], b"no json", br#"{"choices":[]}"#, br#"{"choices":[{"message":{"content":7}}]}"#]
+        {
+            assert_eq!(content(body), None);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which model draws, and how large: the select stage's choice held against the request and the operator's variables.
+
+use atelier_kit::Host;
+use atelier_kit::host::{Hints, Model, Size, StageError};
+
+use crate::failure::Failure;
+use crate::request::Generation;
+use crate::settings;
+
+/// What will be drawn by whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// The model.
+    pub(crate) model: Model,
+    /// The size that the model draws: the one asked for where it can, its native one otherwise.
+    pub(crate) size: Size,
+    /// What the user should know about the choice.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Plans a request.
+pub(crate) async fn plan(host: &impl Host, request: &Generation) -> Result<Plan, Failure> {
+    let models = host.models().await;
+    if models.is_empty() {
+        return Err(Failure::backend("no model is granted to this route: add its id to `grants.models`"));
+    }
+    let wanted = wanted(host, request, &models)?;
+    let (model, notes) = choose(host, request, models, wanted).await?;
+    check_features(&model, request)?;
+    check_device(host, &model)?;
+    let size = if model.allows(request.size) { request.size } else { model.native_size };
+    Ok(Plan { model, size, notes })
+}
+
+/// The model that would draw a prompt, for a style plugin's sake; none when that cannot be told.
+pub(crate) async fn likely_model(host: &impl Host, prompt: &str) -> Option<String> {
+    let models = host.models().await;
+    let wanted = settings::model_id(host);
+    let hints = Hints { prompt: prompt.to_owned(), wanted: wanted.clone(), ..Hints::default() };
+    match host.select(hints, &models).await {
+        Ok(choice) => Some(choice.model),
+        Err(_) => first(&models, wanted.as_deref()).map(|model| model.id.clone()),
+    }
+}
+
+/// The name that decides: the client's, or else the operator's. Both must be a granted model's.
+fn wanted(host: &impl Host, request: &Generation, models: &[Model]) -> Result<Option<String>, Failure> {
+    let known = |name: &String| models.iter().any(|model| model.is_called(name));
+    if let Some(name) = &request.model {
+        let ids: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
+        let unknown =
+            || format!("`model`: `{name}` is not granted to this route; give one of {}", ids.join(", "));
+        return if known(name) { Ok(request.model.clone()) } else { Err(Failure::invalid(unknown())) };
+    }
+    match settings::model_id(host) {
+        Some(name) if !known(&name) => Err(settings::model_not_granted(&name)),
+        name => Ok(name),
+    }
+}
+
+async fn choose(
+    host: &impl Host,
+    request: &Generation,
+    models: Vec<Model>,
+    wanted: Option<String>,
+) -> Result<(Model, Vec<String>), Failure> {
+    let hints = Hints {
+        prompt: request.prompt.clone(),
+        size: Some(request.size),
+        has_source: request.image.is_some(),
+        wanted: wanted.clone(),
+    };
+    let (id, reason) = match host.select(hints, &models).await {
+        Ok(choice) => (choice.model, choice.reason),
+        Err(StageError::NotConfigured(_)) => (
+            first(&models, wanted.as_deref()).map(|model| model.id.clone()).unwrap_or_default(),
+            String::new(),
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    let model = models.into_iter().find(|model| model.id == id);
+    let model = model
+        .ok_or_else(|| Failure::backend("the select stage chose a model that the route does not have"))?;
+    let notes = other_than(&model, wanted.as_deref(), &reason).into_iter().collect();
+    Ok((model, notes))
+}
+
+/// The wanted model, or the first one.
+fn first<'a>(models: &'a [Model], wanted: Option<&str>) -> Option<&'a Model> {
+    match wanted {
+        Some(name) => models.iter().find(|model| model.is_called(name)),
+        None => models.first(),
+    }
+}
+
+fn other_than(model: &Model, wanted: Option<&str>, reason: &str) -> Option<String> {
+    let wanted = wanted.filter(|name| !model.is_called(name))?;
+    Some(format!("drawn by {} instead of {wanted}: {reason}", model.id))
+}
+
+fn check_features(model: &Model, request: &Generation) -> Result<(), Failure> {
+    let id = &model.id;
+    let refused =
+        |field, what| Err(Failure::invalid(format!("`{field}` cannot be given: {id} does not {what}")));
+    if request.image.is_some() && !model.image_to_image {
+        return refused("image", "start from pictures");
+    }
+    if request.image.is_none() && !model.text_to_image {
+        return Err(Failure::invalid(format!("`image` is missing: {id} only changes pictures")));
+    }
+    if request.negative_prompt.is_some() && !model.negative_prompt {
+        return refused("negative_prompt", "obey negative prompts");
+    }
+    Ok(())
+}
+
+fn check_device(host: &impl Host, model: &Model) -> Result<(), Failure> {
+    match settings::device(host)? {
+        Some(device) if device != model.device => {
+            Err(settings::device_mismatch(&device, &model.id, &model.device))
+        }
+        _ => Ok(()),
+    }
+}

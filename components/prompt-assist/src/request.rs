@@ -1,0 +1,232 @@
+//! The two request bodies: one table of fields each, from which parser, error texts and OpenAPI come.
+
+use atelier_kit::fields::{Boolean, Choice, Field, Integer, Number, Reader, Rule, Table, Text};
+use atelier_kit::host::Size;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// The most bytes of a picture that is to be changed, before base64.
+const MAX_IMAGE_BYTES: usize = 10 << 20;
+
+/// The most bytes of a body: the largest picture in base64, and room for the other fields.
+pub(crate) const MAX_BODY_BYTES: usize = MAX_IMAGE_BYTES / 3 * 4 + (64 << 10);
+
+/// The largest seed: what every JSON client writes exactly, 2^53 - 1.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
+const PROMPT_RULE: Text = Text { min: 1, max: 4096 };
+static PROMPT: Field<Text> = Field::required(
+    "prompt",
+    PROMPT_RULE,
+    "The text prompt describing the desired image (1-4096 characters).",
+);
+static USE_ENHANCER: Field<Boolean> = Field::with_default(
+    "use_enhancer",
+    Boolean,
+    false,
+    "When true, the prompt is enhanced before generation: by the language model server if one is configured, by the \
+     route's style plugins otherwise.",
+);
+static N: Field<Integer> =
+    Field::with_default("n", Integer { min: 1, max: 4 }, 1, "Number of images to generate (1-4).");
+static SIZE: Field<Choice> = Field::with_default(
+    "size",
+    Choice(&["256x256", "512x512", "768x768", "1024x1024"]),
+    "512x512",
+    "Image dimensions. A model that cannot draw this size draws its own, and the picture is scaled; `notes` says so.",
+);
+static SEED: Field<Integer> = Field::optional(
+    "seed",
+    Integer { min: 0, max: MAX_SEED },
+    "Extension. The first picture's seed; picture i uses seed + i. The same request with a seed gives the same bytes.",
+);
+static NEGATIVE_PROMPT: Field<Text> = Field::optional(
+    "negative_prompt",
+    Text { min: 0, max: 4096 },
+    "Extension. What the picture should not show.",
+);
+static STEPS: Field<Integer> = Field::optional(
+    "steps",
+    Integer { min: 1, max: 150 },
+    "Extension. Denoising steps; the model's own when left out.",
+);
+static GUIDANCE: Field<Number> = Field::optional(
+    "guidance",
+    Number { min: 0.0, max: 50.0, above_min: false },
+    "Extension. Classifier-free guidance scale; 1 or less switches it off; the model's own when left out.",
+);
+static MODEL: Field<Text> = Field::optional(
+    "model",
+    Text { min: 1, max: 200 },
+    "Extension. A model of this route, by id or hub name.",
+);
+static SCHEDULE: Field<Text> = Field::optional(
+    "schedule",
+    Text { min: 1, max: 64 },
+    "Extension. The diffusion schedule by its diffusers name, such as ddim; the model's own when left out.",
+);
+static IMAGE: Field<Base64> = Field::optional(
+    "image",
+    Base64,
+    "Extension. A png, jpeg, webp or gif to start from, in base64 or as a data URL.",
+);
+static STRENGTH: Field<Number> = Field::optional(
+    "strength",
+    Number { min: 0.0, max: 1.0, above_min: true },
+    "Extension. How much of the schedule is run on `image`; 0.8 when left out.",
+);
+
+/// The fields of `POST /v1/prompts/enhance`.
+pub(crate) const ENHANCEMENT: Table = &[&PROMPT];
+
+/// The fields of `POST /v1/images/generations`.
+pub(crate) const GENERATION: Table = &[
+    &PROMPT,
+    &USE_ENHANCER,
+    &N,
+    &SIZE,
+    &SEED,
+    &NEGATIVE_PROMPT,
+    &STEPS,
+    &GUIDANCE,
+    &MODEL,
+    &SCHEDULE,
+    &IMAGE,
+    &STRENGTH,
+];
+
+/// A request for pictures in which nothing can be wrong any more, except for the model's sake.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Generation {
+    pub(crate) prompt: String,
+    pub(crate) use_enhancer: bool,
+    pub(crate) count: u32,
+    pub(crate) size: Size,
+    pub(crate) seed: Option<u64>,
+    pub(crate) negative_prompt: Option<String>,
+    pub(crate) steps: Option<u32>,
+    pub(crate) guidance: Option<f64>,
+    pub(crate) model: Option<String>,
+    pub(crate) schedule: Option<String>,
+    pub(crate) image: Option<Vec<u8>>,
+    pub(crate) strength: Option<f64>,
+}
+
+impl Generation {
+    /// Parses a body.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Failure> {
+        let mut reader = Reader::new(body, GENERATION).map_err(Failure::invalid)?;
+        let request = Self {
+            prompt: reader.value(&PROMPT),
+            use_enhancer: reader.value(&USE_ENHANCER),
+            count: reader.value(&N) as u32,
+            size: size(reader.value(&SIZE)),
+            seed: reader.option(&SEED),
+            negative_prompt: reader.option(&NEGATIVE_PROMPT).filter(|text| !text.is_empty()),
+            steps: reader.option(&STEPS).map(|steps| steps as u32),
+            guidance: reader.option(&GUIDANCE),
+            model: reader.option(&MODEL),
+            schedule: reader.option(&SCHEDULE),
+            image: reader.option(&IMAGE),
+            strength: reader.option(&STRENGTH),
+        };
+        if request.strength.is_some() && request.image.is_none() {
+            reader.fault("`strength` is given without `image`; give both or neither");
+        }
+        reader.finish(request).map_err(Failure::invalid)
+    }
+}
+
+/// Parses the body of a request for a better prompt.
+pub(crate) fn parse_enhancement(body: &[u8]) -> Result<String, Failure> {
+    let mut reader = Reader::new(body, ENHANCEMENT).map_err(Failure::invalid)?;
+    let prompt = reader.value(&PROMPT);
+    reader.finish(prompt).map_err(Failure::invalid)
+}
+
+/// A size of the table, whose words are all `NxN`.
+fn size(word: &str) -> Size {
+    let side = word.split_once('x').and_then(|(side, _)| side.parse().ok()).unwrap_or(0);
+    Size { width: side, height: side }
+}
+
+/// Bytes in base64, with or without the head of a data URL.
+struct Base64;
+
+impl Rule for Base64 {
+    type Value = Vec<u8>;
+
+    fn read(&self, value: &Value) -> Result<Vec<u8>, String> {
+        let text = value.as_str().ok_or_else(|| format!("is not text; give {}", self.wanted()))?;
+        let data = match text.strip_prefix("data:") {
+            Some(url) => url.split_once(";base64,").map_or("", |(_, data)| data),
+            None => text,
+        };
+        let bytes = STANDARD.decode(data.trim()).ok().filter(|bytes| !bytes.is_empty());
+        let bytes = bytes.ok_or_else(|| format!("is not base64; give {}", self.wanted()))?;
+        if bytes.len() > MAX_IMAGE_BYTES {
+            return Err(format!("has {} bytes; give at most {MAX_IMAGE_BYTES}", bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    fn wanted(&self) -> String {
+        "a picture file in base64".into()
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "contentEncoding": "base64"})
+    }
+
+    fn written(&self, value: &Vec<u8>) -> Value {
+        json!(STANDARD.encode(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_alone_takes_the_documented_defaults() {
+        let request = Generation::parse(br#"{"prompt": "a cat"}"#).expect("valid");
+        let size = Size { width: 512, height: 512 };
+        assert_eq!((request.use_enhancer, request.count, request.size), (false, 1, size));
+    }
+
+    #[test]
+    fn a_prompt_of_4096_characters_is_taken_and_one_more_is_not() {
+        let body = |count| json!({"prompt": "ä".repeat(count)}).to_string();
+        assert!(Generation::parse(body(4096).as_bytes()).is_ok());
+        let error = Generation::parse(body(4097).as_bytes()).expect_err("too long").body();
+        assert_eq!(error["error"], "`prompt` has 4097 characters; give text of 1 to 4096 characters");
+    }
+
+    #[test]
+    fn a_picture_is_read_from_base64_and_from_a_data_url() {
+        for written in ["aGk=", "data:image/png;base64,aGk="] {
+            let body = json!({"prompt": "a", "image": written}).to_string();
+            assert_eq!(Generation::parse(body.as_bytes()).expect(written).image, Some(b"hi".to_vec()));
+        }
+        for written in ["", "no base64!", "data:image/png,aGk="] {
+            let body = json!({"prompt": "a", "image": written}).to_string();
+            assert!(Generation::parse(body.as_bytes()).is_err(), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_strength_without_a_picture_is_a_fault() {
+        let error = Generation::parse(br#"{"prompt": "a", "strength": 0.5}"#).expect_err("fault").body();
+        assert_eq!(error["error"], "`strength` is given without `image`; give both or neither");
+    }
+
+    #[test]
+    fn every_size_of_the_table_is_a_size() {
+        for word in ["256x256", "512x512", "768x768", "1024x1024"] {
+            assert_eq!(size(word).to_string(), word);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the catalog says of a model, read from its configurations and its weights' headers. Everything that would fail
+//! at the first job fails here.
+
+use atelier_inference::{Features, ModelId, ModelInfo, Size};
+use candle_core::Device;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::ModelSpec;
+use crate::files::ModelFiles;
+use crate::models::clip::{self, ClipConfig};
+use crate::models::unet::{self, UNetConfig};
+use crate::models::vae::{self, VaeConfig};
+use crate::pipeline::schedule_config;
+use crate::schedule::{self, ScheduleConfig};
+use crate::tokenizer::ClipTokenizer;
+use crate::weights::Weights;
+use crate::{Error, Result, device};
+
+const FAMILY: &str = "stable-diffusion";
+const PIPELINES: [&str; 3] =
+    ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"];
+const OVERRIDES: &str = "atelier.json";
+/// Sides in pixels that any model may be asked for.
+const SIDES: (u32, u32) = (64, 1_024);
+/// Steps and guidance scale for plain models, and for those distilled to take guidance as an input.
+const DEFAULTS: (u32, f64) = (25, 7.5);
+const DISTILLED_DEFAULTS: (u32, f64) = (4, 8.5);
+/// Latents' side where the denoiser's configuration names none; of Stable Diffusion 1.
+const SAMPLE_SIZE: (usize, usize) = (64, 64);
+
+/// A model's own word on its limits and defaults, in its folder.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Overrides {
+    #[serde(alias = "about")]
+    description: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    min_side: Option<u32>,
+    max_side: Option<u32>,
+    steps: Option<u32>,
+    guidance: Option<f64>,
+    // written by training scripts, for people
+    #[serde(rename = "name")]
+    _name: Option<String>,
+    #[serde(rename = "trained_steps")]
+    _trained_steps: Option<u64>,
+    negative_prompt: String,
+}
+
+struct Components {
+    text: ClipConfig,
+    unet: UNetConfig,
+    vae: VaeConfig,
+    schedule: ScheduleConfig,
+}
+
+/// The catalog's entry, and the note for those who use the default schedule.
+pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<(ModelInfo, Option<String>)> {
+    let files = &spec.files;
+    let index = check_pipeline(files)?;
+    let components = Components::read(files)?;
+    components.check(files)?;
+    let overrides = match files.contains(OVERRIDES) {
+        true => files.json(OVERRIDES)?,
+        false => Overrides::default(),
+    };
+    let mut info = components.info(spec, memory(files)?, device)?;
+    info.description = description(spec, &index, &overrides, &info);
+    overrides.apply(files, &mut info)?;
+    Ok((info, components.schedule.default_note()))
+}
+
+fn check_pipeline(files: &ModelFiles) -> Result<Map<String, Value>> {
+    let index: Map<String, Value> = files.json("model_index.json")?;
+    match index.get("_class_name").and_then(Value::as_str) {
+        Some(class) if PIPELINES.contains(&class) => Ok(index),
+        other => Err(Error::Unsupported {
+            what: "pipeline",
+            value: other.unwrap_or("nothing").into(),
+            supported: "StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, LatentConsistencyModelPipeline",
+        }),
+    }
+}
+
+fn memory(files: &ModelFiles) -> Result<u64> {
+    let parts = [(clip::FOLDER, clip::STEM), (unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)];
+    parts.iter().map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem)).sum()
+}
+
+fn description(
+    spec: &ModelSpec,
+    index: &Map<String, Value>,
+    overrides: &Overrides,
+    info: &ModelInfo,
+) -> String {
+    let own = spec.description.clone().or_else(|| overrides.description.clone());
+    let own = own.unwrap_or_else(|| format!("Stable Diffusion, {}", info.native_size));
+    let has_checker =
+        index.get("safety_checker").and_then(|entry| entry.get(0)).is_some_and(|class| !class.is_null());
+    if has_checker { format!("{own}; its safety checker is not run") } else { own }
+}
+
+impl Components {
+    fn read(files: &ModelFiles) -> Result<Self> {
+        Ok(Self {
+            text: ClipConfig::read(files)?,
+            unet: UNetConfig::read(files)?,
+            vae: VaeConfig::read(files, vae::FOLDER)?,
+            schedule: schedule_config(files)?,
+        })
+    }
+
+    /// What one component hands to the next must fit.
+    fn check(&self, files: &ModelFiles) -> Result<()> {
+        let latents = self.vae.latent_channels();
+        for (key, channels) in
+            [("in_channels", self.unet.in_channels), ("out_channels", self.unet.out_channels)]
+        {
+            if channels != latents {
+                let value = format!("{key} = {channels}");
+                return Err(Error::Unsupported {
+                    what: "unet configuration",
+                    value,
+                    supported: "the vae's latent_channels",
+                });
+            }
+        }
+        if self.unet.cross_attention_dim != self.text.hidden_size {
+            let (unet, text) = (self.unet.cross_attention_dim, self.text.hidden_size);
+            let reason = format!("cross_attention_dim {unet} is not the text encoder's hidden_size {text}");
+            return Err(files.malformed("unet/config.json", reason));
+        }
+        let tokenizer = ClipTokenizer::open(files)?;
+        let (tokens, positions) = (tokenizer.max_length, self.text.max_position_embeddings);
+        if tokens > positions || tokenizer.vocabulary() > self.text.vocab_size {
+            let reason = format!(
+                "makes more than the text encoder's {positions} tokens of {} ids",
+                self.text.vocab_size
+            );
+            return Err(files.malformed("tokenizer", reason));
+        }
+        Ok(())
+    }
+
+    fn info(&self, spec: &ModelSpec, memory: u64, device: &Device) -> Result<ModelInfo> {
+        let factor = self.vae.factor() as u32;
+        let (height, width) = self.unet.sample_size.unwrap_or(SAMPLE_SIZE);
+        let native_size = Size { width: width as u32 * factor, height: height as u32 * factor };
+        let is_distilled = self.unet.time_cond_proj_dim.is_some();
+        let (default_steps, default_guidance) = if is_distilled { DISTILLED_DEFAULTS } else { DEFAULTS };
+        let first = self.schedule.default_name()?;
+        let others = schedule::NAMES.into_iter().filter(|name| *name != first);
+        Ok(ModelInfo {
+            id: ModelId::new(&spec.id),
+            family: FAMILY.into(),
+            source: spec.source.clone(),
+            description: String::new(),
+            features: Features { text_to_image: true, image_to_image: true, negative_prompt: !is_distilled },
+            native_size,
+            min_side: SIDES.0.min(native_size.width).min(native_size.height),
+            max_side: SIDES.1.max(native_size.width).max(native_size.height),
+            side_multiple: factor,
+            default_steps,
+            default_guidance,
+            schedules: [first].into_iter().chain(others).map(String::from).collect(),
+            memory_bytes: Some(memory),
+            device: device::name(device).into(),
+        })
+    }
+}
+
+impl Overrides {
+    fn apply(&self, files: &ModelFiles, info: &mut ModelInfo) -> Result<()> {
+        if !self.negative_prompt.is_empty() {
+            let reason = "negative_prompt must be empty: requests bring their own";
+            return Err(files.malformed(OVERRIDES, reason));
+        }
+        let set = |field: &mut u32, value: Option<u32>| *field = value.unwrap_or(*field);
+        set(&mut info.native_size.width, self.width);
+        set(&mut info.native_size.height, self.height);
+        set(&mut info.min_side, self.min_side);
+        set(&mut info.max_side, self.max_side);
+        set(&mut info.default_steps, self.steps);
+        info.default_guidance = self.guidance.unwrap_or(info.default_guidance);
+        let fits = |side: u32| {
+            (info.min_side..=info.max_side).contains(&side) && side.is_multiple_of(info.side_multiple)
+        };
+        if fits(info.native_size.width) && fits(info.native_size.height) && info.default_steps > 0 {
+            return Ok(());
+        }
+        let reason = format!(
+            "size {} must be multiples of {} from {} to {}, and steps 1 or more",
+            info.native_size, info.side_multiple, info.min_side, info.max_side
+        );
+        Err(files.malformed(OVERRIDES, reason))
+    }
+}

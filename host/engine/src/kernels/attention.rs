@@ -1,0 +1,232 @@
+//! Scaled dot-product attention (arXiv 1706.03762, 3.2) in slices of queries, so that the scores of a large picture are
+//! never in memory all at once. On the CPU a slice is 32 queries of one head: its scores stay in the cache.
+
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::contiguous;
+use super::gemm::{self, COLUMNS, Output, PackedRows};
+use super::math::{exp, vectorized};
+
+/// Most bytes of scores at a time.
+const MAX_SCORE_BYTES: usize = 64 << 20;
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// All.
+    None,
+    /// Those not after itself.
+    Causal,
+}
+
+/// `softmax(q k^T / sqrt(d)) v` per head. `q` is (batch, queries, heads * d), `k` and `v` are (batch, keys, heads * d);
+/// the result is shaped like `q`.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    let is_plain = q.device().is_cpu() && q.dtype() == DType::F32 && mask == Mask::None;
+    if is_plain && gemm::is_available() {
+        let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+        return q.apply_op3_no_bwd(&k, &v, &Sliced { heads });
+    }
+    by_tensors(q, k, v, heads, mask)
+}
+
+/// By tensor operations; for masks and devices without a kernel.
+fn by_tensors(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    let (batch, queries, width) = q.dims3()?;
+    let scale = ((width / heads) as f64).powf(-0.5);
+    let q = (split(q, heads)? * scale)?; // (b, heads, queries, d)
+    let k = split(k, heads)?.transpose(2, 3)?; // (b, heads, d, keys)
+    let v = split(v, heads)?; // (b, heads, keys, d)
+    let keys = v.dim(2)?;
+    let slice = (MAX_SCORE_BYTES / (4 * batch * heads * keys).max(1)).clamp(1, queries.max(1));
+    let mut parts = Vec::with_capacity(queries.div_ceil(slice));
+    for start in (0..queries).step_by(slice) {
+        let part = q.narrow(2, start, slice.min(queries - start))?;
+        parts.push(attend(&part, &k, &v, mask, start)?);
+    }
+    let out = Tensor::cat(&parts, 2)?; // (b, heads, queries, d)
+    out.transpose(1, 2)?.reshape((batch, queries, width))
+}
+
+/// (b, n, heads * d) as (b, heads, n, d).
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, tokens, width) = x.dims3()?;
+    x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)?.contiguous()
+}
+
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, first_query: usize) -> Result<Tensor> {
+    let scores = q.contiguous()?.matmul(k)?; // (b, heads, slice, keys)
+    let scores = match mask {
+        Mask::None => scores,
+        Mask::Causal => scores.broadcast_add(&causal(&scores, first_query)?)?,
+    };
+    candle_nn::ops::softmax_last_dim(&scores)?.matmul(v)
+}
+
+/// 0 where a query may look, minus infinity after itself: (slice, keys).
+fn causal(scores: &Tensor, first_query: usize) -> Result<Tensor> {
+    let (queries, keys) = (scores.dim(D::Minus2)?, scores.dim(D::Minus1)?);
+    let value = |query: usize, key: usize| if key > first_query + query { f32::NEG_INFINITY } else { 0.0 };
+    let values: Vec<f32> =
+        (0..queries).flat_map(|query| (0..keys).map(move |key| value(query, key))).collect();
+    Tensor::from_vec(values, (queries, keys), scores.device())
+}
+
+struct Sliced {
+    heads: usize,
+}
+
+/// One head's keys and values, packed for all slices.
+struct Head {
+    /// Rows of keys.
+    keys: PackedRows,
+    /// Rows of channels, along keys.
+    values: PackedRows,
+}
+
+impl CustomOp3 for Sliced {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (batch, queries, width) = q_layout.shape().dims3()?;
+        let (k_batch, keys, k_width) = k_layout.shape().dims3()?;
+        if k_layout.shape() != v_layout.shape()
+            || (k_batch, k_width) != (batch, width)
+            || width % self.heads != 0
+        {
+            candle_core::bail!("attention of {:?} to {:?}", q_layout.shape(), k_layout.shape());
+        }
+        let (q, k, v) = (contiguous(q, q_layout)?, contiguous(k, k_layout)?, contiguous(v, v_layout)?);
+        let mut out = vec![0.0f32; q.len()];
+        for (image, out) in out.chunks_exact_mut((queries * width).max(1)).enumerate() {
+            let own = image * keys * width..(image + 1) * keys * width;
+            let heads = self.pack(&k[own.clone()], &v[own], width);
+            let slices = out.par_chunks_mut(COLUMNS * width);
+            let q = q[image * queries * width..].par_chunks(COLUMNS * width);
+            slices.zip(q).for_each_init(Vec::new, |scratch, (out, q)| {
+                let q = &q[..out.len()];
+                heads
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, head)| head.attend(q, out, (index, width), scratch));
+            });
+        }
+        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    }
+}
+
+impl Sliced {
+    fn pack(&self, k: &[f32], v: &[f32], width: usize) -> Vec<Head> {
+        let (d, keys) = (width / self.heads, k.len() / width.max(1));
+        let head = |head: usize| Head {
+            keys: PackedRows::new(keys, d, |key, channel| k[key * width + head * d + channel]),
+            values: PackedRows::new(d, keys, |channel, key| v[key * width + head * d + channel]),
+        };
+        (0..self.heads).into_par_iter().map(head).collect()
+    }
+}
+
+impl Head {
+    /// One slice of queries: their scores over all keys, softmax, and the mixture of values. `q` and `out` are rows of
+    /// `width`, of which this is head `index`.
+    fn attend(&self, q: &[f32], out: &mut [f32], (index, width): (usize, usize), scratch: &mut Vec<f32>) {
+        let (d, keys) = (self.keys.depth(), self.keys.rows());
+        scratch.resize(COLUMNS * (2 * d + keys), 0.0);
+        let (panel, rest) = scratch.split_at_mut(COLUMNS * d);
+        let (mixed, scores) = rest.split_at_mut(COLUMNS * d);
+        let scale = (d as f32).powf(-0.5);
+        panel.fill(0.0);
+        for (column, row) in q.chunks_exact(width).enumerate() {
+            let own = &row[index * d..(index + 1) * d];
+            own.iter()
+                .enumerate()
+                .for_each(|(channel, value)| panel[channel * COLUMNS + column] = value * scale);
+        }
+        Output::new(scores, COLUMNS).set_rows(&self.keys, panel); // (keys, 32)
+        let totals = softmax_numerators(scores);
+        Output::new(mixed, COLUMNS).set_rows(&self.values, scores); // (d, 32)
+        for (column, row) in out.chunks_exact_mut(width).enumerate() {
+            let own = &mut row[index * d..(index + 1) * d];
+            let inverse = 1.0 / totals[column];
+            own.iter_mut()
+                .enumerate()
+                .for_each(|(channel, out)| *out = mixed[channel * COLUMNS + column] * inverse);
+        }
+    }
+}
+
+vectorized! {
+    /// Turns each column of scores into `exp(score - largest)`, and sums it. Columns lie side by side.
+    fn softmax_numerators(scores: &mut [f32]) -> [f32; COLUMNS] {
+        let mut largest = [f32::NEG_INFINITY; COLUMNS];
+        let (rows, _) = scores.as_chunks_mut::<COLUMNS>();
+        for row in rows.iter() {
+            largest.iter_mut().zip(row).for_each(|(largest, score)| *largest = largest.max(*score));
+        }
+        let mut totals = [0.0f32; COLUMNS];
+        for row in rows {
+            for ((score, largest), total) in row.iter_mut().zip(&largest).zip(&mut totals) {
+                *score = exp(*score - largest);
+                *total += *score;
+            }
+        }
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, ramp};
+
+    /// One query at a time, in plain loops.
+    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Tensor {
+        let (batch, queries, width) = q.dims3().unwrap();
+        let (keys, d) = (k.dim(1).unwrap(), width / heads);
+        let all = |x: &Tensor| x.to_vec3::<f32>().unwrap();
+        let (q, k, v) = (all(q), all(k), all(v));
+        let mut out = vec![0.0f32; batch * queries * width];
+        for (b, i, h) in
+            (0..batch * queries * heads).map(|n| (n / (queries * heads), n / heads % queries, n % heads))
+        {
+            let seen = if causal { i + 1 } else { keys };
+            let score = |j: usize| (0..d).map(|c| q[b][i][h * d + c] * k[b][j][h * d + c]).sum::<f32>();
+            let scores: Vec<f32> = (0..seen).map(|j| (score(j) / (d as f32).sqrt()).exp()).collect();
+            let total: f32 = scores.iter().sum();
+            for c in 0..d {
+                let sum: f32 = (0..seen).map(|j| scores[j] * v[b][j][h * d + c]).sum();
+                out[(b * queries + i) * width + h * d + c] = sum / total;
+            }
+        }
+        Tensor::from_vec(out, (batch, queries, width), &candle_core::Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn attention_equals_the_plain_loops() {
+        for (queries, keys, heads, d, mask) in [
+            (5, 7, 2, 4, Mask::None),
+            (6, 6, 3, 2, Mask::Causal),
+            (70, 77, 1, 8, Mask::None),
+            (1, 1, 1, 1, Mask::None),
+            (33, 600, 2, 40, Mask::None),
+            (64, 20, 1, 300, Mask::None),
+        ] {
+            let q = ramp((2, queries, heads * d), 1);
+            let (k, v) = (ramp((2, keys, heads * d), 2), ramp((2, keys, heads * d), 3));
+            let expected = reference(&q, &k, &v, heads, mask == Mask::Causal);
+            assert_close(&attention(&q, &k, &v, heads, mask).unwrap(), &expected, 1e-5);
+            assert_close(&by_tensors(&q, &k, &v, heads, mask).unwrap(), &expected, 1e-5);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Two-dimensional convolution. On the CPU the picture is never unrolled whole: blocks
+//! of its pixels are packed as they are multiplied.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_nn::VarBuilder;
+use rayon::prelude::*;
+
+use super::contiguous;
+use super::gemm::{self, COLUMNS, Output, PackedRows};
+
+/// A square kernel's size, stride and zero padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Side in pixels.
+    pub kernel: usize,
+    /// Pixels between outputs.
+    pub stride: usize,
+    /// Zeros on every side.
+    pub padding: usize,
+}
+
+impl Window {
+    /// 1x1.
+    pub const ONE: Window = Window { kernel: 1, stride: 1, padding: 0 };
+    /// 3x3 that keeps the size.
+    pub const SAME: Window = Window { kernel: 3, stride: 1, padding: 1 };
+    /// 3x3 that halves the size.
+    pub const HALF: Window = Window { kernel: 3, stride: 2, padding: 1 };
+    /// 3x3 that halves the size of a picture which its caller has padded.
+    pub const HALF_UNPADDED: Window = Window { kernel: 3, stride: 2, padding: 0 };
+
+    fn output(self, side: usize) -> Option<usize> {
+        Some((side + 2 * self.padding).checked_sub(self.kernel)? / self.stride + 1)
+    }
+}
+
+/// A convolution with one group and no dilation.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Weight,
+    /// (outputs)
+    bias: Option<Tensor>,
+    window: Window,
+}
+
+/// The weight as the device wants it.
+#[derive(Debug)]
+enum Weight {
+    /// (outputs, inputs, kernel, kernel)
+    Plain(Tensor),
+    /// Rows of outputs, along inputs, kernel rows and kernel columns.
+    Packed(PackedRows),
+}
+
+impl Conv2d {
+    /// With a bias.
+    pub fn load(inputs: usize, outputs: usize, window: Window, vb: VarBuilder<'_>) -> Result<Self> {
+        let bias = vb.get(outputs, "bias")?;
+        Ok(Self { bias: Some(bias), ..Self::load_no_bias(inputs, outputs, window, vb)? })
+    }
+
+    /// Without one.
+    pub fn load_no_bias(inputs: usize, outputs: usize, window: Window, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get((outputs, inputs, window.kernel, window.kernel), "weight")?;
+        Ok(Self { weight: Weight::new(weight)?, bias: None, window })
+    }
+
+    /// (batch, inputs, h, w) to (batch, outputs, h', w').
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(weight) => {
+                let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
+                x.contiguous()?.apply_op1_no_bwd(&PackedConv { weight, bias, window: self.window })
+            }
+            Weight::Plain(weight) => plain(x, weight, self.bias.as_ref(), self.window),
+        }
+    }
+}
+
+/// By tensor operations; for devices without a kernel, and the kernel's reference.
+fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> Result<Tensor> {
+    let out = x.conv2d(weight, window.padding, window.stride, 1, 1)?;
+    match bias {
+        Some(bias) => out.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+        None => Ok(out),
+    }
+}
+
+impl Weight {
+    fn new(weight: Tensor) -> Result<Self> {
+        if !weight.device().is_cpu() || weight.dtype() != DType::F32 || !gemm::is_available() {
+            return Ok(Self::Plain(weight));
+        }
+        let outputs = weight.dim(0)?;
+        let values = weight.flatten_all()?.to_vec1::<f32>()?;
+        let depth = values.len() / outputs.max(1);
+        Ok(Self::Packed(PackedRows::new(outputs, depth, |row, k| values[row * depth + k])))
+    }
+}
+
+struct PackedConv<'a> {
+    weight: &'a PackedRows,
+    bias: Option<Vec<f32>>,
+    window: Window,
+}
+
+/// Pixels of a block that is packed and multiplied at a time; a few panels.
+const BLOCK: usize = 16 * COLUMNS;
+
+impl CustomOp1 for PackedConv<'_> {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, inputs, height, width) = layout.shape().dims4()?;
+        let (window, outputs) = (self.window, self.weight.rows());
+        let depth = inputs * window.kernel * window.kernel;
+        let (Some(out_height), Some(out_width), true) =
+            (window.output(height), window.output(width), depth == self.weight.depth())
+        else {
+            candle_core::bail!(
+                "conv2d of {:?} with a weight of depth {}",
+                layout.shape(),
+                self.weight.depth()
+            );
+        };
+        let padded = Padded::new(contiguous(x, layout)?, (batch * inputs, height, width), window.padding);
+        let plane = out_height * out_width;
+        let mut out = vec![0.0f32; batch * outputs * plane];
+        if let Some(bias) = &self.bias {
+            out.par_chunks_mut(plane)
+                .enumerate()
+                .for_each(|(index, plane)| plane.fill(bias[index % outputs]));
+        }
+        let block = block_size(batch * plane);
+        for (image, out) in out.chunks_exact_mut((outputs * plane).max(1)).enumerate() {
+            let source = Source { padded: &padded, first_plane: image * inputs, window, out_width };
+            let output = Output::new(out, plane);
+            (0..plane.div_ceil(block)).into_par_iter().for_each(|index| {
+                let first = index * block;
+                self.multiply(&source, &output, first, plane.min(first + block));
+            });
+        }
+        Ok((CpuStorage::F32(out), Shape::from((batch, outputs, out_height, out_width))))
+    }
+}
+
+/// Smaller blocks where there would be too few for the threads.
+fn block_size(pixels: usize) -> usize {
+    let per_thread = pixels.div_ceil(2 * rayon::current_num_threads().max(1));
+    per_thread.next_multiple_of(COLUMNS).clamp(COLUMNS, BLOCK)
+}
+
+impl PackedConv<'_> {
+    /// All outputs for the pixels from `first` to `end`.
+    fn multiply(&self, source: &Source<'_>, output: &Output<'_>, first: usize, end: usize) {
+        let panels = (end - first).div_ceil(COLUMNS);
+        let mut packed = vec![0.0f32; panels * COLUMNS * gemm::DEPTH];
+        for (from, to) in gemm::blocks(self.weight.depth()) {
+            let size = COLUMNS * (to - from);
+            for (panel, packed) in packed.chunks_exact_mut(size).take(panels).enumerate() {
+                let pixel = first + panel * COLUMNS;
+                source.pack(pixel, end.min(pixel + COLUMNS), from, packed);
+            }
+            for row in (0..self.weight.rows()).step_by(gemm::ROWS) {
+                for (panel, packed) in packed.chunks_exact(size).take(panels).enumerate() {
+                    let pixel = first + panel * COLUMNS;
+                    let size = (gemm::ROWS.min(self.weight.rows() - row), COLUMNS.min(end - pixel));
+                    output.add_tile(
+                        self.weight.panel(row / gemm::ROWS, from, to),
+                        packed,
+                        (row, pixel),
+                        size,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Planes with zeros around them, so that packing never asks where a picture ends.
+struct Padded<'a> {
+    values: std::borrow::Cow<'a, [f32]>,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Padded<'a> {
+    fn new(values: &'a [f32], (planes, height, width): (usize, usize, usize), padding: usize) -> Self {
+        if padding == 0 {
+            return Self { values: values.into(), height, width };
+        }
+        let (tall, wide) = (height + 2 * padding, width + 2 * padding);
+        let mut out = vec![0.0f32; planes * tall * wide];
+        let pairs =
+            out.par_chunks_exact_mut(tall * wide).zip(values.par_chunks_exact((height * width).max(1)));
+        pairs.for_each(|(out, plane)| {
+            let rows = out.chunks_exact_mut(wide).skip(padding);
+            rows.zip(plane.chunks_exact(width.max(1))).for_each(|(out, row)| {
+                out[padding..padding + width].copy_from_slice(row);
+            });
+        });
+        Self { values: out.into(), height: tall, width: wide }
+    }
+}
+
+/// One image on its way into panels.
+struct Source<'a> {
+    padded: &'a Padded<'a>,
+    first_plane: usize,
+    window: Window,
+    out_width: usize,
+}
+
+impl Source<'_> {
+    /// Packs the output pixels from `pixel` to `end`, from depth `from` on, for as deep as `packed` is.
+    fn pack(&self, pixel: usize, end: usize, from: usize, packed: &mut [f32]) {
+        let Window { kernel, stride, .. } = self.window;
+        let plane = self.padded.height * self.padded.width;
+        for (k, line) in (from..).zip(packed.chunks_exact_mut(COLUMNS)) {
+            let (input, place) = (k / (kernel * kernel), k % (kernel * kernel));
+            let start =
+                (self.first_plane + input) * plane + place / kernel * self.padded.width + place % kernel;
+            let mut at = pixel;
+            // runs of pixels in one row of the picture
+            while at < end {
+                let (y, x) = (at / self.out_width, at % self.out_width);
+                let run = (self.out_width - x).min(end - at);
+                let source = start + y * stride * self.padded.width + x * stride;
+                let target = &mut line[at - pixel..at - pixel + run];
+                match stride {
+                    1 => target.copy_from_slice(&self.padded.values[source..source + run]),
+                    _ => target
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(i, value)| *value = self.padded.values[source + i * stride]),
+                }
+                at += run;
+            }
+            line[end - pixel..].fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, ramp};
+
+    #[test]
+    fn the_packed_convolution_equals_the_plain_one() {
+        for (inputs, outputs, height, width, window) in [
+            (3, 5, 7, 9, Window::SAME),
+            (40, 30, 8, 8, Window::SAME),
+            (4, 13, 64, 3, Window::SAME),
+            (16, 24, 33, 17, Window::HALF),
+            (7, 12, 18, 10, Window::HALF_UNPADDED),
+            (64, 3, 24, 24, Window::ONE),
+            (2, 1, 1, 1, Window::SAME),
+            (31, 37, 40, 41, Window::SAME),
+        ] {
+            let x = ramp((2, inputs, height, width), 1);
+            let weight = ramp((outputs, inputs, window.kernel, window.kernel), 2);
+            let bias = Some(ramp(outputs, 3));
+            let expected = plain(&x, &weight, bias.as_ref(), window).unwrap();
+            let conv = Conv2d { weight: Weight::new(weight).unwrap(), bias, window };
+            assert_close(&conv.forward(&x).unwrap(), &expected, 2e-4);
+        }
+    }
+
+    #[test]
+    fn an_image_convolved_in_a_batch_is_the_same_to_the_bit() {
+        let x = ramp((3, 20, 19, 23), 4);
+        let conv = Conv2d {
+            weight: Weight::new(ramp((10, 20, 3, 3), 5)).unwrap(),
+            bias: None,
+            window: Window::SAME,
+        };
+        let together = conv.forward(&x).unwrap();
+        for image in 0..3 {
+            let alone = conv.forward(&x.narrow(0, image, 1).unwrap()).unwrap();
+            assert_close(&alone, &together.narrow(0, image, 1).unwrap(), 0.0);
+        }
+    }
+
+    #[test]
+    fn a_picture_smaller_than_the_window_is_an_error() {
+        let window = Window { kernel: 3, stride: 1, padding: 0 };
+        let conv = Conv2d { weight: Weight::new(ramp((1, 1, 3, 3), 1)).unwrap(), bias: None, window };
+        assert!(conv.forward(&ramp((1, 1, 2, 5), 1)).is_err());
+    }
+}

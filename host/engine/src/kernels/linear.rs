@@ -1,0 +1,157 @@
+//! Linear layers. On the CPU the weight is packed when it is loaded, and rows of the input as they are multiplied.
+
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
+use candle_nn::VarBuilder;
+use rayon::prelude::*;
+
+use super::contiguous;
+use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows};
+
+/// `x W^T + b` over the last dimension.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Tensor>,
+}
+
+/// The weight as the device wants it.
+#[derive(Debug)]
+enum Weight {
+    /// (outputs, inputs)
+    Plain(Tensor),
+    /// Columns of outputs, along inputs.
+    Packed(PackedColumns),
+}
+
+impl Linear {
+    /// With a bias.
+    pub fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let bias = vb.get(outputs, "bias")?;
+        Ok(Self { bias: Some(bias), ..Self::load_no_bias(inputs, outputs, vb)? })
+    }
+
+    /// Without one.
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self { weight: Weight::new(vb.get((outputs, inputs), "weight")?)?, bias: None })
+    }
+
+    /// From the weights of a 1x1 convolution, which is the same thing once the channels come last.
+    pub fn load_conv1x1(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
+        Ok(Self { weight: Weight::new(weight)?, bias: Some(vb.get(outputs, "bias")?) })
+    }
+
+    /// (..., inputs) to (..., outputs).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(weight) => {
+                let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
+                x.contiguous()?.apply_op1_no_bwd(&PackedLinear { weight, bias })
+            }
+            Weight::Plain(weight) => plain(x, weight, self.bias.as_ref()),
+        }
+    }
+}
+
+/// By tensor operations; for devices without a kernel, and the kernel's reference.
+fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let inputs = x.dim(D::Minus1)?;
+    let rows = x.elem_count() / inputs.max(1);
+    let out = x.reshape((rows, inputs))?.matmul(&weight.t()?)?; // (rows, outputs)
+    let out = match bias {
+        Some(bias) => out.broadcast_add(bias)?,
+        None => out,
+    };
+    out.reshape(with_last(x.dims(), weight.dim(0)?))
+}
+
+fn with_last(dims: &[usize], last: usize) -> Vec<usize> {
+    [&dims[..dims.len().saturating_sub(1)], &[last]].concat()
+}
+
+impl Weight {
+    fn new(weight: Tensor) -> Result<Self> {
+        if !weight.device().is_cpu() || weight.dtype() != DType::F32 || !gemm::is_available() {
+            return Ok(Self::Plain(weight));
+        }
+        let (outputs, inputs) = weight.dims2()?;
+        let values = weight.flatten_all()?.to_vec1::<f32>()?;
+        Ok(Self::Packed(PackedColumns::new(inputs, outputs, |k, column| values[column * inputs + k])))
+    }
+}
+
+struct PackedLinear<'a> {
+    weight: &'a PackedColumns,
+    bias: Option<Vec<f32>>,
+}
+
+/// Rows that are packed and multiplied at a time; a few panels.
+const BLOCK: usize = 8 * gemm::ROWS;
+
+impl CustomOp1 for PackedLinear<'_> {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (inputs, outputs) = (self.weight.depth(), self.weight.columns());
+        let dims = layout.shape().dims();
+        if dims.last() != Some(&inputs) {
+            candle_core::bail!("linear of {dims:?} with a weight for {inputs} inputs");
+        }
+        let x = contiguous(x, layout)?;
+        let rows = x.len() / inputs.max(1);
+        let mut out = vec![0.0f32; rows * outputs];
+        let block = block_size(rows);
+        let blocks = out.par_chunks_mut((block * outputs).max(1)).zip(x.par_chunks((block * inputs).max(1)));
+        blocks.for_each(|(out, x)| self.multiply(x, out));
+        Ok((CpuStorage::F32(out), Shape::from(with_last(dims, outputs))))
+    }
+}
+
+/// Smaller blocks where there would be too few for the threads.
+fn block_size(rows: usize) -> usize {
+    let per_thread = rows.div_ceil(2 * rayon::current_num_threads().max(1));
+    per_thread.next_multiple_of(gemm::ROWS).clamp(gemm::ROWS, BLOCK)
+}
+
+impl PackedLinear<'_> {
+    fn multiply(&self, x: &[f32], out: &mut [f32]) {
+        let (inputs, outputs) = (self.weight.depth(), self.weight.columns());
+        if let Some(bias) = &self.bias {
+            out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        }
+        let rows = PackedRows::new(x.len() / inputs.max(1), inputs, |row, k| x[row * inputs + k]);
+        let output = Output::new(out, outputs);
+        for (from, to) in gemm::blocks(inputs) {
+            for column in (0..outputs).step_by(COLUMNS) {
+                let panel = self.weight.panel(column / COLUMNS, from, to);
+                output.add_rows(&rows, panel, (from, to), column, COLUMNS.min(outputs - column));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, ramp};
+
+    #[test]
+    fn the_packed_layer_equals_the_plain_one() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (77, 768, 320), (154, 40, 33), (13, 300, 64), (200, 7, 5)]
+        {
+            let (x, weight, bias) =
+                (ramp((2, rows, inputs), 1), ramp((outputs, inputs), 2), Some(ramp(outputs, 3)));
+            let expected = plain(&x, &weight, bias.as_ref()).unwrap();
+            let layer = Linear { weight: Weight::new(weight).unwrap(), bias };
+            assert_close(&layer.forward(&x).unwrap(), &expected, 1e-4);
+        }
+    }
+
+    #[test]
+    fn an_input_of_another_width_is_an_error() {
+        let layer = Linear { weight: Weight::new(ramp((4, 3), 1)).unwrap(), bias: None };
+        assert!(layer.forward(&ramp((2, 4), 2)).is_err());
+    }
+}

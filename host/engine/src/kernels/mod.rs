@@ -1,0 +1,60 @@
+//! Every operation whose speed matters: convolution, norms, linear layers, attention and activations. Models use
+//! these and no others, so that a kernel can be replaced without touching a model. Each has a plain reference beside
+//! it in its tests. Nothing here knows which model calls.
+//!
+//! Layouts: pictures and latents are (batch, channels, height, width); sequences are (batch, tokens, channels).
+
+mod activation;
+mod attention;
+mod conv;
+mod gemm;
+mod layout;
+mod linear;
+mod math;
+mod norm;
+
+pub use activation::{Activation, geglu};
+pub use attention::{Mask, attention};
+pub use conv::{Conv2d, Window};
+pub use layout::{to_pixels, to_tokens, upsample_nearest};
+pub use linear::Linear;
+pub use norm::{GroupNorm, LayerNorm};
+
+use candle_core::{CpuStorage, Layout, Result};
+
+/// The values in order; callers make them contiguous first.
+fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let values = storage.as_slice::<f32>()?;
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&values[from..to]),
+        None => candle_core::bail!("this kernel needs contiguous values"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Numbers and comparison for the kernels' tests.
+
+    use candle_core::{Device, Shape, Tensor};
+
+    /// Values between -1 and 1 that look random and are always the same.
+    pub(crate) fn ramp(shape: impl Into<Shape>, seed: u32) -> Tensor {
+        let shape = shape.into();
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let values: Vec<f32> = (0..shape.elem_count()).map(|_| next()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// Fails with the largest difference when it is over `tolerance`.
+    #[track_caller]
+    pub(crate) fn assert_close(left: &Tensor, right: &Tensor, tolerance: f32) {
+        assert_eq!(left.dims(), right.dims());
+        let difference = (left - right).unwrap().abs().unwrap().flatten_all().unwrap();
+        let worst = difference.max(0).unwrap().to_scalar::<f32>().unwrap();
+        assert!(worst <= tolerance, "largest difference {worst:e}, allowed {tolerance:e}");
+    }
+}

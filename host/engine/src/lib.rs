@@ -1,0 +1,26 @@
+//! Diffusion models on candle, behind `atelier_inference::Engine`.
+//!
+//! Data flows one way: `files` (bytes of a diffusers folder) → `models` (text encoder, denoiser, VAE) and `schedule`
+//! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). No candle type leaves
+//! this crate, and nothing here knows HTTP, wasm or queues.
+
+mod device;
+mod engine;
+mod error;
+mod files;
+#[doc(hidden)]
+pub mod kernels;
+#[doc(hidden)]
+pub mod models;
+pub mod noise;
+#[doc(hidden)]
+pub mod pipeline;
+pub mod schedule;
+#[doc(hidden)]
+pub mod tokenizer;
+mod weights;
+
+pub use device::DeviceChoice;
+pub use engine::{CandleEngine, EngineConfig, ModelSpec};
+pub use error::{Error, Result};
+pub use files::ModelFiles;

@@ -1,0 +1,168 @@
+//! CLIP's text encoder (arXiv 2103.00020; transformers' `CLIPTextModel`): token ids to hidden states.
+
+mod config;
+
+use candle_core::{D, IndexOp, Result as TensorResult, Tensor};
+use candle_nn::{Embedding, Module, VarBuilder};
+
+use crate::Result;
+use crate::files::ModelFiles;
+use crate::kernels::{Activation, LayerNorm, Linear, Mask, attention};
+use crate::weights::Weights;
+
+pub use config::ClipConfig;
+
+/// The component's folder in a diffusers layout.
+pub(crate) const FOLDER: &str = "text_encoder";
+/// Its weights' file, without extension.
+pub(crate) const STEM: &str = "model";
+
+/// A text encoder with its weights.
+#[derive(Debug)]
+pub struct ClipTextEncoder {
+    token_embedding: Embedding,
+    position_embedding: Tensor,
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: LayerNorm,
+    eos_token_id: u32,
+}
+
+/// What the encoder makes of a batch of token ids.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The chosen layer's states after the final norm: (batch, tokens, width).
+    pub hidden: Tensor,
+    /// The last layer's state at each end-of-text token: (batch, width).
+    pub pooled: Tensor,
+}
+
+impl ClipTextEncoder {
+    /// Reads `text_encoder/`.
+    #[doc(hidden)]
+    pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
+        let config = ClipConfig::read(files)?;
+        let weights = Weights::load(files, FOLDER, STEM, device)?;
+        // transformers 5 writes the same tensors without the outer name
+        let prefixed = weights.has_prefix("text_model.");
+        weights.build(|vb| Self::load(&config, if prefixed { vb.pp("text_model") } else { vb }))
+    }
+
+    fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+        let (width, embeddings) = (config.hidden_size, vb.pp("embeddings"));
+        let tokens = embeddings.pp("token_embedding").get((config.vocab_size, width), "weight")?;
+        let positions = (config.max_position_embeddings, width);
+        let layers = vb.pp("encoder").pp("layers");
+        Ok(Self {
+            token_embedding: Embedding::new(tokens, width),
+            position_embedding: embeddings.pp("position_embedding").get(positions, "weight")?,
+            layers: (0..config.num_hidden_layers)
+                .map(|index| EncoderLayer::load(config, layers.pp(index)))
+                .collect::<TensorResult<_>>()?,
+            final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
+            eos_token_id: config.eos_token_id,
+        })
+    }
+
+    /// How many layers may be skipped.
+    pub fn max_skip(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Encodes rows of ids, all of one length. `skip` layers are left out at the end, as diffusers does with
+    /// `clip_skip`: `hidden_states[-(skip + 1)]`, then the final norm.
+    pub fn forward(&self, ids: &[Vec<u32>], skip: usize) -> TensorResult<Encoded> {
+        let mut state = self.embed(ids)?; // (b, tokens, width)
+        let kept = self.layers.len().saturating_sub(skip);
+        let mut hidden = state.clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            state = layer.forward(&state)?;
+            if index + 1 == kept {
+                hidden = state.clone();
+            }
+        }
+        let last = self.final_layer_norm.forward(&state)?;
+        let hidden = if skip == 0 { last.clone() } else { self.final_layer_norm.forward(&hidden)? };
+        Ok(Encoded { hidden, pooled: self.pool(&last, ids)? })
+    }
+
+    fn embed(&self, ids: &[Vec<u32>]) -> TensorResult<Tensor> {
+        let tokens = ids.first().map_or(0, Vec::len);
+        let flat: Vec<u32> = ids.concat();
+        let ids = Tensor::from_vec(flat, (ids.len(), tokens), self.position_embedding.device())?;
+        let positions = self.position_embedding.narrow(0, 0, tokens)?;
+        self.token_embedding.forward(&ids)?.broadcast_add(&positions)
+    }
+
+    fn pool(&self, last: &Tensor, ids: &[Vec<u32>]) -> TensorResult<Tensor> {
+        let at = |(row, ids): (usize, &Vec<u32>)| last.i((row, end_of_text(ids, self.eos_token_id)));
+        let rows: Vec<_> = ids.iter().enumerate().map(at).collect::<TensorResult<_>>()?;
+        Tensor::stack(&rows, 0)
+    }
+}
+
+/// The first end-of-text token. Configurations from before transformers 4.31 name id 2, which was a mistake; with those
+/// the token of the highest id is meant.
+fn end_of_text(ids: &[u32], eos: u32) -> usize {
+    let wanted = if eos == 2 { ids.iter().copied().max().unwrap_or(eos) } else { eos };
+    ids.iter().position(|id| *id == wanted).unwrap_or(0)
+}
+
+#[derive(Debug)]
+struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    activation: Activation,
+    fc2: Linear,
+    heads: usize,
+}
+
+impl EncoderLayer {
+    fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+        let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let (self_attn, mlp) = (vb.pp("self_attn"), vb.pp("mlp"));
+        Ok(Self {
+            layer_norm1: LayerNorm::load(width, eps, vb.pp("layer_norm1"))?,
+            q_proj: Linear::load(width, width, self_attn.pp("q_proj"))?,
+            k_proj: Linear::load(width, width, self_attn.pp("k_proj"))?,
+            v_proj: Linear::load(width, width, self_attn.pp("v_proj"))?,
+            out_proj: Linear::load(width, width, self_attn.pp("out_proj"))?,
+            layer_norm2: LayerNorm::load(width, eps, vb.pp("layer_norm2"))?,
+            fc1: Linear::load(width, inner, mlp.pp("fc1"))?,
+            activation: config.activation,
+            fc2: Linear::load(inner, width, mlp.pp("fc2"))?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let normed = self.layer_norm1.forward(x)?;
+        let (q, k, v) =
+            (self.q_proj.forward(&normed)?, self.k_proj.forward(&normed)?, self.v_proj.forward(&normed)?);
+        let x = (x + self.out_proj.forward(&attention(&q, &k, &v, self.heads, Mask::Causal)?)?)?;
+        let inner = self.activation.forward(&self.fc1.forward(&self.layer_norm2.forward(&x)?)?)?;
+        x + self.fc2.forward(&inner)?
+    }
+}
+
+/// Rows of hidden states side by side: chunks of one prompt become one long sequence.
+pub(crate) fn join_chunks(hidden: &Tensor) -> TensorResult<Tensor> {
+    let width = hidden.dim(D::Minus1)?;
+    hidden.reshape((1, (), width)) // (chunks, tokens, width) to (1, chunks * tokens, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_text_is_the_first_eos_or_by_the_old_rule_the_highest_id() {
+        assert_eq!(end_of_text(&[9, 4, 7, 7], 7), 2);
+        assert_eq!(end_of_text(&[8, 4, 9, 9], 2), 2);
+        assert_eq!(end_of_text(&[1, 3], 7), 0);
+    }
+}

@@ -1,0 +1,10 @@
+//! The networks, each built from a component's `config.json` and its safetensors file, with the checkpoint's keys
+//! visible in the `pp(..)` calls. Networks know tensors and nothing of prompts, schedules or jobs.
+
+mod blocks;
+pub mod clip;
+mod config;
+pub mod unet;
+pub mod vae;
+
+pub use config::OneOrMany;

@@ -1,0 +1,283 @@
+//! The denoiser (diffusers' `UNet2DConditionModel`): noisy latents, one timestep per sample and the text's states to a
+//! prediction of the noise, the velocity or the sample, as the schedule's configuration says.
+
+mod config;
+mod embedding;
+mod transformer;
+
+use candle_core::{Result as TensorResult, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::Result;
+use crate::files::ModelFiles;
+use crate::kernels::{Conv2d, GroupNorm, Window};
+use crate::models::blocks::{Norm, ResnetBlock, Upsample};
+use crate::weights::Weights;
+use config::{BlockConfig, BlockKind};
+use embedding::TimeEmbedding;
+use transformer::SpatialTransformer;
+
+pub use config::UNetConfig;
+
+/// The component's folder in a diffusers layout.
+pub(crate) const FOLDER: &str = "unet";
+/// Its weights' file, without extension.
+pub(crate) const STEM: &str = "diffusion_pytorch_model";
+
+/// A denoiser with its weights.
+#[derive(Debug)]
+pub struct UNet {
+    time_embedding: TimeEmbedding,
+    conv_in: Conv2d,
+    down_blocks: Vec<DownBlock>,
+    mid_block: MidBlock,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl UNet {
+    /// Reads `unet/`.
+    #[doc(hidden)]
+    pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
+        let config = UNetConfig::read(files)?;
+        Weights::load(files, FOLDER, STEM, device)?.build(|vb| Self::load(&config, vb))
+    }
+
+    /// Takes the tensors from anywhere; the benchmark gives random ones.
+    #[doc(hidden)]
+    pub fn load(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+        let (first, norm) = (config.down[0].channels, config.norm);
+        Ok(Self {
+            time_embedding: TimeEmbedding::load(config, vb.pp("time_embedding"))?,
+            conv_in: Conv2d::load(config.in_channels, first, Window::SAME, vb.pp("conv_in"))?,
+            down_blocks: load_down(config, vb.pp("down_blocks"))?,
+            mid_block: MidBlock::load(config, vb.pp("mid_block"))?,
+            up_blocks: load_up(config, vb.pp("up_blocks"))?,
+            conv_norm_out: GroupNorm::load(norm.groups, first, norm.eps, vb.pp("conv_norm_out"))?,
+            conv_out: Conv2d::load(first, config.out_channels, Window::SAME, vb.pp("conv_out"))?,
+        })
+    }
+
+    /// Whether the guidance scale is an input (distilled models), instead of two predictions that are mixed.
+    pub fn takes_guidance(&self) -> bool {
+        self.time_embedding.takes_guidance()
+    }
+
+    /// `x` (b, in channels, h, w), `timesteps` (b) in f32, `context` (b, tokens, width) and, where the model takes it,
+    /// `guidance` (b), to (b, out channels, h, w).
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        timesteps: &Tensor,
+        context: &Tensor,
+        guidance: Option<&Tensor>,
+    ) -> TensorResult<Tensor> {
+        let time = self.time_embedding.forward(timesteps, guidance)?; // (b, 4 * first width)
+        let mut hidden = self.conv_in.forward(x)?;
+        let mut skips = vec![hidden.clone()];
+        for block in &self.down_blocks {
+            hidden = block.forward(hidden, &time, context, &mut skips)?;
+        }
+        hidden = self.mid_block.forward(&hidden, &time, context)?;
+        for block in &self.up_blocks {
+            hidden = block.forward(hidden, &time, context, &mut skips)?;
+        }
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&hidden)?)
+    }
+}
+
+/// A resnet and, in cross-attention blocks, the transformer after it.
+#[derive(Debug)]
+struct Layer {
+    resnet: ResnetBlock,
+    attention: Option<SpatialTransformer>,
+}
+
+impl Layer {
+    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> TensorResult<Tensor> {
+        let hidden = self.resnet.forward(x, Some(time))?;
+        match &self.attention {
+            Some(attention) => attention.forward(&hidden, context),
+            None => Ok(hidden),
+        }
+    }
+}
+
+/// What every layer of the model shares.
+#[derive(Clone, Copy)]
+struct Common {
+    norm: Norm,
+    time_width: usize,
+}
+
+impl Common {
+    fn of(config: &UNetConfig) -> Self {
+        Self { norm: config.norm, time_width: TimeEmbedding::width(config) }
+    }
+
+    fn layer(
+        self,
+        index: usize,
+        inputs: usize,
+        block: &BlockConfig,
+        vb: &VarBuilder<'_>,
+    ) -> TensorResult<Layer> {
+        let resnet = vb.pp("resnets").pp(index);
+        let attention =
+            || SpatialTransformer::load(block.channels, &block.attention, vb.pp("attentions").pp(index));
+        Ok(Layer {
+            resnet: ResnetBlock::load(inputs, block.channels, Some(self.time_width), self.norm, resnet)?,
+            attention: (block.kind == BlockKind::CrossAttention).then(attention).transpose()?,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct DownBlock {
+    layers: Vec<Layer>,
+    downsample: Option<Conv2d>,
+}
+
+fn load_down(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<DownBlock>> {
+    let mut inputs = config.down[0].channels;
+    let mut blocks = Vec::with_capacity(config.down.len());
+    for (index, block) in config.down.iter().enumerate() {
+        let is_last = index + 1 == config.down.len();
+        blocks.push(DownBlock::load(inputs, block, is_last, Common::of(config), vb.pp(index))?);
+        inputs = block.channels;
+    }
+    Ok(blocks)
+}
+
+impl DownBlock {
+    fn load(
+        inputs: usize,
+        block: &BlockConfig,
+        is_last: bool,
+        common: Common,
+        vb: VarBuilder<'_>,
+    ) -> TensorResult<Self> {
+        let channels = block.channels;
+        let layer = |index| common.layer(index, if index == 0 { inputs } else { channels }, block, &vb);
+        let conv = || Conv2d::load(channels, channels, Window::HALF, vb.pp("downsamplers").pp(0).pp("conv"));
+        Ok(Self {
+            layers: (0..block.resnets).map(layer).collect::<TensorResult<_>>()?,
+            downsample: (!is_last).then(conv).transpose()?,
+        })
+    }
+
+    /// Leaves what the way up will need in `skips`.
+    fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> TensorResult<Tensor> {
+        let mut hidden = x;
+        for layer in &self.layers {
+            hidden = layer.forward(&hidden, time, context)?;
+            skips.push(hidden.clone());
+        }
+        if let Some(downsample) = &self.downsample {
+            hidden = downsample.forward(&hidden)?;
+            skips.push(hidden.clone());
+        }
+        Ok(hidden)
+    }
+}
+
+#[derive(Debug)]
+struct MidBlock {
+    first: Layer,
+    last: ResnetBlock,
+}
+
+impl MidBlock {
+    fn load(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+        let common = Common::of(config);
+        let smallest = &config.down[config.down.len() - 1];
+        let block = BlockConfig { kind: BlockKind::CrossAttention, ..smallest.clone() };
+        let channels = block.channels;
+        let last = vb.pp("resnets").pp(1);
+        Ok(Self {
+            first: common.layer(0, channels, &block, &vb)?,
+            last: ResnetBlock::load(channels, channels, Some(common.time_width), common.norm, last)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> TensorResult<Tensor> {
+        self.last.forward(&self.first.forward(x, time, context)?, Some(time))
+    }
+}
+
+#[derive(Debug)]
+struct UpBlock {
+    layers: Vec<Layer>,
+    upsample: Option<Upsample>,
+}
+
+fn load_up(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<UpBlock>> {
+    let mut skips = skip_channels(config);
+    let mut inputs = config.up[0].channels;
+    let mut blocks = Vec::with_capacity(config.up.len());
+    for (index, block) in config.up.iter().enumerate() {
+        let is_last = index + 1 == config.up.len();
+        blocks.push(UpBlock::load(inputs, block, is_last, &mut skips, Common::of(config), vb.pp(index))?);
+        inputs = block.channels;
+    }
+    Ok(blocks)
+}
+
+/// Channels of everything that the way down leaves for the way up, in order.
+fn skip_channels(config: &UNetConfig) -> Vec<usize> {
+    let mut skips = vec![config.down[0].channels];
+    for (index, block) in config.down.iter().enumerate() {
+        let downsampled = usize::from(index + 1 < config.down.len());
+        skips.extend(std::iter::repeat_n(block.channels, block.resnets + downsampled));
+    }
+    skips
+}
+
+impl UpBlock {
+    fn load(
+        inputs: usize,
+        block: &BlockConfig,
+        is_last: bool,
+        skips: &mut Vec<usize>,
+        common: Common,
+        vb: VarBuilder<'_>,
+    ) -> TensorResult<Self> {
+        let channels = block.channels;
+        let upsample = || Upsample::load(channels, vb.pp("upsamplers").pp(0));
+        let layer = |index| {
+            let below = if index == 0 { inputs } else { channels };
+            common.layer(index, below + skips.pop().unwrap_or_default(), block, &vb)
+        };
+        Ok(Self {
+            layers: (0..block.resnets).map(layer).collect::<TensorResult<_>>()?,
+            upsample: (!is_last).then(upsample).transpose()?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> TensorResult<Tensor> {
+        let mut hidden = x;
+        for layer in &self.layers {
+            let Some(skip) = skips.pop() else {
+                candle_core::bail!("the way up needs more than the way down left")
+            };
+            hidden = layer.forward(&Tensor::cat(&[hidden, skip], 1)?, time, context)?;
+        }
+        match (&self.upsample, skips.last()) {
+            (Some(upsample), Some(next)) => upsample.forward(&hidden, next.dim(2)?, next.dim(3)?),
+            _ => Ok(hidden),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A job becomes pictures here: prompt → states (`prompt`), seeds and source → latents (`latents`), the denoise loop
+//! (`denoise`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`. Knows every
+//! network and no file format; the engine owns it, one job uses it at a time.
+
+mod denoise;
+mod latents;
+mod picture;
+mod preview;
+mod prompt;
+mod run;
+
+use candle_core::Device;
+
+use crate::Result;
+use crate::files::ModelFiles;
+use crate::models::clip::ClipTextEncoder;
+use crate::models::unet::UNet;
+use crate::models::vae::{self, Vae};
+use crate::schedule::ScheduleConfig;
+use crate::tokenizer::ClipTokenizer;
+use preview::Previewer;
+
+pub use denoise::Denoise;
+pub use prompt::{Conditioning, chunks};
+pub(crate) use run::DenoiseRun;
+
+/// A model with all its weights in memory.
+#[derive(Debug)]
+pub struct Pipeline {
+    tokenizer: ClipTokenizer,
+    text_encoder: ClipTextEncoder,
+    unet: UNet,
+    vae: Vae,
+    previewer: Previewer,
+    schedule: ScheduleConfig,
+    device: Device,
+}
+
+/// Reads `scheduler/scheduler_config.json`.
+#[doc(hidden)]
+pub fn schedule_config(files: &ModelFiles) -> Result<ScheduleConfig> {
+    const NAME: &str = "scheduler/scheduler_config.json";
+    ScheduleConfig::from_json(&files.text(NAME)?, &files.path(NAME))
+}
+
+impl Pipeline {
+    /// Reads every component of a diffusers folder.
+    pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
+        let vae = Vae::open(files, vae::FOLDER, device)?;
+        Ok(Self {
+            tokenizer: ClipTokenizer::open(files)?,
+            text_encoder: ClipTextEncoder::open(files, device)?,
+            unet: UNet::open(files, device)?,
+            previewer: Previewer::open(files, &vae, device)?,
+            schedule: schedule_config(files)?,
+            vae,
+            device: device.clone(),
+        })
+    }
+
+    /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
+    /// single image of its seed to the last bit.
+    fn lane(&self, images: usize) -> usize {
+        if self.device.is_cpu() { 1 } else { images }
+    }
+}

@@ -1,0 +1,57 @@
+//! The denoise loop as the worker's `Run`.
+
+use std::sync::Arc;
+
+use atelier_inference::{self as inference, Finished, Job, Preview, Run, StepState};
+
+use super::{Denoise, Pipeline};
+use crate::Result;
+
+const LAID_OVER_WHITE: &str = "the source's transparent parts were laid over white";
+
+/// One job, stepped by the worker.
+pub(crate) struct DenoiseRun {
+    denoise: Denoise,
+    preview_every: Option<u32>,
+    notes: Vec<String>,
+}
+
+impl DenoiseRun {
+    /// `note` is what the engine has to say of the job.
+    pub(crate) fn new(pipeline: Arc<Pipeline>, job: &Job, note: Option<String>) -> Result<Self> {
+        if job.preview_every.is_some() {
+            pipeline.previewer.check()?;
+        }
+        let denoise = Denoise::new(pipeline, job)?;
+        let mut notes = denoise.conditioning().notes.clone();
+        notes.extend(note);
+        if job.source.as_ref().is_some_and(|(pixels, _)| !pixels.is_opaque()) {
+            notes.push(LAID_OVER_WHITE.into());
+        }
+        Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes })
+    }
+
+    fn step(&mut self) -> Result<StepState> {
+        if !self.denoise.step()? {
+            let notes = std::mem::take(&mut self.notes);
+            return Ok(StepState::Done(Finished { pictures: self.denoise.pictures()?, notes }));
+        }
+        let (total, step) = self.denoise.progress();
+        let (total, step) = (total as u32, step as u32);
+        // the last step's preview would be the picture itself
+        let is_due = step < total && self.preview_every.is_some_and(|every| step.is_multiple_of(every));
+        let previews = if is_due { self.previews(step)? } else { Vec::new() };
+        Ok(StepState::Step { step, total, previews })
+    }
+
+    fn previews(&self, step: u32) -> Result<Vec<Preview>> {
+        let pixels = self.denoise.previews()?;
+        Ok((0..).zip(pixels).map(|(index, pixels)| Preview { index, step, pixels }).collect())
+    }
+}
+
+impl Run for DenoiseRun {
+    fn next_step(&mut self) -> inference::Result<StepState> {
+        self.step().map_err(inference::Error::from)
+    }
+}

@@ -1,0 +1,96 @@
+//! DDIM with η = 0 (<https://arxiv.org/abs/2010.02502>). Follows diffusers `scheduling_ddim.py`.
+
+use candle_core::Tensor;
+
+use super::config::{Prediction, ScheduleConfig, Spacing};
+use super::{Schedule, begin_index, tables, weighted_sum};
+use crate::noise::NoiseSource;
+use crate::{Error, Result};
+
+/// `DDIMScheduler`.
+pub(super) struct Ddim {
+    /// ᾱ of every training timestep.
+    alphas: Vec<f64>,
+    final_alpha: f64,
+    timesteps: Vec<f64>,
+    /// Training timesteps between two steps.
+    stride: usize,
+    prediction: Prediction,
+    clip: Option<f64>,
+}
+
+impl Ddim {
+    pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
+        let alphas = tables::alphas_cumprod(config, &tables::DDPM_BETAS);
+        let spacing = config.timestep_spacing.unwrap_or(Spacing::Leading);
+        let all = tables::spaced(config, spacing, steps).into_iter().map(f64::round_ties_even);
+        let timesteps: Vec<f64> = all.skip(begin_index(steps, strength)?).collect();
+        check_timesteps(&timesteps, &alphas, config.prediction_type)?;
+        Ok(Self {
+            final_alpha: if config.set_alpha_to_one { 1.0 } else { alphas[0] },
+            alphas,
+            timesteps,
+            stride: config.num_train_timesteps / steps,
+            prediction: config.prediction_type,
+            clip: config.clip_sample.unwrap_or(true).then_some(config.clip_sample_range),
+        })
+    }
+
+    /// ᾱ one stride after timestep `t`.
+    fn alpha_after(&self, t: usize) -> f64 {
+        t.checked_sub(self.stride).map_or(self.final_alpha, |previous| self.alphas[previous])
+    }
+}
+
+/// Refuses timesteps outside the table, and dividing by an ᾱ of 0 (zero terminal SNR).
+pub(super) fn check_timesteps(timesteps: &[f64], alphas: &[f64], prediction: Prediction) -> Result<()> {
+    let invalid = |reason| Err(Error::Invalid { field: "steps", reason });
+    for &t in timesteps {
+        if !(0.0..alphas.len() as f64).contains(&t) {
+            return invalid(format!(
+                "timestep {t} is outside the {} trained ones; use fewer steps",
+                alphas.len()
+            ));
+        }
+        if prediction == Prediction::Epsilon && alphas[t as usize] == 0.0 {
+            return invalid(format!(
+                "timestep {t} is pure noise, from which epsilon says nothing; use euler"
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Schedule for Ddim {
+    fn timesteps(&self) -> &[f64] {
+        &self.timesteps
+    }
+
+    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let alpha = self.alphas[self.timesteps[0] as usize];
+        weighted_sum(&[(alpha.sqrt(), original), ((1.0 - alpha).sqrt(), noise)])
+    }
+
+    fn step(
+        &mut self,
+        i: usize,
+        model_output: &Tensor,
+        sample: &Tensor,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor> {
+        let t = self.timesteps[i] as usize;
+        let (bar, bar_after) = (self.alphas[t], self.alpha_after(t));
+        let (alpha, sigma) = (bar.sqrt(), (1.0 - bar).sqrt());
+        let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
+        let mut clean = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
+        let epsilon = match self.prediction {
+            Prediction::Epsilon => model_output.clone(),
+            Prediction::Velocity => weighted_sum(&[(sigma, sample), (alpha, model_output)])?,
+            Prediction::Sample => weighted_sum(&[(1.0 / sigma, sample), (-alpha / sigma, model_output)])?,
+        };
+        if let Some(range) = self.clip {
+            clean = clean.clamp(-range, range)?;
+        }
+        weighted_sum(&[(bar_after.sqrt(), &clean), ((1.0 - bar_after).sqrt(), &epsilon)])
+    }
+}

@@ -1,0 +1,72 @@
+//! Euler's method on the probability-flow ODE, algorithm 2 of <https://arxiv.org/abs/2206.00364> without churn.
+//! Follows diffusers `scheduling_euler_discrete.py`.
+
+use candle_core::Tensor;
+
+use super::config::{Prediction, ScheduleConfig};
+use super::sigmas::SigmaPath;
+use super::{Schedule, tables, weighted_sum};
+use crate::Result;
+use crate::noise::NoiseSource;
+
+/// `EulerDiscreteScheduler`.
+pub(super) struct Euler {
+    path: SigmaPath,
+    prediction: Prediction,
+    init_noise_sigma: f64,
+}
+
+impl Euler {
+    pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
+        let path = SigmaPath::euler(config, config.use_karras_sigmas, config.final_sigmas, steps, strength)?;
+        let init_noise_sigma = path.euler_init_noise_sigma(config.timestep_spacing);
+        Ok(Self { path, prediction: config.prediction_type, init_noise_sigma })
+    }
+}
+
+impl Schedule for Euler {
+    fn timesteps(&self) -> &[f64] {
+        self.path.timesteps()
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        self.init_noise_sigma
+    }
+
+    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
+        self.path.euler_model_input(i, sample)
+    }
+
+    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.euler_add_noise(original, noise)
+    }
+
+    fn step(
+        &mut self,
+        i: usize,
+        model_output: &Tensor,
+        sample: &Tensor,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor> {
+        let place = self.path.place(i);
+        let (sigma, next) = (self.path.sigma(place), self.path.sigma(place + 1));
+        weighted_sum(&euler_step(self.prediction, sigma, next, sample, model_output))
+    }
+
+    fn sigmas(&self) -> Option<&[f64]> {
+        Some(self.path.sigmas())
+    }
+}
+
+/// The terms of one Euler step from `sigma` to `next`: on the straight line from the sample to the clean one.
+pub(super) fn euler_step<'a>(
+    prediction: Prediction,
+    sigma: f64,
+    next: f64,
+    sample: &'a Tensor,
+    model_output: &'a Tensor,
+) -> [(f64, &'a Tensor); 2] {
+    let kept = next / sigma;
+    let (of_sample, of_output) = tables::clean_weights_in_sigma(prediction, sigma);
+    [(kept + (1.0 - kept) * of_sample, sample), ((1.0 - kept) * of_output, model_output)]
+}

@@ -1,0 +1,179 @@
+//! CLIP's tokenizer: text to ids, by byte-pair encoding (transformers' `CLIPTokenizer`), from `tokenizer/vocab.json` and
+//! `merges.txt` or from `tokenizer.json`. Knows nothing of chunks or encoders.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+use crate::files::ModelFiles;
+use crate::{Error, Result};
+
+/// Splits text before pairs are merged; of OpenAI's CLIP.
+const SPLIT: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+/// Longest context when the file names none, or the placeholder that transformers writes for "no limit".
+const DEFAULT_LENGTH: usize = 77;
+const MAX_LENGTH: f64 = 4_096.0;
+
+/// A tokenizer and the ids around a prompt.
+#[derive(Debug)]
+pub struct ClipTokenizer {
+    tokenizer: Tokenizer,
+    /// Starts every sequence.
+    pub bos: u32,
+    /// Ends every sequence.
+    pub eos: u32,
+    /// Fills a sequence up.
+    pub pad: u32,
+    /// Ids of a full sequence, `bos` and `eos` included.
+    pub max_length: usize,
+}
+
+/// A special token, as a plain string or as an object.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Special {
+    Text(String),
+    Object { content: String },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    bos_token: Option<Special>,
+    eos_token: Option<Special>,
+    unk_token: Option<Special>,
+    pad_token: Option<Special>,
+    model_max_length: Option<f64>,
+}
+
+/// The special tokens' texts; CLIP's own where the files name none.
+struct Specials {
+    bos: String,
+    eos: String,
+    unk: String,
+    pad: String,
+}
+
+impl ClipTokenizer {
+    /// Reads `tokenizer/`.
+    #[doc(hidden)]
+    pub fn open(files: &ModelFiles) -> Result<Self> {
+        let config: Config = optional(files, "tokenizer/tokenizer_config.json")?;
+        let specials = Specials::of(&config, optional(files, "tokenizer/special_tokens_map.json")?);
+        let (name, tokenizer) = load(files, &specials)?;
+        let id = |token: &str| {
+            let id = tokenizer.token_to_id(token);
+            id.ok_or_else(|| {
+                files.malformed(name, format!("special token `{token}` is not in the vocabulary"))
+            })
+        };
+        let (bos, eos, pad) = (id(&specials.bos)?, id(&specials.eos)?, id(&specials.pad)?);
+        let length = config.model_max_length.filter(|length| *length <= MAX_LENGTH);
+        let max_length = length.map_or(DEFAULT_LENGTH, |length| length as usize);
+        if max_length < 3 {
+            return Err(files
+                .malformed("tokenizer/tokenizer_config.json", "model_max_length leaves no room for text"));
+        }
+        Ok(Self { tokenizer, bos, eos, pad, max_length })
+    }
+
+    /// The ids of a text, without `bos`, `eos` and padding.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        let reason =
+            |error| Error::Invalid { field: "prompt", reason: format!("cannot be tokenized: {error}") };
+        Ok(encoding.map_err(reason)?.get_ids().to_vec())
+    }
+
+    /// One more than the highest id.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+    }
+}
+
+fn optional(files: &ModelFiles, name: &str) -> Result<Config> {
+    if files.contains(name) { files.json(name) } else { Ok(Config::default()) }
+}
+
+impl Specials {
+    fn of(config: &Config, map: Config) -> Self {
+        let text = |first: &Option<Special>, second: Option<Special>, default: &str| {
+            first.clone().or(second).map_or_else(|| default.into(), Special::into_text)
+        };
+        let eos = text(&config.eos_token, map.eos_token, "<|endoftext|>");
+        Self {
+            bos: text(&config.bos_token, map.bos_token, "<|startoftext|>"),
+            unk: text(&config.unk_token, map.unk_token, &eos),
+            pad: text(&config.pad_token, map.pad_token, &eos),
+            eos,
+        }
+    }
+}
+
+impl Special {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) | Self::Object { content: text } => text,
+        }
+    }
+}
+
+fn load(files: &ModelFiles, specials: &Specials) -> Result<(&'static str, Tokenizer)> {
+    let (name, json) = if files.contains("tokenizer/vocab.json") {
+        ("tokenizer/vocab.json", from_vocabulary(files, specials)?)
+    } else {
+        ("tokenizer/tokenizer.json", files.bytes("tokenizer/tokenizer.json")?.into_owned())
+    };
+    let mut tokenizer = Tokenizer::from_bytes(json)
+        .map_err(|error| files.malformed(name, format!("not a CLIP vocabulary: {error}")))?;
+    // chunks are cut by the pipeline; a file's own truncation would lose text silently
+    let cleared = tokenizer.with_truncation(None).map(|tokenizer| tokenizer.with_padding(None));
+    cleared.map_err(|error| files.malformed(name, error.to_string()))?;
+    Ok((name, tokenizer))
+}
+
+/// `vocab.json` and `merges.txt` as the `tokenizer.json` that transformers makes of them.
+fn from_vocabulary(files: &ModelFiles, specials: &Specials) -> Result<Vec<u8>> {
+    let vocabulary: Value = files.json("tokenizer/vocab.json")?;
+    let merges = files.text("tokenizer/merges.txt")?;
+    let merges: Vec<_> =
+        merges.lines().filter(|line| !line.starts_with("#version") && !line.is_empty()).collect();
+    let added = added_tokens(&vocabulary, specials);
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": specials.unk, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocabulary, "merges": merges,
+        },
+    });
+    Ok(tokenizer.to_string().into_bytes())
+}
+
+/// The special tokens, each once, by id.
+fn added_tokens(vocabulary: &Value, specials: &Specials) -> Vec<Value> {
+    let mut tokens: Vec<(u64, &String)> = [&specials.bos, &specials.eos, &specials.unk, &specials.pad]
+        .into_iter()
+        .filter_map(|token| Some((vocabulary.get(token)?.as_u64()?, token)))
+        .collect();
+    tokens.sort();
+    tokens.dedup();
+    let entry = |(id, content): (u64, &String)| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": true})
+    };
+    tokens.into_iter().map(entry).collect()
+}

@@ -1,0 +1,235 @@
+//! The pipelines against diffusers, stage by stage, for every fixture folder (`golden/make_pipelines.py` makes them;
+//! `ATELIER_GOLDEN_DIR` names others). Each stage is fed with what diffusers fed it, so that a failure names the stage;
+//! the last tests run everything together from the seed.
+
+#[path = "golden/fixture.rs"]
+mod fixture;
+
+use atelier_engine::models::clip::ClipTextEncoder;
+use atelier_engine::models::unet::UNet;
+use atelier_engine::models::vae::Vae;
+use atelier_engine::pipeline::chunks;
+use atelier_engine::schedule;
+use atelier_engine::tokenizer::ClipTokenizer;
+use atelier_inference::{Engine, StepState};
+use candle_core::{Device, Tensor};
+use fixture::Worst;
+
+const TABLES: f64 = 1e-6;
+const ENCODERS: f64 = 1e-5;
+const DENOISER: f64 = 1e-4;
+const IMAGE: f64 = 2e-3;
+/// Within a run, where each step starts from our own last one: rounding adds up, most where the first noise level is
+/// 4096 and a prediction's last bit is multiplied by it.
+const RUN: f64 = 1e-3;
+
+#[test]
+fn every_text_becomes_the_ids_of_transformers() {
+    for fixture in fixture::all() {
+        let tokenizer = ClipTokenizer::open(&fixture.files).unwrap();
+        for text in &fixture.texts {
+            let ids =
+                [&[tokenizer.bos], tokenizer.ids(&text.text).unwrap().as_slice(), &[tokenizer.eos]].concat();
+            assert_eq!(ids, text.ids, "{}: {:?}", fixture.name, text.text);
+        }
+    }
+}
+
+#[test]
+fn prompts_are_cut_and_padded_into_the_expected_rows() {
+    for fixture in fixture::all() {
+        let tokenizer = ClipTokenizer::open(&fixture.files).unwrap();
+        for (name, case) in &fixture.cases {
+            let rows = chunks(&tokenizer, &case.prompt).unwrap();
+            assert_eq!(rows, fixture.ids(name)[..rows.len()], "{}/{name}", fixture.name);
+        }
+    }
+}
+
+#[test]
+fn text_encoders_equal_transformers() {
+    let mut worst = Worst::new("text encoder", ENCODERS);
+    for fixture in fixture::all() {
+        let encoder = ClipTextEncoder::open(&fixture.files, &Device::Cpu).unwrap();
+        for (name, case) in &fixture.cases {
+            let place = |stage| format!("{}/{name}/{stage}", fixture.name);
+            let encoded = encoder.forward(&fixture.ids(name), case.clip_skip as usize).unwrap();
+            let expected = fixture.expected(name, "prompt");
+            worst.compare(place("prompt"), &encoded.hidden.reshape(expected.dims()).unwrap(), &expected);
+            worst.compare(place("pooled"), &encoded.pooled, &fixture.expected(name, "pooled"));
+        }
+    }
+}
+
+#[test]
+fn conditioning_equals_chunked_transformers() {
+    let mut worst = Worst::new("conditioning", ENCODERS);
+    for fixture in fixture::all() {
+        for (name, case) in &fixture.cases {
+            let denoise = fixture.denoise(name, case);
+            let conditioning = denoise.conditioning();
+            worst.compare(
+                format!("{}/{name}", fixture.name),
+                &conditioning.prompt,
+                &fixture.expected(name, "prompt"),
+            );
+            if let Some(negative) = &conditioning.negative {
+                worst.compare(
+                    format!("{}/{name}/negative", fixture.name),
+                    negative,
+                    &fixture.expected(name, "negative"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn timesteps_and_sigmas_equal_diffusers() {
+    let mut worst = Worst::new("tables", TABLES);
+    for fixture in fixture::all() {
+        let config = atelier_engine::pipeline::schedule_config(&fixture.files).unwrap();
+        for (name, case) in &fixture.cases {
+            let place = |stage| format!("{}/{name}/{stage}", fixture.name);
+            let schedule = schedule::build(&case.schedule, &config, case.steps, case.strength).unwrap();
+            worst.compare_tables(place("timesteps"), schedule.timesteps(), &fixture.table(name, "timesteps"));
+            if let (Some(sigmas), true) = (schedule.sigmas(), fixture.has(name, "sigmas")) {
+                worst.compare_tables(place("sigmas"), sigmas, &fixture.table(name, "sigmas"));
+            }
+        }
+    }
+}
+
+#[test]
+fn first_latents_equal_diffusers() {
+    let mut worst = Worst::new("first latents", DENOISER);
+    for fixture in fixture::all() {
+        for (name, case) in &fixture.cases {
+            let expected = fixture.expected(name, "latents").get(0).unwrap();
+            worst.compare_scaled(
+                format!("{}/{name}", fixture.name),
+                fixture.denoise(name, case).latents(),
+                &expected,
+            );
+        }
+    }
+}
+
+#[test]
+fn the_denoiser_equals_diffusers_at_every_step() {
+    let mut worst = Worst::new("denoiser", DENOISER);
+    for fixture in fixture::all() {
+        let unet = UNet::open(&fixture.files, &Device::Cpu).unwrap();
+        let config = atelier_engine::pipeline::schedule_config(&fixture.files).unwrap();
+        for (name, case) in &fixture.cases {
+            let schedule = schedule::build(&case.schedule, &config, case.steps, case.strength).unwrap();
+            let (latents, outputs) = (fixture.expected(name, "latents"), fixture.expected(name, "outputs"));
+            let is_guided = case.guidance > 1.0 && !unet.takes_guidance();
+            for (step, timestep) in schedule.timesteps().iter().enumerate() {
+                let x = schedule.scale_model_input(step, &latents.get(step).unwrap()).unwrap();
+                let images = x.dim(0).unwrap();
+                let repeat = |stage| fixture.expected(name, stage).repeat((images, 1, 1)).unwrap();
+                let (x, context) = match is_guided {
+                    true => (Tensor::cat(&[&x, &x], 0).unwrap(), vec![repeat("negative"), repeat("prompt")]),
+                    false => (x, vec![repeat("prompt")]),
+                };
+                let context = Tensor::cat(&context, 0).unwrap();
+                let batch = x.dim(0).unwrap();
+                let full = |value: f64| Tensor::full(value as f32, batch, &Device::Cpu).unwrap();
+                let guidance = full(case.guidance);
+                let guidance = unet.takes_guidance().then_some(&guidance);
+                let out = unet.forward(&x, &full(*timestep), &context, guidance).unwrap();
+                worst.compare(format!("{}/{name}/{step}", fixture.name), &out, &outputs.get(step).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn decoded_pictures_equal_diffusers() {
+    let mut worst = Worst::new("decoder", IMAGE);
+    for fixture in fixture::all() {
+        let vae = Vae::open(&fixture.files, "vae", &Device::Cpu).unwrap();
+        for name in fixture.cases.keys() {
+            let latents = fixture.expected(name, "latents");
+            let last = latents.get(latents.dim(0).unwrap() - 1).unwrap();
+            let expected = fixture.expected(name, "image");
+            worst.compare(format!("{}/{name}", fixture.name), &vae.decode(&last).unwrap(), &expected);
+        }
+    }
+}
+
+#[test]
+fn whole_runs_equal_diffusers_from_the_seed_to_the_picture() {
+    let mut predictions = Worst::new("denoiser in a whole run", RUN);
+    let mut latents = Worst::new("latents in a whole run", RUN);
+    let mut image = Worst::new("picture of a whole run", IMAGE);
+    for fixture in fixture::all() {
+        for (name, case) in &fixture.cases {
+            let mut denoise = fixture.denoise(name, case);
+            let (expected, outputs) = (fixture.expected(name, "latents"), fixture.expected(name, "outputs"));
+            for step in 0.. {
+                let place = || format!("{}/{name}/{step}", fixture.name);
+                latents.compare_scaled(place(), denoise.latents(), &expected.get(step).unwrap());
+                if !denoise.step().unwrap() {
+                    break;
+                }
+                let prediction = denoise.prediction().unwrap();
+                let parts: Vec<_> = prediction.negative.iter().chain([&prediction.prompt]).collect();
+                predictions.compare(place(), &Tensor::cat(&parts, 0).unwrap(), &outputs.get(step).unwrap());
+            }
+            image.compare(
+                format!("{}/{name}", fixture.name),
+                &denoise.decode().unwrap(),
+                &fixture.expected(name, "image"),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_engine_gives_the_bytes_of_diffusers_within_one() {
+    for fixture in fixture::all() {
+        let mut engine = fixture.engine();
+        for (name, case) in &fixture.cases {
+            let mut run = engine.begin(&fixture.job(name, case)).unwrap().run;
+            let finished = loop {
+                if let StepState::Done(finished) = run.next_step().unwrap() {
+                    break finished;
+                }
+            };
+            let expected = fixture.expected(name, "pixels"); // (images, h, w, 3)
+            for (index, picture) in finished.pictures.iter().enumerate() {
+                let theirs = expected.get(index).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let ours = picture.rgba().chunks_exact(4).flat_map(|pixel| &pixel[..3]);
+                let worst = ours
+                    .zip(&theirs)
+                    .map(|(ours, theirs)| (f32::from(*ours) - theirs).abs())
+                    .fold(0.0, f32::max);
+                assert!(worst <= 1.0, "{}/{name}: picture {index} is off by {worst} of 255", fixture.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_of_a_batch_is_the_single_image_of_its_seed_to_the_bit() {
+    for fixture in fixture::all() {
+        for (name, case) in fixture.cases.iter().filter(|(_, case)| case.seeds.len() > 1) {
+            let finish = |case: &fixture::Case| {
+                let mut denoise = fixture.denoise(name, case);
+                while denoise.step().unwrap() {}
+                (denoise.latents().clone(), denoise.pictures().unwrap())
+            };
+            let (together, pictures) = finish(case);
+            for (index, seed) in case.seeds.iter().enumerate() {
+                let (alone, picture) = finish(&fixture::Case { seeds: vec![*seed], ..case.clone() });
+                let of = |x: &Tensor, index| {
+                    x.get(index).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                };
+                assert_eq!(of(&together, index), of(&alone, 0), "{}/{name}/{index}", fixture.name);
+                assert_eq!(pictures[index], picture[0]);
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One folder that `make_pipelines.py` wrote: a diffusers pipeline, what was asked of it and what it made.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use atelier_engine::pipeline::{Denoise, Pipeline};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_inference::{Engine, Job, Pixels, Request, Size, Source};
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+/// A pipeline's folder and its golden values.
+pub(crate) struct Fixture {
+    pub(crate) name: String,
+    pub(crate) files: ModelFiles,
+    pub(crate) cases: BTreeMap<String, Case>,
+    pub(crate) texts: Vec<Text>,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) prompt: String,
+    pub(crate) negative_prompt: String,
+    pub(crate) height: u32,
+    pub(crate) width: u32,
+    pub(crate) steps: usize,
+    pub(crate) guidance: f64,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) schedule: String,
+    pub(crate) clip_skip: u32,
+    pub(crate) strength: Option<f64>,
+}
+
+/// A text and its ids, `bos` and `eos` included.
+#[derive(Deserialize)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) ids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Golden {
+    cases: BTreeMap<String, Case>,
+    texts: Vec<Text>,
+}
+
+/// Every fixture: those of the repository, or of `ATELIER_GOLDEN_DIR`. There is always at least one.
+pub(crate) fn all() -> Vec<Fixture> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures");
+    let root = std::env::var_os("ATELIER_GOLDEN_DIR").map_or(own, PathBuf::from);
+    let entries = std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(!folders.is_empty(), "{} holds no fixtures; run make_pipelines.py", root.display());
+    folders.into_iter().map(Fixture::open).collect()
+}
+
+impl Fixture {
+    fn open(folder: PathBuf) -> Fixture {
+        let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+        let golden: Golden = serde_json::from_str(&golden).unwrap();
+        let tensors =
+            candle_core::safetensors::load(folder.join("golden.safetensors"), &Device::Cpu).unwrap();
+        Fixture {
+            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+            files: ModelFiles::folder(folder),
+            cases: golden.cases,
+            texts: golden.texts,
+            tensors,
+        }
+    }
+
+    /// What diffusers made, in f32.
+    pub(crate) fn expected(&self, case: &str, stage: &str) -> Tensor {
+        self.tensors[&format!("{case}/{stage}")].to_dtype(DType::F32).unwrap()
+    }
+
+    /// Whether diffusers has such a stage.
+    pub(crate) fn has(&self, case: &str, stage: &str) -> bool {
+        self.tensors.contains_key(&format!("{case}/{stage}"))
+    }
+
+    /// Tables, which are kept in f64.
+    pub(crate) fn table(&self, case: &str, stage: &str) -> Vec<f64> {
+        self.tensors[&format!("{case}/{stage}")].to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    }
+
+    /// Rows of token ids.
+    pub(crate) fn ids(&self, case: &str) -> Vec<Vec<u32>> {
+        self.tensors[&format!("{case}/ids")].to_dtype(DType::U32).unwrap().to_vec2().unwrap()
+    }
+
+    /// An engine with this one model.
+    pub(crate) fn engine(&self) -> CandleEngine {
+        let spec = ModelSpec {
+            id: self.name.clone(),
+            source: "fixture".into(),
+            files: self.files.clone(),
+            description: None,
+        };
+        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec] }).unwrap()
+    }
+
+    pub(crate) fn pipeline(&self) -> std::sync::Arc<Pipeline> {
+        std::sync::Arc::new(Pipeline::open(&self.files, &Device::Cpu).unwrap())
+    }
+
+    /// The case as a job of our own.
+    pub(crate) fn job(&self, name: &str, case: &Case) -> Job {
+        let source =
+            case.strength.map(|strength| Source { pixels: self.source(name), strength: Some(strength) });
+        let request = Request {
+            prompt: case.prompt.clone(),
+            negative_prompt: Some(case.negative_prompt.clone()),
+            size: Some(Size { width: case.width, height: case.height }),
+            steps: Some(case.steps as u32),
+            guidance: Some(case.guidance),
+            seed: Some(case.seeds[0]),
+            count: Some(case.seeds.len() as u32),
+            schedule: Some(case.schedule.clone()),
+            clip_skip: Some(case.clip_skip),
+            preview_every: None,
+            source,
+        };
+        let job = Job::new(request, &self.engine().models()[0]).unwrap();
+        assert_eq!(job.seeds, case.seeds, "cases count their seeds up");
+        job
+    }
+
+    fn source(&self, case: &str) -> Pixels {
+        let source = &self.tensors[&format!("{case}/source")]; // (h, w, 3)
+        let (height, width, _) = source.dims3().unwrap();
+        let rgb = source.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+        let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
+        Pixels::new(width as u32, height as u32, rgba).unwrap()
+    }
+
+    /// The case's denoise loop, before its first step.
+    pub(crate) fn denoise(&self, name: &str, case: &Case) -> Denoise {
+        Denoise::new(self.pipeline(), &self.job(name, case)).unwrap()
+    }
+}
+
+/// The largest difference of a stage over all cases, against what is allowed.
+pub(crate) struct Worst {
+    stage: &'static str,
+    tolerance: f64,
+    worst: f64,
+    place: String,
+}
+
+impl Worst {
+    pub(crate) fn new(stage: &'static str, tolerance: f64) -> Worst {
+        Worst { stage, tolerance, worst: 0.0, place: "nowhere".into() }
+    }
+
+    #[track_caller]
+    pub(crate) fn compare(&mut self, place: impl Into<String>, ours: &Tensor, theirs: &Tensor) {
+        let place = place.into();
+        assert_eq!(ours.dims(), theirs.dims(), "{} at {place}", self.stage);
+        self.take(place, largest(&(ours - theirs).unwrap()));
+    }
+
+    /// Relative to the largest value where that is over 1: noise levels without a signal reach 4096.
+    #[track_caller]
+    pub(crate) fn compare_scaled(&mut self, place: impl Into<String>, ours: &Tensor, theirs: &Tensor) {
+        let scale = largest(theirs).max(1.0);
+        self.compare(place, &(ours / scale).unwrap(), &(theirs / scale).unwrap());
+    }
+
+    #[track_caller]
+    pub(crate) fn compare_tables(&mut self, place: impl Into<String>, ours: &[f64], theirs: &[f64]) {
+        let place = place.into();
+        assert_eq!(ours.len(), theirs.len(), "{} at {place}", self.stage);
+        // relative where the values are large: timesteps reach 999, sigmas without a signal 4096
+        let difference = |(ours, theirs): (&f64, &f64)| (ours - theirs).abs() / theirs.abs().max(1.0);
+        let worst = ours.iter().zip(theirs).map(difference).fold(0.0, f64::max);
+        self.take(place, worst);
+    }
+
+    fn take(&mut self, place: String, difference: f64) {
+        if difference.is_nan() || difference > self.tolerance {
+            println!("{} {place}: {difference:.2e}", self.stage);
+        }
+        // a NaN is the worst of all
+        if difference.is_nan() || difference > self.worst {
+            (self.worst, self.place) = (difference, place);
+        }
+    }
+}
+
+fn largest(x: &Tensor) -> f64 {
+    f64::from(x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap())
+}
+
+impl Drop for Worst {
+    fn drop(&mut self) {
+        let Worst { stage, tolerance, worst, place } = self;
+        println!("{stage}: largest difference {worst:.2e} at {place}, allowed {tolerance:.0e}");
+        if !std::thread::panicking() {
+            assert!(*worst <= *tolerance, "{stage}: {worst:.2e} at {place}, allowed {tolerance:.0e}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A job's events on their way to one reader. The worker never waits for the reader: when the buffer is full, the
+//! oldest step or preview gives way, so a slow reader loses detail but always sees the newest state.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::Preview;
+
+/// Most events kept for a reader; with previews of 64 KiB each this bounds a job's buffer at 4 MiB.
+const CAPACITY: usize = 64;
+
+/// What happens to a job.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// It waits; sent again whenever the position changes.
+    Queued {
+        /// Jobs ahead of it, the running one included.
+        position: u32,
+        /// Time until it is expected to start, once enough was measured.
+        eta: Option<Duration>,
+    },
+    /// It left the queue.
+    Started,
+    /// A denoising step ended.
+    Step {
+        /// Steps done, from 1.
+        step: u32,
+        /// Steps in all.
+        total: u32,
+        /// Since the job began to run.
+        elapsed: Duration,
+    },
+    /// An unfinished picture.
+    Preview(Preview),
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    // held for a push or a pop only, never over an await or a step
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The worker's end.
+pub(crate) struct EventWriter(Arc<Shared>);
+
+/// The reader's end; at most one per job.
+pub struct EventReader(Arc<Shared>);
+
+pub(crate) fn channel() -> (EventWriter, EventReader) {
+    let shared = Arc::new(Shared::default());
+    (EventWriter(shared.clone()), EventReader(shared))
+}
+
+impl EventWriter {
+    pub(crate) fn send(&self, event: Event) {
+        let mut state = self.0.lock();
+        if matches!(event, Event::Queued { .. }) {
+            state.events.retain(|old| !matches!(old, Event::Queued { .. }));
+        }
+        if state.events.len() >= CAPACITY {
+            let detail = |old: &Event| matches!(old, Event::Step { .. } | Event::Preview(_));
+            let oldest = state.events.iter().position(detail).unwrap_or(0);
+            state.events.remove(oldest);
+        }
+        state.events.push_back(event);
+        drop(state);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Drop for EventWriter {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl EventReader {
+    /// The next event; `None` once the job has ended and everything kept was read.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            {
+                let mut state = self.0.lock();
+                if let Some(event) = state.events.pop_front() {
+                    return Some(event);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            self.0.changed.notified().await;
+        }
+    }
+}

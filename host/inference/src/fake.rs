@@ -1,0 +1,89 @@
+//! An engine without a model, for tests and examples only. Its pictures are flat colours made from prompt and seed, and
+//! every answer says that it is fake. Compiled only with the feature `fake`.
+
+use std::time::Duration;
+
+use crate::{
+    Begun, Engine, Error, Features, Finished, Job, ModelId, ModelInfo, Pixels, Preview, Result, Run, Size,
+    StepState,
+};
+
+/// The note that every fake answer carries.
+pub const NOTE: &str = "made by the fake engine: no model has seen this prompt";
+
+/// Serves one model named `fake`.
+pub struct FakeEngine {
+    /// How long each step pretends to work.
+    pub step: Duration,
+}
+
+impl Engine for FakeEngine {
+    fn models(&self) -> Vec<ModelInfo> {
+        vec![ModelInfo {
+            id: ModelId::new("fake"),
+            family: "fake".into(),
+            source: "fake".into(),
+            description: "flat colours for tests; no model at all".into(),
+            features: Features { text_to_image: true, image_to_image: true, negative_prompt: true },
+            native_size: Size { width: 64, height: 64 },
+            min_side: 8,
+            max_side: 1_024,
+            side_multiple: 8,
+            default_steps: 4,
+            default_guidance: 3.0,
+            schedules: vec!["ddim".into(), "euler".into()],
+            memory_bytes: Some(0),
+            device: "cpu".into(),
+        }]
+    }
+
+    fn is_loaded(&self, _: &ModelId) -> bool {
+        true
+    }
+
+    fn begin(&mut self, job: &Job) -> Result<Begun> {
+        let run = FakeRun { job: job.clone(), done: 0, step: self.step };
+        Ok(Begun { run: Box::new(run), load: Duration::ZERO })
+    }
+}
+
+struct FakeRun {
+    job: Job,
+    done: u32,
+    step: Duration,
+}
+
+impl Run for FakeRun {
+    fn next_step(&mut self) -> Result<StepState> {
+        if self.job.prompt.contains("please fail") {
+            return Err(Error::Failed("the fake engine was asked to fail".into()));
+        }
+        if self.done == self.job.steps {
+            let pictures = (0..self.job.seeds.len()).map(|index| self.flat(index, self.job.size));
+            let pictures = pictures.collect::<Result<_>>()?;
+            return Ok(StepState::Done(Finished { pictures, notes: vec![NOTE.into()] }));
+        }
+        std::thread::sleep(self.step);
+        self.done += 1;
+        let due = self.job.preview_every.is_some_and(|every| self.done % every == 0);
+        let previews = if due { self.previews()? } else { Vec::new() };
+        Ok(StepState::Step { step: self.done, total: self.job.steps, previews })
+    }
+}
+
+impl FakeRun {
+    fn previews(&self) -> Result<Vec<Preview>> {
+        let small = Size { width: 16, height: 16 };
+        let preview =
+            |index| Ok(Preview { index: index as u32, step: self.done, pixels: self.flat(index, small)? });
+        (0..self.job.seeds.len()).map(preview).collect()
+    }
+
+    fn flat(&self, index: usize, size: Size) -> Result<Pixels> {
+        let seed = self.job.seeds.get(index).copied().unwrap_or_default();
+        let hash = blake3::hash(format!("{seed} {}", self.job.prompt).as_bytes());
+        let [red, green, blue, ..] = *hash.as_bytes();
+        let count = size.width as usize * size.height as usize;
+        Pixels::new(size.width, size.height, [red, green, blue, u8::MAX].repeat(count))
+    }
+}

@@ -1,0 +1,247 @@
+//! A request becomes a job here, and only here is it checked: whoever holds a [`Job`] need not look again.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::{Error, ModelInfo, Pixels, Result};
+
+/// Most steps of one job.
+pub const MAX_STEPS: u32 = 150;
+/// Most pictures of one job: they share one denoiser batch.
+pub const MAX_PICTURES: u32 = 8;
+/// Highest guidance scale.
+pub const MAX_GUIDANCE: f64 = 50.0;
+/// Longest prompt in bytes; guards the tokenizer, whose cost grows with the text.
+pub const MAX_PROMPT_BYTES: usize = 32 * 1024;
+/// Most layers of the text encoder that may be skipped.
+pub const MAX_CLIP_SKIP: u32 = 11;
+const DEFAULT_STRENGTH: f64 = 0.8;
+
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Size {
+    /// From left to right.
+    pub width: u32,
+    /// From top to bottom.
+    pub height: u32,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// The host's name of a job: 128 random bits in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobId(String);
+
+impl JobId {
+    /// A new name that nobody can guess.
+    pub fn mint() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()))
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A picture to start from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The picture; scaled to the job's size by whoever made the request.
+    pub pixels: Pixels,
+    /// How much of the schedule is run, over 0 to 1; 0.8 when `None`.
+    pub strength: Option<f64>,
+}
+
+/// What a caller asks for, unchecked. `None` takes the model's default.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// What to show.
+    pub prompt: String,
+    /// What not to show.
+    pub negative_prompt: Option<String>,
+    /// Width and height.
+    pub size: Option<Size>,
+    /// Denoising steps, 1 to [`MAX_STEPS`].
+    pub steps: Option<u32>,
+    /// Classifier-free guidance scale, 0 to [`MAX_GUIDANCE`]; 1 or less switches guidance off.
+    pub guidance: Option<f64>,
+    /// The first picture's seed; picture `i` uses `seed + i`.
+    pub seed: Option<u64>,
+    /// Pictures, 1 to [`MAX_PICTURES`].
+    pub count: Option<u32>,
+    /// The diffusion schedule's name.
+    pub schedule: Option<String>,
+    /// Text encoder layers to skip.
+    pub clip_skip: Option<u32>,
+    /// Steps between previews.
+    pub preview_every: Option<u32>,
+    /// A picture to start from.
+    pub source: Option<Source>,
+}
+
+/// A request that fits its model. Every value is decided.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Minted here.
+    pub id: JobId,
+    /// The model, as the catalog describes it.
+    pub model: ModelInfo,
+    /// What to show.
+    pub prompt: String,
+    /// What not to show; empty when nothing was named.
+    pub negative_prompt: String,
+    /// Width and height of every picture.
+    pub size: Size,
+    /// Denoising steps of the whole schedule; `strength` may run fewer.
+    pub steps: u32,
+    /// Guidance scale; guidance is off at 1 or less.
+    pub guidance: f64,
+    /// One per picture.
+    pub seeds: Vec<u64>,
+    /// A name out of the model's schedules.
+    pub schedule: String,
+    /// Text encoder layers to skip; 0 takes the last.
+    pub clip_skip: u32,
+    /// Steps between previews; none when `None`.
+    pub preview_every: Option<NonZeroU32>,
+    /// A picture of exactly `size`, and the strength.
+    pub source: Option<(Pixels, f64)>,
+}
+
+impl Job {
+    /// Checks a request against its model and decides every default. The error names the field and the fix.
+    pub fn new(request: Request, model: &ModelInfo) -> Result<Job> {
+        let size = checked_size(&request, model)?;
+        Ok(Job {
+            id: JobId::mint(),
+            prompt: checked_text("prompt", request.prompt)?,
+            negative_prompt: checked_negative(request.negative_prompt, model)?,
+            size,
+            steps: in_range("steps", request.steps.unwrap_or(model.default_steps), 1, MAX_STEPS)?,
+            guidance: checked_guidance(request.guidance.unwrap_or(model.default_guidance))?,
+            seeds: seeds(request.seed, in_range("count", request.count.unwrap_or(1), 1, MAX_PICTURES)?),
+            schedule: checked_schedule(request.schedule, model)?,
+            clip_skip: in_range("clip-skip", request.clip_skip.unwrap_or(0), 0, MAX_CLIP_SKIP)?,
+            preview_every: checked_preview(request.preview_every)?,
+            source: checked_source(request.source, size, model)?,
+            model: model.clone(),
+        })
+    }
+
+    /// Denoiser work of the whole job, in pixels times steps that are run times pictures.
+    pub fn work(&self) -> u64 {
+        let strength = self.source.as_ref().map_or(1.0, |(_, strength)| *strength);
+        let steps = (f64::from(self.steps) * strength).ceil() as u64;
+        u64::from(self.size.width) * u64::from(self.size.height) * steps * self.seeds.len() as u64
+    }
+}
+
+fn checked_text(field: &'static str, text: String) -> Result<String> {
+    if text.len() > MAX_PROMPT_BYTES {
+        return Err(Error::invalid(field, format!("{} bytes; at most {MAX_PROMPT_BYTES}", text.len())));
+    }
+    Ok(text)
+}
+
+fn checked_negative(text: Option<String>, model: &ModelInfo) -> Result<String> {
+    match text {
+        Some(text) if !text.is_empty() && !model.features.negative_prompt => Err(Error::invalid(
+            "negative-prompt",
+            format!("model `{}` does not use one; leave it out", model.id),
+        )),
+        text => checked_text("negative-prompt", text.unwrap_or_default()),
+    }
+}
+
+fn checked_size(request: &Request, model: &ModelInfo) -> Result<Size> {
+    let own = request.source.as_ref().map(|source| source.pixels.size());
+    let size = request.size.or(own).unwrap_or(model.native_size);
+    for side in [size.width, size.height] {
+        if side < model.min_side || side > model.max_side || side % model.side_multiple != 0 {
+            let reason = format!(
+                "{size} does not fit model `{}`: sides are multiples of {} from {} to {}",
+                model.id, model.side_multiple, model.min_side, model.max_side
+            );
+            return Err(Error::invalid("size", reason));
+        }
+    }
+    Ok(size)
+}
+
+fn checked_guidance(guidance: f64) -> Result<f64> {
+    // a NaN fails the comparison and is refused with the rest
+    if (0.0..=MAX_GUIDANCE).contains(&guidance) {
+        Ok(guidance)
+    } else {
+        Err(Error::invalid("guidance", format!("{guidance} is not within 0 to {MAX_GUIDANCE}")))
+    }
+}
+
+fn checked_schedule(name: Option<String>, model: &ModelInfo) -> Result<String> {
+    match name {
+        None => Ok(model.schedules.first().cloned().unwrap_or_default()),
+        Some(name) if model.schedules.contains(&name) => Ok(name),
+        Some(name) => {
+            let known = model.schedules.join(", ");
+            Err(Error::invalid("schedule", format!("`{name}` is not one of {known}")))
+        }
+    }
+}
+
+fn checked_preview(every: Option<u32>) -> Result<Option<NonZeroU32>> {
+    every
+        .map(|steps| {
+            NonZeroU32::new(steps).ok_or_else(|| Error::invalid("preview-every", "must be 1 or more"))
+        })
+        .transpose()
+}
+
+fn checked_source(source: Option<Source>, size: Size, model: &ModelInfo) -> Result<Option<(Pixels, f64)>> {
+    let Some(source) = source else {
+        return match model.features.text_to_image {
+            true => Ok(None),
+            false => {
+                Err(Error::invalid("source", format!("model `{}` needs a picture to start from", model.id)))
+            }
+        };
+    };
+    if !model.features.image_to_image {
+        return Err(Error::invalid("source", format!("model `{}` makes pictures from text alone", model.id)));
+    }
+    if source.pixels.size() != size {
+        return Err(Error::invalid(
+            "source",
+            format!("is {}, not {size}; scale it first", source.pixels.size()),
+        ));
+    }
+    let strength = source.strength.unwrap_or(DEFAULT_STRENGTH);
+    if !(strength > 0.0 && strength <= 1.0) {
+        return Err(Error::invalid("strength", format!("{strength} is not over 0 and at most 1")));
+    }
+    Ok(Some((source.pixels, strength)))
+}
+
+fn in_range(field: &'static str, value: u32, low: u32, high: u32) -> Result<u32> {
+    if (low..=high).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(field, format!("{value} is not within {low} to {high}")))
+    }
+}
+
+/// Seeds that the host chooses fit 32 bits: torch's generator ignores the rest.
+fn seeds(first: Option<u64>, count: u32) -> Vec<u64> {
+    let first = first.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    (0..u64::from(count)).map(|i| first.wrapping_add(i)).collect()
+}

@@ -1,0 +1,111 @@
+//! The catalog: which models there are and what each allows. One table per model is the only source of validation,
+//! defaults and what clients are told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Error, Result, Size};
+
+/// A model's name in requests and in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct ModelId(String);
+
+impl ModelId {
+    /// Takes any text; whether such a model exists is the catalog's matter.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a model can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Features {
+    /// A picture from a prompt alone.
+    pub text_to_image: bool,
+    /// A picture from a prompt and a picture.
+    pub image_to_image: bool,
+    /// A negative prompt.
+    pub negative_prompt: bool,
+}
+
+/// One model and its limits. Sides are in pixels.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ModelInfo {
+    /// The name in requests.
+    pub id: ModelId,
+    /// Found from the files, such as `stable-diffusion`.
+    pub family: String,
+    /// Where the files come from, as in the manifest.
+    pub source: String,
+    /// One sentence for people.
+    pub description: String,
+    /// What it can do.
+    pub features: Features,
+    /// The size it was trained on.
+    pub native_size: Size,
+    /// The smallest side.
+    pub min_side: u32,
+    /// The largest side.
+    pub max_side: u32,
+    /// Sides are multiples of this.
+    pub side_multiple: u32,
+    /// Denoising steps when the request names none.
+    pub default_steps: u32,
+    /// Guidance scale when the request names none.
+    pub default_guidance: f64,
+    /// Names that a request's schedule may take, the default first.
+    pub schedules: Vec<String>,
+    /// Bytes of the weights in memory, if known.
+    pub memory_bytes: Option<u64>,
+    /// `cpu` or `cuda`.
+    pub device: String,
+}
+
+/// Every model of the engine, shared by all who ask; only the loaded marks change.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    models: Arc<[(ModelInfo, AtomicBool)]>,
+}
+
+impl Catalog {
+    pub(crate) fn new(models: Vec<ModelInfo>) -> Self {
+        Self { models: models.into_iter().map(|info| (info, AtomicBool::new(false))).collect() }
+    }
+
+    /// All models, in the manifest's order.
+    pub fn iter(&self) -> impl Iterator<Item = &ModelInfo> {
+        self.models.iter().map(|(info, _)| info)
+    }
+
+    /// The model of that id, or the error that names those that exist.
+    pub fn get(&self, id: &ModelId) -> Result<&ModelInfo> {
+        self.iter().find(|info| info.id == *id).ok_or_else(|| Error::UnknownModel {
+            id: id.to_string(),
+            known: self.iter().map(|info| info.id.to_string()).collect(),
+        })
+    }
+
+    /// Whether the weights are in memory now; false for an unknown id.
+    pub fn is_loaded(&self, id: &ModelId) -> bool {
+        self.models.iter().any(|(info, loaded)| info.id == *id && loaded.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn mark(&self, is_loaded: impl Fn(&ModelId) -> bool) {
+        for (info, loaded) in self.models.iter() {
+            loaded.store(is_loaded(&info.id), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Everything needed to make a picture again, as it travels in a PNG file: JSON under the keyword `atelier`, and the
+//! text that A1111-style tools read under `parameters`.
+
+use std::io::Cursor;
+
+use crate::{Error, Job, Result};
+
+/// PNG text keyword of the JSON form.
+pub(crate) const JSON_KEYWORD: &str = "atelier";
+/// PNG text keyword of the text form.
+pub(crate) const TEXT_KEYWORD: &str = "parameters";
+/// Most bytes of text that are read back from one file.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// The values that made a picture. Holds no time and no host name: the same request gives the same bytes.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Parameters {
+    /// The program and its version.
+    pub software: String,
+    /// The model's id.
+    pub model: String,
+    /// Where the model comes from.
+    pub model_source: String,
+    /// What to show.
+    pub prompt: String,
+    /// What not to show.
+    pub negative_prompt: String,
+    /// Width of the generated picture in pixels.
+    pub width: u32,
+    /// Height of the generated picture in pixels.
+    pub height: u32,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance: f64,
+    /// The diffusion schedule.
+    pub schedule: String,
+    /// The seed that makes this very picture alone.
+    pub seed: u64,
+    /// The noise generator.
+    pub rng: String,
+    /// Text encoder layers skipped.
+    pub clip_skip: u32,
+    /// How much of the schedule ran, for a picture made from a picture.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub strength: Option<f64>,
+    /// BLAKE3 of the pixels it started from, for a picture made from a picture.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_blake3: Option<String>,
+    /// What the engine and the stages noted.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
+}
+
+impl Parameters {
+    /// The parameters of a job's picture `index`.
+    pub(crate) fn of(job: &Job, index: usize, notes: &[String]) -> Self {
+        let source = job.source.as_ref();
+        Self {
+            software: concat!("atelier ", env!("CARGO_PKG_VERSION")).into(),
+            model: job.model.id.to_string(),
+            model_source: job.model.source.clone(),
+            prompt: job.prompt.clone(),
+            negative_prompt: job.negative_prompt.clone(),
+            width: job.size.width,
+            height: job.size.height,
+            steps: job.steps,
+            guidance: job.guidance,
+            schedule: job.schedule.clone(),
+            seed: job.seeds.get(index).copied().unwrap_or_default(),
+            rng: "torch-cpu".into(),
+            clip_skip: job.clip_skip,
+            strength: source.map(|(_, strength)| *strength),
+            source_blake3: source.map(|(pixels, _)| blake3::hash(pixels.rgba()).to_string()),
+            notes: notes.to_vec(),
+        }
+    }
+
+    /// The JSON form.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The text form, in the order that A1111's reader expects.
+    pub fn text(&self) -> String {
+        let mut text = self.prompt.clone();
+        if !self.negative_prompt.is_empty() {
+            text.push_str("\nNegative prompt: ");
+            text.push_str(&self.negative_prompt);
+        }
+        text.push_str(&format!(
+            "\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, Clip skip: {}, RNG: CPU, \
+             Version: {}",
+            self.steps,
+            self.schedule,
+            self.guidance,
+            self.seed,
+            self.width,
+            self.height,
+            self.model,
+            self.clip_skip + 1,
+            self.software,
+        ));
+        text
+    }
+}
+
+/// Reads the parameters out of a PNG file that Atelier wrote; `None` when it carries none. Decodes no pixels.
+pub fn read_parameters(png: &[u8]) -> Result<Option<Parameters>> {
+    let invalid = |error: png::DecodingError| Error::invalid("png", error.to_string());
+    let decoder = png::Decoder::new_with_limits(Cursor::new(png), png::Limits { bytes: MAX_TEXT_BYTES });
+    // reads all chunks before the first pixels; the header alone has no text
+    let reader = decoder.read_info().map_err(invalid)?;
+    let chunk = reader.info().utf8_text.iter().find(|chunk| chunk.keyword == JSON_KEYWORD);
+    let Some(mut chunk) = chunk.cloned() else { return Ok(None) };
+    chunk.decompress_text_with_limit(MAX_TEXT_BYTES).map_err(invalid)?;
+    let text = chunk.get_text().map_err(invalid)?;
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| Error::invalid("png", format!("its parameters: {error}")))
+}

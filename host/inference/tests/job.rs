@@ -1,0 +1,175 @@
+//! Every field of a request at its limit and just past it.
+
+mod scripted;
+
+use atelier_inference::{Error, Job, ModelInfo, Pixels, Request, Size, Source};
+use scripted::{model, pixels};
+
+fn size(width: u32, height: u32) -> Option<Size> {
+    Some(Size { width, height })
+}
+
+fn source(width: u32, height: u32, strength: Option<f64>) -> Option<Source> {
+    Some(Source { pixels: pixels(width, height, 1), strength })
+}
+
+fn refused_by(request: Request, model: &ModelInfo) -> (&'static str, String) {
+    match Job::new(request, model) {
+        Err(Error::Invalid { field, reason }) => (field, reason),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn refused(request: Request) -> (&'static str, String) {
+    refused_by(request, &model())
+}
+
+fn taken(request: Request) -> Job {
+    Job::new(request, &model()).unwrap()
+}
+
+#[test]
+fn an_empty_request_takes_the_models_defaults() {
+    let job = taken(Request::default());
+    assert_eq!((job.size.width, job.size.height, job.steps, job.guidance), (64, 32, 4, 7.5));
+    assert_eq!((job.schedule.as_str(), job.clip_skip, job.seeds.len()), ("ddim", 0, 1));
+    assert!(job.preview_every.is_none() && job.source.is_none() && job.negative_prompt.is_empty());
+    assert!(job.seeds[0] <= u64::from(u32::MAX), "torch's generator ignores more");
+}
+
+#[test]
+fn a_prompt_of_32_kib_is_taken_and_one_byte_more_is_not() {
+    taken(Request { prompt: "p".repeat(32 * 1024), ..Request::default() });
+    let too_long = "p".repeat(32 * 1024 + 1);
+    let (field, reason) = refused(Request { prompt: too_long.clone(), ..Request::default() });
+    assert_eq!((field, reason.as_str()), ("prompt", "32769 bytes; at most 32768"));
+    let (field, _) = refused(Request { negative_prompt: Some(too_long), ..Request::default() });
+    assert_eq!(field, "negative-prompt");
+}
+
+#[test]
+fn a_negative_prompt_is_refused_by_a_model_that_would_ignore_it() {
+    let mut model = model();
+    model.features.negative_prompt = false;
+    let (field, _) = refused_by(Request { negative_prompt: Some("x".into()), ..Request::default() }, &model);
+    assert_eq!(field, "negative-prompt");
+    Job::new(Request { negative_prompt: Some(String::new()), ..Request::default() }, &model).unwrap();
+}
+
+#[test]
+fn sides_outside_the_models_range_or_off_its_grid_are_refused() {
+    taken(Request { size: size(8, 64), ..Request::default() });
+    for wrong in
+        [size(0, 32), size(32, 0), size(7, 32), size(72, 32), size(32, 72), size(36, 32), size(u32::MAX, 8)]
+    {
+        let (field, reason) = refused(Request { size: wrong, ..Request::default() });
+        assert_eq!(field, "size");
+        assert!(reason.ends_with("sides are multiples of 8 from 8 to 64"), "{reason}");
+    }
+}
+
+#[test]
+fn steps_run_from_1_to_150() {
+    for steps in [1, 150] {
+        assert_eq!(taken(Request { steps: Some(steps), ..Request::default() }).steps, steps);
+    }
+    for steps in [0, 151] {
+        let (field, reason) = refused(Request { steps: Some(steps), ..Request::default() });
+        assert_eq!((field, reason), ("steps", format!("{steps} is not within 1 to 150")));
+    }
+}
+
+#[test]
+fn guidance_runs_from_0_to_50_and_is_a_number() {
+    for guidance in [0.0, 50.0] {
+        taken(Request { guidance: Some(guidance), ..Request::default() });
+    }
+    for guidance in [-0.001, 50.001, f64::NAN, f64::INFINITY] {
+        assert_eq!(refused(Request { guidance: Some(guidance), ..Request::default() }).0, "guidance");
+    }
+}
+
+#[test]
+fn one_to_eight_pictures_have_seeds_in_a_row_that_wrap() {
+    assert_eq!(taken(Request { count: Some(8), ..Request::default() }).seeds.len(), 8);
+    for count in [0, 9] {
+        assert_eq!(refused(Request { count: Some(count), ..Request::default() }).0, "count");
+    }
+    let job = taken(Request { seed: Some(u64::MAX), count: Some(2), ..Request::default() });
+    assert_eq!(job.seeds, [u64::MAX, 0]);
+}
+
+#[test]
+fn a_schedule_that_the_model_does_not_list_is_refused() {
+    assert_eq!(taken(Request { schedule: Some("euler".into()), ..Request::default() }).schedule, "euler");
+    let (field, reason) = refused(Request { schedule: Some("Euler".into()), ..Request::default() });
+    assert_eq!((field, reason.as_str()), ("schedule", "`Euler` is not one of ddim, euler"));
+}
+
+#[test]
+fn clip_skip_and_preview_every_are_bounded() {
+    taken(Request { clip_skip: Some(11), preview_every: Some(1), ..Request::default() });
+    assert_eq!(refused(Request { clip_skip: Some(12), ..Request::default() }).0, "clip-skip");
+    assert_eq!(refused(Request { preview_every: Some(0), ..Request::default() }).0, "preview-every");
+}
+
+#[test]
+fn a_source_gives_its_size_and_must_have_the_size_that_is_asked_for() {
+    let job = taken(Request { source: source(16, 24, None), ..Request::default() });
+    assert_eq!((job.size.width, job.size.height), (16, 24));
+    assert_eq!(job.source.unwrap().1, 0.8, "the default strength");
+    let (field, _) =
+        refused(Request { source: source(16, 24, None), size: size(16, 32), ..Request::default() });
+    assert_eq!(field, "source");
+}
+
+#[test]
+fn strength_is_over_0_and_at_most_1() {
+    for strength in [0.001, 1.0] {
+        taken(Request { source: source(16, 16, Some(strength)), ..Request::default() });
+    }
+    for strength in [0.0, -0.1, 1.001, f64::NAN] {
+        assert_eq!(
+            refused(Request { source: source(16, 16, Some(strength)), ..Request::default() }).0,
+            "strength"
+        );
+    }
+}
+
+#[test]
+fn a_source_must_fit_what_the_model_can_do() {
+    let mut model = model();
+    model.features.image_to_image = false;
+    let (field, reason) = refused_by(Request { source: source(16, 16, None), ..Request::default() }, &model);
+    assert_eq!((field, reason.as_str()), ("source", "model `scripted` makes pictures from text alone"));
+    model.features.text_to_image = false;
+    model.features.image_to_image = true;
+    assert_eq!(refused_by(Request::default(), &model).0, "source");
+}
+
+#[test]
+fn work_counts_pixels_pictures_and_the_steps_that_are_run() {
+    let request = Request { size: size(16, 8), steps: Some(10), count: Some(2), ..Request::default() };
+    assert_eq!(taken(request.clone()).work(), 16 * 8 * 10 * 2);
+    assert_eq!(taken(Request { source: source(16, 8, Some(0.3)), ..request }).work(), 16 * 8 * 3 * 2);
+}
+
+#[test]
+fn pixels_have_sides_of_1_to_4096_and_four_bytes_each() {
+    Pixels::new(4096, 1, vec![0; 4096 * 4]).unwrap();
+    for (width, height) in [(0, 1), (1, 0), (4097, 1), (1, 4097)] {
+        let error = Pixels::new(width, height, vec![0; (width * height * 4) as usize]).unwrap_err();
+        assert!(matches!(error, Error::Invalid { field: "size", .. }), "{error}");
+    }
+    for bytes in [15, 17] {
+        let error = Pixels::new(2, 2, vec![0; bytes]).unwrap_err();
+        assert_eq!(error.to_string(), format!("rgba: {bytes} bytes; 2x2 takes 16"));
+    }
+}
+
+#[test]
+fn job_ids_are_long_and_differ() {
+    let (one, other) = (taken(Request::default()).id, taken(Request::default()).id);
+    assert_eq!(one.as_str().len(), 32);
+    assert_ne!(one, other);
+}

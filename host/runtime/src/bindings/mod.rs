@@ -1,0 +1,82 @@
+//! The generated Rust types and traits of `wit/`, and nothing else. One module per world; every world shares the types of
+//! `capabilities`, so that an image is one Rust type wherever it travels.
+//!
+//! Everything is `pub`, since the generated modules re-export each other; the module itself is private.
+#![expect(unreachable_pub, reason = "the generated modules re-export each other")]
+
+mod capabilities {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        interfaces: "
+            import atelier:host/types@0.1.0;
+            import atelier:host/images@0.1.0;
+            import atelier:host/generation@0.1.0;
+            import atelier:host/models@0.1.0;
+            import atelier:host/style@0.1.0;
+            import atelier:host/select@0.1.0;
+            import atelier:host/finish@0.1.0;
+        ",
+        imports: {
+            "atelier:host/images.[static]image.from-pixels": trappable,
+            "atelier:host/images.[method]image.size": trappable,
+            "atelier:host/images.[method]image.pixels": trappable,
+            "atelier:host/images.[method]image.share": trappable,
+            "atelier:host/images.[method]image.parameters": trappable,
+            "atelier:host/images.[drop]image": trappable,
+            "atelier:host/generation.[method]job.id": trappable,
+            "atelier:host/generation.[method]job.cancel": trappable,
+            "atelier:host/generation.[method]job.events": store | trappable,
+            "atelier:host/generation.[drop]job": trappable,
+            default: async | store | trappable,
+        },
+        with: {
+            "atelier:host/images.image": crate::capabilities::Image,
+            "atelier:host/generation.job": crate::capabilities::RunningJob,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub use capabilities::atelier::host::*;
+
+pub mod styler {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "atelier:host/styler",
+        exports: { default: async | store },
+        require_store_data_send: true,
+    });
+}
+
+pub mod selector {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "atelier:host/selector",
+        exports: { default: async | store },
+        with: { "atelier:host/types": crate::bindings::types },
+        require_store_data_send: true,
+    });
+}
+
+pub mod finisher {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "atelier:host/finisher",
+        exports: { default: async | store },
+        with: {
+            "atelier:host/types": crate::bindings::types,
+            "atelier:host/images": crate::bindings::images,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub mod decoder {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "atelier:host/decoder",
+        exports: { default: async | store },
+        with: { "atelier:host/types": crate::bindings::types },
+        require_store_data_send: true,
+    });
+}

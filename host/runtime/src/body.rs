@@ -1,0 +1,215 @@
+//! Bodies on both sides of a guest: the request's, which is cut at its limit on the way in, and the response's, which is
+//! cut at its limit, breaks off when its guest was stopped, and stops its guest when nobody wants it any more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::task::AbortHandle;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+
+use crate::Failure;
+use crate::metrics::Metrics;
+use crate::sandbox::Meter;
+
+/// A request as guests get it. One that says at once that it is too long is refused at once.
+pub(crate) fn incoming<B>(
+    request: http::Request<B>,
+    meter: &Arc<Meter>,
+) -> Result<http::Request<WasiBody>, Failure>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let limit = meter.limits().request_body_bytes;
+    if request.body().size_hint().lower() > limit {
+        return Err(Failure::RequestBody { route: meter.route(), limit });
+    }
+    let (parts, body) = request.into_parts();
+    let body = Counted { body: body.map_err(closed).boxed_unsync(), left: limit, meter: meter.clone() };
+    Ok(http::Request::from_parts(with_authority(parts), body.boxed_unsync()))
+}
+
+/// The client broke off; the guest learns no more than that.
+fn closed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HttpError {
+    tracing::debug!(error = %error.into(), "the request's body broke off");
+    HttpError::ConnectionTerminated
+}
+
+/// `wasi:http` asks for a host; HTTP/1.0 clients and tests may name none.
+fn with_authority(mut parts: http::request::Parts) -> http::request::Parts {
+    if parts.uri.authority().is_none() && !parts.headers.contains_key(http::header::HOST) {
+        parts.headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+    }
+    parts
+}
+
+/// Fails once more bytes came than are allowed.
+struct Counted {
+    body: WasiBody,
+    left: u64,
+    meter: Arc<Meter>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()).map_or(0, data_len);
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                self.meter.cut_request_body();
+                return Poll::Ready(Some(Err(HttpError::HttpRequestBodySize(None))));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn data_len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
+/// The task that runs a guest; dropping this ends the guest at its next breath.
+pub(crate) struct Guest {
+    task: AbortHandle,
+    wanted: bool,
+}
+
+impl Guest {
+    pub(crate) fn new(task: AbortHandle) -> Self {
+        Self { task, wanted: true }
+    }
+
+    /// Lets the guest run on by itself, within its limits.
+    fn release(&mut self) {
+        self.wanted = false;
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.wanted {
+            self.task.abort();
+        }
+    }
+}
+
+/// A response's body as it comes out of the guest. Dropping it before its end stops the guest and its jobs.
+pub struct Body {
+    body: WasiBody,
+    guest: Guest,
+    meter: Arc<Meter>,
+    metrics: Arc<Metrics>,
+    left: u64,
+    /// Bytes still to come, when the guest said how many.
+    expected: Option<u64>,
+    ended: bool,
+}
+
+impl Body {
+    pub(crate) fn new(body: WasiBody, guest: Guest, meter: Arc<Meter>, metrics: Arc<Metrics>) -> Self {
+        let expected = body.size_hint().exact();
+        let left = meter.limits().response_body_bytes;
+        Self { body, guest, meter, metrics, left, expected, ended: false }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.ended = true;
+        self.meter.stop(failure.clone());
+        if self.meter.first_report() {
+            self.metrics.failed(&failure);
+            tracing::warn!(code = failure.code(), "a response broke off: {}", failure.internal());
+        }
+        Poll::Ready(Some(Err(failure)))
+    }
+
+    fn passes(&mut self, bytes: u64) -> Result<(), Failure> {
+        let limit = self.meter.limits().response_body_bytes;
+        let over = || Failure::ResponseBody { route: self.meter.route(), limit };
+        self.left = self.left.checked_sub(bytes).ok_or_else(over)?;
+        self.expected = self.expected.map(|expected| expected.saturating_sub(bytes));
+        if self.expected == Some(0) {
+            self.guest.release();
+        }
+        Ok(())
+    }
+
+    /// The stream ended: by itself, or since its guest was stopped.
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match self.meter.verdict().cloned() {
+            Some(failure) => self.fail(failure),
+            None => {
+                self.ended = true;
+                self.guest.release();
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => self.end(),
+            Some(Ok(frame)) => match self.passes(data_len(&frame)) {
+                Ok(()) => Poll::Ready(Some(Ok(frame))),
+                Err(failure) => self.fail(failure),
+            },
+            Some(Err(error)) => {
+                let (route, detail) = (self.meter.route(), error.to_string());
+                let verdict = self.meter.verdict().cloned();
+                self.fail(verdict.unwrap_or(Failure::NoResponse { route, detail }))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.body.is_end_stream() && self.meter.verdict().is_none())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // an HTTP server may drop an empty body without reading it
+        if self.body.is_end_stream() {
+            self.guest.release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}

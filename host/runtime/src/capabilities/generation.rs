@@ -1,0 +1,328 @@
+//! `generation`: turns a guest's request into a job of the scheduler, and the job's events and end into the guest's
+//! stream and outcome. Dropping the job's handle, or the whole store, cancels the job.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use atelier_inference::picture::{Encoding, Format, encode};
+use atelier_inference::{
+    CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, ModelId, ModelInfo,
+    Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
+    Source,
+};
+use tokio::sync::{mpsc, oneshot};
+use wasmtime::component::{
+    Access as StoreAccess, Destination, Resource, StreamProducer, StreamReader, StreamResult,
+};
+use wasmtime::{Result, StoreContextMut};
+
+use super::images::resized;
+use super::{Access, Capabilities, Image, caller, paint};
+use crate::bindings::generation::{
+    Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload, Picture,
+    Preview, Queued, Request, Step, Timings,
+};
+use crate::bindings::images::Filter;
+use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
+use crate::stage::Caller;
+
+/// What is behind a guest's job handle.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct RunningJob {
+    job: Arc<Job>,
+    id: JobId,
+    events: Option<EventReader>,
+    outcome: Option<oneshot::Receiver<atelier_inference::Result<HostOutcome>>>,
+    // both end with the handle: the job is cancelled, its place is free
+    guard: CancelGuard,
+    _held: HeldJob,
+}
+
+impl Host for Sandbox {}
+
+impl HostWithStore<Sandbox> for Capabilities {
+    async fn text_to_image(
+        access: &Access,
+        request: Request,
+    ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+        let caller = caller(access);
+        let started =
+            granted(&caller, &request.model).and_then(|model| start(&caller, &model, request.into()));
+        keep(access, started)
+    }
+
+    async fn image_to_image(
+        access: &Access,
+        request: Request,
+        source: Resource<Image>,
+        strength: Option<f64>,
+    ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+        let caller = caller(access);
+        let picture = access
+            .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&source)?.picture().clone()))?;
+        let model = match granted(&caller, &request.model) {
+            Ok(model) => model,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut request = HostRequest::from(request);
+        // checked before scaling, so that nobody makes the host scale to a size that no model takes
+        let size = request.size.unwrap_or(picture.pixels.size());
+        if size.width > model.max_side || size.height > model.max_side || size.width == 0 || size.height == 0
+        {
+            let reason =
+                format!("{size} does not fit model `{}`: sides are at most {}", model.id, model.max_side);
+            return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
+        }
+        let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
+        let pixels: Pixels = match paint(&caller.host, &caller.meter, scale).await? {
+            Ok(pixels) => pixels,
+            Err(why) => return Ok(Err(Error::Other(why))),
+        };
+        request.source = Some(Source { pixels, strength });
+        keep(access, start(&caller, &model, request))
+    }
+}
+
+/// The model, when the route may use it.
+fn granted(caller: &Caller, model: &str) -> std::result::Result<ModelInfo, Error> {
+    let (grants, route) = (&caller.route.grants.models, &caller.route.name);
+    let id = ModelId::new(model);
+    if !grants.contains(&id) {
+        let text = format!(
+            "route `{route}` has no grant for model `{model}`; add it to `grants.models` of the route"
+        );
+        return Err(Error::AccessDenied(text));
+    }
+    caller.host.scheduler.catalog().get(&id).cloned().map_err(|_| {
+        let usable = grants.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
+        Error::UnknownModel(format!("there is no model `{model}`; route `{route}` may use: {usable}"))
+    })
+}
+
+fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::result::Result<RunningJob, Error> {
+    let held = caller.meter.hold_job().map_err(|limit| {
+        let reason = format!("this request has {limit} jobs already (limits.jobs)");
+        Error::Overloaded(Overload { reason, retry_after_ms: 1_000 })
+    })?;
+    let job = Job::new(request, model)?;
+    let facts = Arc::new(Job { source: None, ..job.clone() });
+    let ticket = caller.host.scheduler.submit(job)?;
+    Ok(RunningJob {
+        job: facts,
+        id: ticket.id,
+        events: Some(ticket.events),
+        outcome: Some(ticket.outcome),
+        guard: ticket.guard,
+        _held: held,
+    })
+}
+
+fn keep(
+    access: &Access,
+    started: std::result::Result<RunningJob, Error>,
+) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+    match started {
+        Ok(job) => Ok(Ok(access.with(|mut store| store.get().table.push(job))?)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+impl HostJob for Sandbox {
+    fn id(&mut self, job: Resource<RunningJob>) -> Result<String> {
+        Ok(self.table.get(&job)?.id.to_string())
+    }
+
+    fn cancel(&mut self, job: Resource<RunningJob>) -> Result<()> {
+        self.table.get(&job)?.guard.cancel();
+        Ok(())
+    }
+
+    fn drop(&mut self, job: Resource<RunningJob>) -> Result<()> {
+        self.table.delete(job)?;
+        Ok(())
+    }
+}
+
+impl HostJobWithStore<Sandbox> for Capabilities {
+    fn events(
+        mut store: StoreAccess<'_, Sandbox, Self>,
+        job: Resource<RunningJob>,
+    ) -> Result<StreamReader<Event>> {
+        let meter = store.get().meter.clone();
+        match store.get().table.get_mut(&job)?.events.take() {
+            Some(reader) => StreamReader::new(&mut store, Events::follow(reader, meter)),
+            None => StreamReader::new(&mut store, std::iter::empty()),
+        }
+    }
+
+    async fn outcome(
+        access: &Access,
+        job: Resource<RunningJob>,
+    ) -> Result<std::result::Result<Outcome, Error>> {
+        let (receiver, facts, meter) = access.with(|mut store| {
+            let sandbox = store.get();
+            let job = sandbox.table.get_mut(&job)?;
+            Ok::<_, wasmtime::Error>((job.outcome.take(), job.job.clone(), sandbox.meter.clone()))
+        })?;
+        let Some(receiver) = receiver else {
+            return Ok(Err(Error::Other("the outcome of this job was asked for already".into())));
+        };
+        let wait = meter.wait();
+        let ended = receiver.await.unwrap_or(Err(HostError::WorkerGone));
+        drop(wait);
+        match ended {
+            Ok(outcome) => access.with(|mut store| store.get().hand_out(&facts, outcome)),
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Puts a finished job's pictures behind handles.
+    fn hand_out(&mut self, job: &Job, outcome: HostOutcome) -> Result<std::result::Result<Outcome, Error>> {
+        let mut pictures = Vec::with_capacity(outcome.pictures.len());
+        for (picture, seed) in outcome.pictures.into_iter().zip(&job.seeds) {
+            let image = match Image::charged(picture, &self.meter) {
+                Ok(image) => self.table.push(image)?,
+                Err(why) => return Ok(Err(Error::Failed(why))),
+            };
+            pictures.push(Picture { image, seed: *seed });
+        }
+        let timings = outcome.timings;
+        Ok(Ok(Outcome {
+            pictures,
+            model: job.model.id.to_string(),
+            size: job.size.into(),
+            steps: job.steps,
+            guidance: job.guidance,
+            schedule: job.schedule.clone(),
+            notes: outcome.notes,
+            timings: Timings {
+                queue_ms: timings.queue.as_millis() as u64,
+                load_ms: timings.load.as_millis() as u64,
+                run_ms: timings.run.as_millis() as u64,
+            },
+        }))
+    }
+}
+
+/// A job's events on their way into a guest. A task of its own turns previews into files, one event ahead of the guest
+/// at most, so a slow guest loses detail in the reader's bounded buffer and nothing piles up here.
+struct Events {
+    receiver: mpsc::Receiver<Event>,
+    meter: Arc<Meter>,
+    waiting: Option<Wait>,
+}
+
+impl Events {
+    fn follow(reader: EventReader, meter: Arc<Meter>) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(forward(reader, sender));
+        Self { receiver, meter, waiting: None }
+    }
+}
+
+/// Ends with the job, or when nobody reads any more.
+async fn forward(mut reader: EventReader, sender: mpsc::Sender<Event>) {
+    loop {
+        let event = tokio::select! {
+            event = reader.next() => event,
+            () = sender.closed() => None,
+        };
+        let Some(event) = event else { return };
+        let Some(event) = translate(event).await else { continue };
+        if sender.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The guest's form of an event; `None` for a preview that cannot be written, which nobody needs to know.
+async fn translate(event: HostEvent) -> Option<Event> {
+    Some(match event {
+        HostEvent::Queued { position, eta } => {
+            Event::Queued(Queued { position, eta_ms: eta.map(|eta| eta.as_millis() as u64) })
+        }
+        HostEvent::Started => Event::Started,
+        HostEvent::Step { step, total, elapsed } => {
+            Event::Step(Step { step, total, elapsed_ms: elapsed.as_millis() as u64 })
+        }
+        HostEvent::Preview(preview) => Event::Preview(preview_file(preview).await?),
+    })
+}
+
+async fn preview_file(preview: HostPreview) -> Option<Preview> {
+    let HostPreview { index, step, pixels } = preview;
+    let encoding = Encoding { format: Format::Png, quality: None, parameters: false };
+    let write = move || encode(&HostPicture { pixels, parameters: None }, encoding);
+    let png = tokio::task::spawn_blocking(write).await.ok()?.ok()?;
+    Some(Preview { index, step, png })
+}
+
+impl StreamProducer<Sandbox> for Events {
+    type Item = Event;
+    type Buffer = Option<Event>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, Sandbox>,
+        mut destination: Destination<'a, Event, Option<Event>>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        if destination.remaining(&mut store) == Some(0) {
+            // the guest asks whether something is there; it will learn that by reading
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let polled = self.receiver.poll_recv(cx);
+        self.waiting = match &polled {
+            Poll::Pending if !finish => self.waiting.take().or_else(|| Some(self.meter.wait())),
+            _ => None,
+        };
+        match polled {
+            Poll::Ready(Some(event)) => {
+                destination.set_buffer(Some(event));
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
+            Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl From<Request> for HostRequest {
+    fn from(request: Request) -> Self {
+        HostRequest {
+            prompt: request.prompt,
+            negative_prompt: request.negative_prompt,
+            size: request.size.map(Into::into),
+            steps: request.steps,
+            guidance: request.guidance,
+            seed: request.seed,
+            count: Some(request.count),
+            schedule: request.schedule,
+            clip_skip: request.clip_skip,
+            preview_every: request.preview_every,
+            source: None,
+        }
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Overloaded { reason, retry_after } => {
+                Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
+            }
+            HostError::UnknownModel { id, .. } => Error::UnknownModel(format!("there is no model `{id}`")),
+            HostError::Invalid { field, reason } => {
+                Error::InvalidRequest(Invalid { field: field.into(), reason })
+            }
+            HostError::Cancelled => Error::Cancelled,
+            HostError::WorkerGone => Error::WorkerGone,
+            HostError::Failed(text) => Error::Failed(text),
+        }
+    }
+}

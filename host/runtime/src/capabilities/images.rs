@@ -1,0 +1,325 @@
+//! `images`: pictures behind handles. Pixels stay here until a guest asks for them; every picture is charged to the
+//! guest that made it, for as long as anybody holds it.
+
+use std::sync::Arc;
+
+use atelier_inference::picture::{self, MAX_SIDE};
+use atelier_inference::{Picture, Pixels as HostPixels, Size as HostSize};
+use fast_image_resize::images::{Image as Canvas, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use super::{Access, Capabilities, caller, paint};
+use crate::Failure;
+use crate::bindings::decoder::exports::atelier::host::media;
+use crate::bindings::images::{Encoding, Error, Filter, Format, Host, HostImage, HostImageWithStore, Pixels};
+use crate::bindings::types::Size;
+use crate::runtime::Host as HostState;
+use crate::sandbox::{HeldPicture, Meter, Sandbox};
+
+/// Most pixels of one picture.
+const MAX_PIXELS: u64 = MAX_SIDE as u64 * MAX_SIDE as u64;
+
+/// What is behind a guest's handle. Cloning it copies no pixels.
+#[derive(Clone)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Image {
+    picture: Picture,
+    _held: Arc<HeldPicture>,
+}
+
+impl Image {
+    /// Charges a picture to whoever is to hold it. The error names the limit.
+    pub(crate) fn charged(picture: Picture, meter: &Arc<Meter>) -> std::result::Result<Self, String> {
+        let held = meter.hold_picture(picture.pixels.rgba().len() as u64).map_err(|limit| {
+            format!(
+                "this guest holds too many pictures: at most {limit} bytes of pixels (limits.picture-bytes)"
+            )
+        })?;
+        Ok(Self { picture, _held: Arc::new(held) })
+    }
+
+    pub(crate) fn picture(&self) -> &Picture {
+        &self.picture
+    }
+}
+
+impl Host for Sandbox {}
+
+impl HostImage for Sandbox {
+    fn from_pixels(&mut self, pixels: Pixels) -> Result<std::result::Result<Resource<Image>, Error>> {
+        let made = HostPixels::new(pixels.size.width, pixels.size.height, pixels.rgba);
+        let picture = match made {
+            Ok(pixels) => Picture { pixels, parameters: None },
+            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+        };
+        self.keep_image(picture)
+    }
+
+    fn size(&mut self, image: Resource<Image>) -> Result<Size> {
+        Ok(self.table.get(&image)?.picture.pixels.size().into())
+    }
+
+    fn pixels(&mut self, image: Resource<Image>) -> Result<Pixels> {
+        let pixels = &self.table.get(&image)?.picture.pixels;
+        Ok(Pixels { size: pixels.size().into(), rgba: pixels.rgba().to_vec() })
+    }
+
+    fn share(&mut self, image: Resource<Image>) -> Result<Resource<Image>> {
+        let shared = self.table.get(&image)?.clone();
+        Ok(self.table.push(shared)?)
+    }
+
+    fn parameters(&mut self, image: Resource<Image>) -> Result<Option<String>> {
+        Ok(self.table.get(&image)?.picture.parameters.as_ref().map(|parameters| parameters.json()))
+    }
+
+    fn drop(&mut self, image: Resource<Image>) -> Result<()> {
+        self.table.delete(image)?;
+        Ok(())
+    }
+}
+
+impl HostImageWithStore<Sandbox> for Capabilities {
+    async fn decode(access: &Access, bytes: Vec<u8>) -> Result<std::result::Result<Resource<Image>, Error>> {
+        let caller = caller(access);
+        let wait = caller.meter.wait();
+        let pixels = decode_pixels(&caller.host, bytes).await;
+        drop(wait);
+        match pixels {
+            Ok(pixels) => {
+                access.with(|mut store| store.get().keep_image(Picture { pixels, parameters: None }))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn resize(
+        access: &Access,
+        image: Resource<Image>,
+        size: Size,
+        filter: Filter,
+    ) -> Result<std::result::Result<Resource<Image>, Error>> {
+        let source = get(access, &image)?;
+        if let Err(error) = check_size(size) {
+            return Ok(Err(error));
+        }
+        scale(access, source, size.into(), filter).await
+    }
+
+    async fn thumbnail(
+        access: &Access,
+        image: Resource<Image>,
+        max_side: u32,
+    ) -> Result<std::result::Result<Resource<Image>, Error>> {
+        if max_side == 0 {
+            return Ok(Err(Error::Invalid("max-side: must be 1 or more".into())));
+        }
+        let source = get(access, &image)?;
+        let size = fit(source.picture.pixels.size(), max_side);
+        scale(access, source, size, Filter::Lanczos3).await
+    }
+
+    async fn encode(
+        access: &Access,
+        image: Resource<Image>,
+        encoding: Encoding,
+    ) -> Result<std::result::Result<Vec<u8>, Error>> {
+        let (source, caller) = (get(access, &image)?, caller(access));
+        let encoding = picture::Encoding {
+            format: encoding.format.into(),
+            quality: encoding.quality,
+            parameters: encoding.parameters,
+        };
+        let encoded =
+            paint(&caller.host, &caller.meter, move || picture::encode(&source.picture, encoding)).await?;
+        Ok(encoded.map_err(|error| match error {
+            atelier_inference::Error::Invalid { .. } => Error::Invalid(error.to_string()),
+            error => Error::Other(error.to_string()),
+        }))
+    }
+}
+
+impl Sandbox {
+    /// Puts a picture behind a handle of this guest.
+    fn keep_image(&mut self, picture: Picture) -> Result<std::result::Result<Resource<Image>, Error>> {
+        match Image::charged(picture, &self.meter) {
+            Ok(image) => Ok(Ok(self.table.push(image)?)),
+            Err(why) => Ok(Err(Error::TooLarge(why))),
+        }
+    }
+}
+
+fn get(access: &Access, image: &Resource<Image>) -> Result<Image> {
+    access.with(|mut store| Ok(store.get().table.get(image)?.clone()))
+}
+
+async fn scale(
+    access: &Access,
+    source: Image,
+    size: HostSize,
+    filter: Filter,
+) -> Result<std::result::Result<Resource<Image>, Error>> {
+    let caller = caller(access);
+    let parameters = source.picture.parameters.clone();
+    let scaled =
+        paint(&caller.host, &caller.meter, move || resized(&source.picture.pixels, size, filter)).await?;
+    match scaled {
+        Ok(pixels) => access.with(|mut store| store.get().keep_image(Picture { pixels, parameters })),
+        Err(why) => Ok(Err(Error::Other(why))),
+    }
+}
+
+/// New pixels of another size; the same ones when the size is theirs. Blocks.
+pub(crate) fn resized(
+    pixels: &HostPixels,
+    size: HostSize,
+    filter: Filter,
+) -> std::result::Result<HostPixels, String> {
+    if pixels.size() == size {
+        return Ok(pixels.clone());
+    }
+    let source = ImageRef::new(pixels.width(), pixels.height(), pixels.rgba(), PixelType::U8x4);
+    let source = source.map_err(|error| error.to_string())?;
+    let mut canvas = Canvas::new(size.width, size.height, PixelType::U8x4);
+    let options = ResizeOptions::new().resize_alg(match filter {
+        Filter::Nearest => ResizeAlg::Nearest,
+        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        Filter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
+    });
+    Resizer::new().resize(&source, &mut canvas, &options).map_err(|error| error.to_string())?;
+    HostPixels::new(size.width, size.height, canvas.into_vec()).map_err(|error| error.to_string())
+}
+
+fn check_size(size: Size) -> std::result::Result<(), Error> {
+    if size.width == 0 || size.height == 0 {
+        return Err(Error::Invalid(format!("size: {}x{} has no pixels", size.width, size.height)));
+    }
+    let pixels = u64::from(size.width) * u64::from(size.height);
+    if size.width > MAX_SIDE || size.height > MAX_SIDE || pixels > MAX_PIXELS {
+        let (width, height) = (size.width, size.height);
+        return Err(Error::TooLarge(format!("{width}x{height}: sides are at most {MAX_SIDE} pixels")));
+    }
+    Ok(())
+}
+
+/// The size with the longer side at most `max_side`, in the same proportion; never larger.
+fn fit(size: HostSize, max_side: u32) -> HostSize {
+    let longest = size.width.max(size.height);
+    if longest <= max_side {
+        return size;
+    }
+    let scaled = |side: u32| {
+        let exact = (u64::from(side) * u64::from(max_side) + u64::from(longest) / 2) / u64::from(longest);
+        (exact as u32).max(1)
+    };
+    HostSize { width: scaled(size.width), height: scaled(size.height) }
+}
+
+/// A decoder that was stopped means a picture that is not worth decoding.
+fn undecodable(failure: &Failure) -> Error {
+    match failure {
+        Failure::Memory { limit, .. } => {
+            Error::TooLarge(format!("decoding it takes more than {limit} bytes of memory"))
+        }
+        Failure::Cpu { limit, .. } | Failure::Wall { limit, .. } => {
+            Error::TooLarge(format!("decoding it takes longer than {} s", limit.as_secs()))
+        }
+        _ => Error::Malformed("the decoder stopped with an error".into()),
+    }
+}
+
+/// Decodes untrusted bytes in the sandbox. A decoder that traps, hangs or runs out of memory is an error value.
+pub(crate) async fn decode_pixels(
+    host: &Arc<HostState>,
+    bytes: Vec<u8>,
+) -> std::result::Result<HostPixels, Error> {
+    match host.decoder.decode(host, bytes).await {
+        Ok(Ok(decoded)) => HostPixels::new(decoded.size.width, decoded.size.height, decoded.rgba)
+            .map_err(|error| Error::Other(format!("the decoder returned no picture: {error}"))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(failure) => {
+            tracing::warn!(code = failure.code(), "the decoder failed: {}", failure.internal());
+            Err(undecodable(&failure))
+        }
+    }
+}
+
+impl Error {
+    /// What happened, safe to show.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Error::Unsupported(text)
+            | Error::Malformed(text)
+            | Error::TooLarge(text)
+            | Error::Invalid(text)
+            | Error::Other(text) => text,
+        }
+    }
+}
+
+impl From<media::Error> for Error {
+    fn from(error: media::Error) -> Self {
+        match error {
+            media::Error::Unsupported(text) => Error::Unsupported(text),
+            media::Error::Malformed(text) => Error::Malformed(text),
+            media::Error::TooLarge(text) => Error::TooLarge(text),
+        }
+    }
+}
+
+impl From<Format> for picture::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Png => picture::Format::Png,
+            Format::Jpeg => picture::Format::Jpeg,
+            Format::Webp => picture::Format::Webp,
+        }
+    }
+}
+
+impl From<HostSize> for Size {
+    fn from(size: HostSize) -> Self {
+        Size { width: size.width, height: size.height }
+    }
+}
+
+impl From<Size> for HostSize {
+    fn from(size: Size) -> Self {
+        HostSize { width: size.width, height: size.height }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(width: u32, height: u32) -> HostSize {
+        HostSize { width, height }
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_the_proportion_and_never_enlarges() {
+        assert_eq!(fit(size(1_000, 500), 100), size(100, 50));
+        assert_eq!(fit(size(50, 20), 100), size(50, 20));
+        assert_eq!(fit(size(4_096, 1), 64), size(64, 1));
+    }
+
+    #[test]
+    fn a_size_just_past_the_limit_is_too_large_and_an_empty_one_invalid() {
+        let check = |width, height| check_size(Size { width, height });
+        assert!(check(4_096, 4_096).is_ok());
+        assert!(matches!(check(4_097, 1), Err(Error::TooLarge(_))));
+        assert!(matches!(check(1, 0), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn scaling_down_a_flat_colour_keeps_it() {
+        let pixels = HostPixels::new(8, 8, [10, 20, 30, 255].repeat(64)).unwrap();
+        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Lanczos3] {
+            let small = resized(&pixels, size(4, 2), filter).unwrap();
+            assert_eq!(small.rgba(), [10, 20, 30, 255].repeat(8));
+        }
+    }
+}

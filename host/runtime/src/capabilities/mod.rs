@@ -1,0 +1,57 @@
+//! What guests may ask of the host: one file per WIT interface of the same name. Each file translates between the
+//! generated types and the domain's, checks grants first, and never lets a guest's mistake become more than a value or a
+//! trap of that guest.
+
+mod finish;
+mod generation;
+mod images;
+mod models;
+mod select;
+mod style;
+
+use std::sync::Arc;
+
+use wasmtime::component::{Accessor, HasData};
+
+use crate::runtime::Host;
+use crate::sandbox::{Meter, Sandbox};
+use crate::stage::Caller;
+
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use generation::RunningJob;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use images::Image;
+pub(crate) use images::decode_pixels;
+
+/// Ties the generated traits to a store's data.
+pub(crate) struct Capabilities;
+
+impl HasData for Capabilities {
+    type Data<'a> = &'a mut Sandbox;
+}
+
+/// How the asynchronous capabilities reach their store: for moments, never across an await.
+pub(crate) type Access = Accessor<Sandbox, Capabilities>;
+
+/// On whose behalf a capability works.
+fn caller(access: &Access) -> Caller {
+    access.with(|mut store| {
+        let sandbox = store.get();
+        Caller { host: sandbox.host.clone(), route: sandbox.route.clone(), meter: sandbox.meter.clone() }
+    })
+}
+
+/// Heavy work on pixels, away from the threads that serve requests, as many at a time as there are processors.
+async fn paint<R: Send + 'static>(
+    host: &Arc<Host>,
+    meter: &Arc<Meter>,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> wasmtime::Result<R> {
+    let _wait = meter.wait();
+    let place = host.painters.clone().acquire_owned().await?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    Ok(tokio::task::spawn_blocking(work).await?)
+}

@@ -1,0 +1,56 @@
+//! `models`: what the route may use, as the catalog describes it now.
+
+use atelier_inference::ModelInfo as HostModelInfo;
+use wasmtime::Result;
+
+use super::{Access, Capabilities, caller};
+use crate::bindings::models::{Host, HostWithStore};
+use crate::bindings::types::{self, Features, ModelInfo};
+use crate::sandbox::Sandbox;
+
+impl types::Host for Sandbox {}
+impl Host for Sandbox {}
+
+impl HostWithStore<Sandbox> for Capabilities {
+    async fn list(access: &Access) -> Result<Vec<ModelInfo>> {
+        let caller = caller(access);
+        let catalog = caller.host.scheduler.catalog();
+        let granted = |info: &&HostModelInfo| caller.route.grants.models.contains(&info.id);
+        let describe = |info: &HostModelInfo| describe(info, catalog.is_loaded(&info.id));
+        Ok(catalog.iter().filter(granted).map(describe).collect())
+    }
+}
+
+fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
+    ModelInfo {
+        id: info.id.to_string(),
+        family: info.family.clone(),
+        source: info.source.clone(),
+        description: info.description.clone(),
+        features: features(info),
+        native_size: info.native_size.into(),
+        min_side: info.min_side,
+        max_side: info.max_side,
+        side_multiple: info.side_multiple,
+        default_steps: info.default_steps,
+        default_guidance: info.default_guidance,
+        schedules: info.schedules.clone(),
+        loaded,
+        memory_bytes: info.memory_bytes,
+        device: info.device.clone(),
+    }
+}
+
+fn features(info: &HostModelInfo) -> Features {
+    let mut features = Features::empty();
+    for (has, feature) in [
+        (info.features.text_to_image, Features::TEXT_TO_IMAGE),
+        (info.features.image_to_image, Features::IMAGE_TO_IMAGE),
+        (info.features.negative_prompt, Features::NEGATIVE_PROMPT),
+    ] {
+        if has {
+            features |= feature;
+        }
+    }
+    features
+}

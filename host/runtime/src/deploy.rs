@@ -1,0 +1,218 @@
+//! From a [`RouteSpec`] to a [`Deployment`]: inspect, check grants, compile, link. Every component is looked at even
+//! when an earlier one is refused, so that all problems of a route are told at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasmtime::component::InstancePre;
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{p2, p3};
+
+use crate::bindings::{finisher, selector, styler};
+use crate::code::Compiled;
+use crate::inspect::{Kind, grant, inspect_named, interface};
+use crate::runtime::Host;
+use crate::sandbox::{Route, Sandbox};
+use crate::stage::{Plugin, Stages};
+use crate::{Code, Deployment, LoadError, LoadProblem, RouteSpec};
+
+/// Makes a route ready to answer.
+pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Deployment>, LoadError> {
+    let mut desk = Desk { host, spec: &spec, problems: Vec::new(), code: Vec::new() };
+    desk.check_models();
+    let handler = desk.handler().await;
+    let stages = desk.stages().await;
+    let Desk { problems, code, .. } = desk;
+    match handler {
+        Some(pre) if problems.is_empty() => Ok(Arc::new(freeze(host, spec, pre, stages, code))),
+        _ => Err(LoadError { problems }),
+    }
+}
+
+fn freeze(
+    host: &Arc<Host>,
+    spec: RouteSpec,
+    pre: ProxyPre<Sandbox>,
+    stages: Stages,
+    code: Vec<Arc<Compiled>>,
+) -> Deployment {
+    let mut digest = blake3::Hasher::new();
+    code.iter().for_each(|compiled| {
+        digest.update(compiled.digest.as_bytes());
+    });
+    let route = Route {
+        name: spec.route.into(),
+        limits: Arc::new(spec.limits),
+        grants: spec.grants,
+        config: WasiConfigVariables::from_iter(spec.config),
+        stages,
+    };
+    Deployment {
+        host: host.clone(),
+        route: Arc::new(route),
+        pre: Arc::new(pre),
+        generation: host.generations.fetch_add(1, Ordering::Relaxed) + 1,
+        code_digest: digest.finalize().to_string(),
+        _code: code,
+        in_flight: AtomicUsize::new(0),
+    }
+}
+
+/// One deployment in the making.
+struct Desk<'a> {
+    host: &'a Arc<Host>,
+    spec: &'a RouteSpec,
+    problems: Vec<LoadProblem>,
+    code: Vec<Arc<Compiled>>,
+}
+
+impl Desk<'_> {
+    fn check_models(&mut self) {
+        let catalog = self.host.scheduler.catalog();
+        let unknown = self.spec.grants.models.iter().filter(|model| catalog.get(model).is_err());
+        let known = || catalog.iter().map(|info| info.id.to_string()).collect::<Vec<_>>().join(", ");
+        let route = &self.spec.route;
+        self.problems.extend(unknown.map(|model| LoadProblem::UnknownModel {
+            route: route.clone(),
+            model: model.to_string(),
+            known: known(),
+        }));
+    }
+
+    async fn handler(&mut self) -> Option<ProxyPre<Sandbox>> {
+        let code = &self.spec.handler;
+        let kind = self.checked(code, &[Kind::HandlerP3, Kind::HandlerP2])?;
+        let pre = self.linked(code, true).await?;
+        let pre = match kind {
+            Kind::HandlerP3 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
+            _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
+        };
+        self.keep(code, pre)
+    }
+
+    async fn stages(&mut self) -> Stages {
+        let mut stages = Stages::default();
+        for code in &self.spec.style {
+            let pre = self.plugin(code, Kind::Styler).await.map(styler::StylerPre::new);
+            stages
+                .style
+                .extend(pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre)));
+        }
+        if let Some(code) = &self.spec.select {
+            let pre = self.plugin(code, Kind::Selector).await.map(selector::SelectorPre::new);
+            stages.select = pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre));
+        }
+        for code in &self.spec.finish {
+            let pre = self.plugin(code, Kind::Finisher).await.map(finisher::FinisherPre::new);
+            stages
+                .finish
+                .extend(pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre)));
+        }
+        stages
+    }
+
+    async fn plugin(&mut self, code: &Code, kind: Kind) -> Option<InstancePre<Sandbox>> {
+        self.checked(code, &[kind])?;
+        self.linked(code, false).await
+    }
+
+    /// Looks at size, kind and imports; what is wrong is written down.
+    fn checked(&mut self, code: &Code, wanted: &[Kind]) -> Option<Kind> {
+        let (name, limit) = (&code.name, self.spec.limits.component_bytes);
+        if code.bytes.len() > limit {
+            let (route, bytes) = (self.spec.route.clone(), code.bytes.len());
+            self.problems.push(LoadProblem::TooLarge { name: name.clone(), route, bytes, limit });
+            return None;
+        }
+        let inspection =
+            inspect_named(name, &code.bytes).map_err(|problem| self.problems.push(problem)).ok()?;
+        let before = self.problems.len();
+        if !wanted.contains(&inspection.kind) {
+            self.problems.push(wrong_world(name, inspection.kind, wanted));
+        }
+        let is_handler = wanted.contains(&Kind::HandlerP3);
+        let refused =
+            inspection.imports.iter().filter_map(|import| refuse(self.spec, name, import, is_handler));
+        self.problems.extend(refused);
+        (self.problems.len() == before).then_some(inspection.kind)
+    }
+
+    async fn linked(&mut self, code: &Code, is_handler: bool) -> Option<InstancePre<Sandbox>> {
+        let compiled = self.host.compiler.compile(code).await;
+        let compiled = compiled.map_err(|problem| self.problems.push(problem)).ok()?;
+        let pre = link(self.host, &compiled, is_handler);
+        self.code.push(compiled);
+        self.keep(code, pre)
+    }
+
+    fn keep<T>(&mut self, code: &Code, result: wasmtime::Result<T>) -> Option<T> {
+        let broken = |error: wasmtime::Error| LoadProblem::Broken {
+            name: code.name.clone(),
+            why: format!("{error:#}"),
+        };
+        result.map_err(|error| self.problems.push(broken(error))).ok()
+    }
+}
+
+fn link(host: &Host, compiled: &Compiled, is_handler: bool) -> wasmtime::Result<InstancePre<Sandbox>> {
+    let linker = if is_handler { &host.handlers } else { &host.plugins };
+    linker.instantiate_pre(&compiled.component)
+}
+
+fn wrong_world(name: &str, found: Kind, wanted: &[Kind]) -> LoadProblem {
+    let first = wanted.first().copied().unwrap_or(Kind::Unknown);
+    let export = wanted.iter().map(|kind| kind.export()).collect::<Vec<_>>().join("` or `");
+    LoadProblem::WrongWorld {
+        name: name.into(),
+        found: found.words().into(),
+        wanted: first.words().into(),
+        export,
+    }
+}
+
+/// The reason why an import is refused, if it is.
+fn refuse(spec: &RouteSpec, name: &str, import: &str, is_handler: bool) -> Option<LoadProblem> {
+    let never =
+        |why: &str| LoadProblem::NeverGranted { name: name.into(), import: import.into(), why: why.into() };
+    let base = interface(import);
+    if base.starts_with("wasi:sockets/") {
+        return Some(never(
+            "is never granted: components reach servers through wasi:http and `grants.outbound`",
+        ));
+    }
+    if let Some(grant) = grant(import) {
+        let granted = match grant.key {
+            "grants.models" => !spec.grants.models.is_empty(),
+            _ => !spec.grants.outbound.is_empty(),
+        };
+        return match (is_handler, granted) {
+            (true, true) => None,
+            (true, false) => Some(LoadProblem::NotGranted {
+                name: name.into(),
+                route: spec.route.clone(),
+                import: import.into(),
+                what: grant.what,
+                key: grant.key,
+            }),
+            (false, _) => Some(never("is not for plugins: only a route's handler may use it")),
+        };
+    }
+    match (is_known(base), is_handler || is_for_plugins(base)) {
+        (false, _) => Some(never("this host does not have")),
+        (true, false) => Some(never("is not for plugins: only a route's handler may use it")),
+        (true, true) => None,
+    }
+}
+
+const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
+
+fn is_known(interface: &str) -> bool {
+    let handlers = ["atelier:host/", "wasi:http/types", "wasi:config/store"];
+    is_for_plugins(interface) || handlers.iter().any(|prefix| interface.starts_with(prefix))
+}
+
+fn is_for_plugins(interface: &str) -> bool {
+    let ours = ["atelier:host/types", "atelier:host/images"];
+    ours.contains(&interface) || WASI.iter().any(|prefix| interface.starts_with(prefix))
+}

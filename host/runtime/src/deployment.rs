@@ -1,0 +1,167 @@
+//! A route, frozen: its handler linked and ready to be instantiated, its plugins, grants and limits. A request keeps the
+//! deployment it began with; a reload makes another one beside it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use http_body::Body as HttpBody;
+use tokio::task::JoinHandle;
+use wasmtime_wasi_http::handler::ProxyPre;
+
+use crate::body::{self, Guest};
+use crate::code::Compiled;
+use crate::drive::{self, Call};
+use crate::metrics::count;
+use crate::runtime::Host;
+use crate::sandbox::{Meter, Route, Sandbox, is_unset};
+use crate::{Body, Failure};
+
+/// Which generation of `wasi:http` a handler is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpVersion {
+    /// `wasi:http` 0.2.
+    P2,
+    /// `wasi:http` 0.3.
+    P3,
+}
+
+/// A route that answers requests. Made by [`crate::Runtime::deploy`]; dropping the last handle frees its code.
+pub struct Deployment {
+    pub(crate) host: Arc<Host>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) pre: Arc<ProxyPre<Sandbox>>,
+    pub(crate) generation: u64,
+    pub(crate) code_digest: String,
+    /// Held so that other routes find the code while this one uses it.
+    pub(crate) _code: Vec<Arc<Compiled>>,
+    pub(crate) in_flight: AtomicUsize,
+}
+
+impl Deployment {
+    /// The route's name.
+    pub fn route(&self) -> &str {
+        &self.route.name
+    }
+
+    /// Grows with every deployment of the process.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Which `wasi:http` the handler speaks.
+    pub fn http(&self) -> HttpVersion {
+        match *self.pre {
+            ProxyPre::P2(_) => HttpVersion::P2,
+            ProxyPre::P3(_) => HttpVersion::P3,
+        }
+    }
+
+    /// Requests that this deployment works on.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// BLAKE3 over the handler's and all plugins' code, in hexadecimal.
+    pub fn code_digest(&self) -> &str {
+        &self.code_digest
+    }
+
+    /// Lets the handler answer a request in a sandbox of its own. Returns with the response's head; the body streams.
+    /// Dropping the future or the response stops the guest and everything it began.
+    pub async fn handle<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let answer = self.answer(request).await;
+        if let Err(failure) = &answer {
+            self.host.metrics.failed(failure);
+        }
+        answer
+    }
+
+    async fn answer<B>(self: &Arc<Self>, request: http::Request<B>) -> Result<http::Response<Body>, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let place = self.host.admission.enter().await?;
+        let meter = Arc::new(Meter::new(self.route.name.clone(), self.route.limits.clone()));
+        let request = body::incoming(request, &meter)?;
+        let (sender, receiver) = oneshot::channel();
+        let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
+        let (pre, counted) = (self.pre.clone(), InFlight::new(self.clone()));
+        let task = tokio::spawn(async move {
+            let meter = call.meter.clone();
+            let result = drive::serve(call, pre, request, sender).await;
+            counted.report(&result, &meter);
+            drop((place, counted));
+            result
+        });
+        let guest = Guest::new(task.abort_handle());
+        match receiver.await {
+            Ok(Ok(response)) => {
+                meter.mark_answered();
+                Ok(response.map(|body| Body::new(body, guest, meter, self.host.metrics.clone())))
+            }
+            Ok(Err(error)) if is_unset(&error) => Err(ended_without_answer(task, &meter).await),
+            Ok(Err(error)) => Err(meter.judge_answer(&error)),
+            Err(oneshot::Canceled) => Err(ended_without_answer(task, &meter).await),
+        }
+    }
+}
+
+/// The guest is gone, and its answer with it: its task knows why.
+async fn ended_without_answer(task: JoinHandle<Result<(), Failure>>, meter: &Meter) -> Failure {
+    match task.await {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(())) => Failure::NoResponse { route: meter.route(), detail: "the guest ended".into() },
+        Err(error) => Failure::host(error),
+    }
+}
+
+/// One request that a deployment works on.
+struct InFlight(Arc<Deployment>);
+
+impl InFlight {
+    fn new(deployment: Arc<Deployment>) -> Self {
+        deployment.in_flight.fetch_add(1, Ordering::Relaxed);
+        let metrics = &deployment.host.metrics;
+        count(&metrics.requests);
+        count(&metrics.in_flight);
+        Self(deployment)
+    }
+
+    /// Whoever waits for the answer reports a failure; after the answer nobody does but this.
+    fn report(&self, result: &Result<(), Failure>, meter: &Meter) {
+        if let Err(failure) = result
+            && meter.is_answered()
+            && meter.first_report()
+        {
+            self.0.host.metrics.failed(failure);
+            tracing::warn!(code = failure.code(), "a guest failed after its answer: {}", failure.internal());
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.host.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deployment")
+            .field("route", &self.route.name)
+            .field("generation", &self.generation)
+            .finish()
+    }
+}

@@ -1,0 +1,137 @@
+//! Why the runtime did not start and why a route did not load. A route's problems are collected, so that an operator
+//! sees all of them at once; each names the component, what is wrong and the manifest key that helps.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The WebAssembly engine refused its configuration.
+    #[error("cannot set up the WebAssembly engine: {0}")]
+    Engine(String),
+    /// The cache of compiled components cannot be used.
+    #[error("cannot use the cache of compiled components: {0}")]
+    Cache(#[from] atelier_store::Error),
+    /// The media decoder is not usable.
+    #[error("the media decoder is not usable: {0}")]
+    Decoder(LoadError),
+    /// A thread did not start.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Everything that keeps a route from loading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadError {
+    /// At least one problem.
+    pub problems: Vec<LoadProblem>,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<LoadProblem> for LoadError {
+    fn from(problem: LoadProblem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
+/// One thing that keeps a route from loading.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadProblem {
+    /// The bytes are no component.
+    #[error("component `{name}` {what}")]
+    NotAComponent {
+        /// The component.
+        name: String,
+        /// What the bytes are instead.
+        what: String,
+    },
+    /// The file is larger than the route accepts.
+    #[error(
+        "component `{name}` has {bytes} bytes; at most {limit} (limits.component-bytes of route `{route}`)"
+    )]
+    TooLarge {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The component does not export what its place asks for.
+    #[error("component `{name}` is a {found}, not a {wanted}: it does not export `{export}`")]
+    WrongWorld {
+        /// The component.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What its place in the manifest asks for.
+        wanted: String,
+        /// The export that is missing.
+        export: String,
+    },
+    /// The component imports something that the route may grant but does not.
+    #[error("component `{name}` imports `{import}`, but route `{route}` grants no {what}; add it to `{key}`")]
+    NotGranted {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+        /// The import.
+        import: String,
+        /// What is granted by the key: a model, an outbound server.
+        what: &'static str,
+        /// The manifest key to add to.
+        key: &'static str,
+    },
+    /// The component imports something that is never granted, or that the host does not know.
+    #[error("component `{name}` imports `{import}`, which {why}")]
+    NeverGranted {
+        /// The component.
+        name: String,
+        /// The import.
+        import: String,
+        /// Why not.
+        why: String,
+    },
+    /// The route grants a model that does not exist.
+    #[error("route `{route}` grants model `{model}` (grants.models), which does not exist; known: {known}")]
+    UnknownModel {
+        /// The route.
+        route: String,
+        /// As in the manifest.
+        model: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// The component does not compile or does not fit the host's interfaces.
+    #[error("component `{name}` does not load: {why}")]
+    Broken {
+        /// The component.
+        name: String,
+        /// The compiler's or linker's words.
+        why: String,
+    },
+    /// Compiling took too long.
+    #[error("component `{name}` did not compile within {} s", limit.as_secs())]
+    CompileTimeout {
+        /// The component.
+        name: String,
+        /// The limit.
+        limit: Duration,
+    },
+}

@@ -1,0 +1,43 @@
+//! The only crate that names wasmtime: it compiles components, links them to what their route grants, runs each
+//! request in a sandbox of its own, and stops it at its limits.
+//!
+//! The way of a route, in the order of the files: a [`RouteSpec`] (`spec.rs`, `limits.rs`) is checked against what its
+//! components import and export (`inspect.rs`), compiled or taken from the cache (`code/`), linked (`linker.rs`) and frozen
+//! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle`], gets a store (`sandbox/`)
+//! and is driven to its end or to its limit (`drive.rs`); what the guest imports is answered in `capabilities/`, one file
+//! per WIT interface, on the generated types of `bindings/`.
+//!
+//! Requests come from the server as `http` types and leave as `http` types. No wasmtime type leaves this crate, and
+//! nothing here knows a socket, a manifest file or an inference engine's insides.
+
+mod admission;
+mod bindings;
+mod body;
+mod capabilities;
+mod code;
+mod deploy;
+mod deployment;
+mod drive;
+mod engine;
+mod error;
+mod failure;
+mod inspect;
+mod limits;
+mod linker;
+mod metrics;
+mod outbound;
+mod runtime;
+mod sandbox;
+mod spec;
+mod stage;
+
+pub use body::Body;
+pub use deployment::{Deployment, HttpVersion};
+pub use error::{Error, LoadError, LoadProblem};
+pub use failure::Failure;
+pub use inspect::{Inspection, Kind, inspect};
+pub use limits::Limits;
+pub use metrics::RuntimeMetrics;
+pub use outbound::{Origin, OriginError};
+pub use runtime::{Runtime, RuntimeConfig};
+pub use spec::{Code, Grants, RouteSpec};

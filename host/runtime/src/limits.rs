@@ -1,0 +1,68 @@
+//! What one request may use up. Every number here is enforced somewhere in this crate and has a test just past it; the
+//! manifest key of each is its name under `limits.` of the route, with `-` for `_` and the unit at the end.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Limits of one request; plugins get the same for each of their calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first instruction to the last, without the time spent waiting in the host's capabilities
+    /// (`limits.wall-ms`).
+    pub wall: Duration,
+    /// Time in which the guest itself computes (`limits.cpu-ms`).
+    pub cpu: Duration,
+    /// Time spent waiting in the host's capabilities, such as for a picture (`limits.capability-wait-ms`).
+    pub capability_wait: Duration,
+    /// All linear memories together (`limits.memory-bytes`).
+    pub memory_bytes: usize,
+    /// All tables together (`limits.table-elements`).
+    pub table_elements: usize,
+    /// Core instances; tables and memories have the same bound (`limits.instances`).
+    pub instances: usize,
+    /// Live resource handles (`limits.handles`).
+    pub handles: usize,
+    /// Bytes that one call may carry from the guest to the host (`limits.hostcall-bytes`).
+    pub hostcall_bytes: usize,
+    /// One set of header fields in memory (`limits.header-bytes`).
+    pub header_bytes: usize,
+    /// Random bytes of one call (`limits.random-bytes`).
+    pub random_bytes: u64,
+    /// Standard output and standard error together (`limits.log-bytes`).
+    pub log_bytes: usize,
+    /// A component's file (`limits.component-bytes`).
+    pub component_bytes: usize,
+    /// A request's body (`limits.request-body-bytes`).
+    pub request_body_bytes: u64,
+    /// A response's body (`limits.response-body-bytes`).
+    pub response_body_bytes: u64,
+    /// Pixels of all pictures that a guest holds (`limits.picture-bytes`).
+    pub picture_bytes: u64,
+    /// Generation jobs that one request may have at a time (`limits.jobs`).
+    pub jobs: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(30),
+            cpu: Duration::from_secs(1),
+            capability_wait: Duration::from_secs(300),
+            memory_bytes: 128 * MIB,
+            table_elements: 20_000,
+            instances: 64,
+            handles: 8_192,
+            hostcall_bytes: 32 * MIB,
+            header_bytes: 64 * KIB,
+            random_bytes: 64 * KIB as u64,
+            log_bytes: 64 * KIB,
+            component_bytes: 32 * MIB,
+            request_body_bytes: 32 * MIB as u64,
+            response_body_bytes: 256 * MIB as u64,
+            picture_bytes: 256 * MIB as u64,
+            jobs: 8,
+        }
+    }
+}

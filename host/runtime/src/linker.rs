@@ -1,0 +1,45 @@
+//! What exists for guests to import, in two linkers: one for handlers, one for plugins. What a route does not grant is
+//! refused by name before linking (`deploy.rs`), so the linkers are the same for every route.
+//!
+//! WASI is there in both generations at once: components for 0.3 still import parts of 0.2 from their standard library.
+//! The file system is linked without a single folder in it, the environment is empty: guests load and see nothing.
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::bindings::{finish, generation, images, models, select, style};
+use crate::capabilities::Capabilities;
+use crate::sandbox::Sandbox;
+
+/// For request handlers: WASI, HTTP and every capability.
+pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
+    let mut linker = wasi(engine)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, Sandbox::config)?;
+    images::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    generation::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    models::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    style::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    Ok(linker)
+}
+
+/// For plugins: WASI without HTTP, and pictures.
+pub(crate) fn for_plugins(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
+    let mut linker = wasi(engine)?;
+    images::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    Ok(linker)
+}
+
+fn wasi(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+fn itself(sandbox: &mut Sandbox) -> &mut Sandbox {
+    sandbox
+}

@@ -1,0 +1,98 @@
+//! Counts of what the runtime did since its start: written with relaxed atomics on every path, read as one snapshot.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Failure;
+
+/// A snapshot of the runtime's counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RuntimeMetrics {
+    /// Requests that were admitted.
+    pub requests: u64,
+    /// Requests that run now.
+    pub in_flight: u64,
+    /// Requests refused since too many ran.
+    pub saturated: u64,
+    /// Guests that trapped.
+    pub traps: u64,
+    /// Guests stopped at their CPU time.
+    pub cpu_limits: u64,
+    /// Guests stopped at their wall-clock time.
+    pub wall_limits: u64,
+    /// Guests stopped after waiting too long in capabilities.
+    pub capability_wait_limits: u64,
+    /// Guests that failed after memory was refused.
+    pub memory_limits: u64,
+    /// Requests that failed in any other way.
+    pub other_failures: u64,
+    /// Calls of plugins.
+    pub plugin_calls: u64,
+    /// Calls of plugins that ended in a failure.
+    pub plugin_failures: u64,
+    /// Pictures decoded in the sandbox.
+    pub decodes: u64,
+    /// Components compiled from scratch.
+    pub cold_compiles: u64,
+    /// Components taken from the cache on disk.
+    pub cache_hits: u64,
+    /// Whether instances come from a pool (faster) or are allocated on demand.
+    pub pooled: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    pub(crate) requests: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) saturated: AtomicU64,
+    pub(crate) plugin_calls: AtomicU64,
+    pub(crate) plugin_failures: AtomicU64,
+    pub(crate) decodes: AtomicU64,
+    pub(crate) cold_compiles: AtomicU64,
+    pub(crate) cache_hits: AtomicU64,
+    traps: AtomicU64,
+    cpu_limits: AtomicU64,
+    wall_limits: AtomicU64,
+    capability_wait_limits: AtomicU64,
+    memory_limits: AtomicU64,
+    other_failures: AtomicU64,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Metrics {
+    /// Counts a failed request by its kind.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        count(match failure {
+            Failure::Trap { .. } => &self.traps,
+            Failure::Cpu { .. } => &self.cpu_limits,
+            Failure::Wall { .. } => &self.wall_limits,
+            Failure::CapabilityWait { .. } => &self.capability_wait_limits,
+            Failure::Memory { .. } => &self.memory_limits,
+            Failure::Saturated { .. } => &self.saturated,
+            _ => &self.other_failures,
+        });
+    }
+
+    pub(crate) fn snapshot(&self, pooled: bool) -> RuntimeMetrics {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RuntimeMetrics {
+            requests: get(&self.requests),
+            in_flight: get(&self.in_flight),
+            saturated: get(&self.saturated),
+            traps: get(&self.traps),
+            cpu_limits: get(&self.cpu_limits),
+            wall_limits: get(&self.wall_limits),
+            capability_wait_limits: get(&self.capability_wait_limits),
+            memory_limits: get(&self.memory_limits),
+            other_failures: get(&self.other_failures),
+            plugin_calls: get(&self.plugin_calls),
+            plugin_failures: get(&self.plugin_failures),
+            decodes: get(&self.decodes),
+            cold_compiles: get(&self.cold_compiles),
+            cache_hits: get(&self.cache_hits),
+            pooled,
+        }
+    }
+}

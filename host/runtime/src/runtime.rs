@@ -1,0 +1,116 @@
+//! The runtime as a whole: made once at start, shared by every deployment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use atelier_inference::{Pixels, Scheduler};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::admission::Admission;
+use crate::capabilities::decode_pixels;
+use crate::code::{Cache, Compiler};
+use crate::metrics::Metrics;
+use crate::sandbox::Sandbox;
+use crate::stage::Decoder;
+use crate::{Code, Deployment, Error, LoadError, RouteSpec, RuntimeMetrics, deploy, engine, linker};
+
+/// How the runtime is set up.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// Where compiled components are kept; nowhere when `None`.
+    pub cache_dir: Option<PathBuf>,
+    /// Requests that run at a time (`server.max-instances`).
+    pub max_instances: u32,
+    /// How long a request waits for its turn before it is refused.
+    pub admission_wait: Duration,
+    /// How long compiling one component may take.
+    pub compile_timeout: Duration,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            max_instances: 128,
+            admission_wait: Duration::from_secs(1),
+            compile_timeout: Duration::from_secs(90),
+        }
+    }
+}
+
+/// What every deployment and every store shares.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) pooled: bool,
+    pub(crate) handlers: Linker<Sandbox>,
+    pub(crate) plugins: Linker<Sandbox>,
+    pub(crate) compiler: Arc<Compiler>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) decoder: Decoder,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admission: Admission,
+    /// Plugins that run at a time: a request may call many at once, and the pool has room for one each.
+    pub(crate) plugin_places: Semaphore,
+    /// Pictures that are encoded or scaled at a time, each on a thread that may block.
+    pub(crate) painters: Arc<Semaphore>,
+    pub(crate) generations: AtomicU64,
+}
+
+/// Compiles, links and runs components. Cloning is cheap.
+#[derive(Clone)]
+pub struct Runtime {
+    host: Arc<Host>,
+}
+
+impl Runtime {
+    /// Sets the runtime up and compiles the media decoder, which takes seconds unless it is in the cache.
+    pub fn new(config: RuntimeConfig, scheduler: Scheduler, decoder: Code) -> Result<Runtime, Error> {
+        let shared = engine::shared(config.max_instances)?;
+        let engine = shared.engine.clone();
+        let link = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
+        let (handlers, plugins) =
+            (linker::for_handlers(&engine).map_err(link)?, linker::for_plugins(&engine).map_err(link)?);
+        let max_instances = config.max_instances.min(shared.max_instances);
+        let metrics = Arc::new(Metrics::default());
+        let cache = config.cache_dir.as_deref().map(Cache::open).transpose()?;
+        let compiler =
+            Arc::new(Compiler::new(engine.clone(), cache, metrics.clone(), config.compile_timeout));
+        let decoder = Decoder::load(&compiler, &plugins, &decoder).map_err(Error::Decoder)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let host = Host {
+            engine,
+            pooled: shared.pooled,
+            handlers,
+            plugins,
+            compiler,
+            scheduler,
+            decoder,
+            metrics,
+            plugin_places: Semaphore::new(max_instances as usize),
+            admission: Admission::new(max_instances, config.admission_wait),
+            painters: Arc::new(Semaphore::new(threads)),
+            generations: AtomicU64::new(0),
+        };
+        Ok(Runtime { host: Arc::new(host) })
+    }
+
+    /// Checks, compiles and links a route. The error holds every problem that was found. Nothing that runs is touched.
+    pub async fn deploy(&self, spec: RouteSpec) -> Result<Arc<Deployment>, LoadError> {
+        deploy::deploy(&self.host, spec).await
+    }
+
+    /// Decodes a picture (PNG, JPEG, WebP or the first frame of GIF) from untrusted bytes, in the sandbox. The error is
+    /// a text that is safe to show.
+    pub async fn decode_image(&self, bytes: bytes::Bytes) -> Result<Pixels, String> {
+        decode_pixels(&self.host, bytes.to_vec()).await.map_err(|error| error.into_text())
+    }
+
+    /// What happened so far.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        self.host.metrics.snapshot(self.host.pooled)
+    }
+}

@@ -1,0 +1,250 @@
+//! What one request has used up, shared by everyone who adds to it or stops it: the epoch callback inside the guest, the
+//! deadline outside of it, the capabilities that make it wait, the bodies that count bytes.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cpu::{Cpu, Slice};
+use crate::{Failure, Limits};
+
+/// The deadline looks again at least this late while a guest waits in a capability.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Counts for one store.
+pub(crate) struct Meter {
+    route: Arc<str>,
+    limits: Arc<Limits>,
+    wall: Duration,
+    capability_wait: Duration,
+    started: Instant,
+    cpu: Cpu,
+    waits: Mutex<Waits>,
+    memory_refused: AtomicBool,
+    request_body_cut: AtomicBool,
+    picture_bytes: AtomicU64,
+    jobs: AtomicU32,
+    verdict: OnceLock<Failure>,
+    answered: AtomicBool,
+    reported: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waits {
+    active: u32,
+    since: Option<Instant>,
+    total: Duration,
+}
+
+impl Waits {
+    fn so_far(&self) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// What a guest does after a tick.
+pub(crate) enum Tick {
+    /// Goes on: it has only begun.
+    GoOn,
+    /// Goes on when others had their turn.
+    GiveWay,
+    /// Ends: its CPU time is over.
+    Stop,
+}
+
+impl Meter {
+    pub(crate) fn new(route: Arc<str>, limits: Arc<Limits>) -> Self {
+        Self {
+            wall: limits.wall,
+            capability_wait: limits.capability_wait,
+            route,
+            limits,
+            started: Instant::now(),
+            cpu: Cpu::default(),
+            waits: Mutex::default(),
+            memory_refused: AtomicBool::new(false),
+            request_body_cut: AtomicBool::new(false),
+            picture_bytes: AtomicU64::new(0),
+            jobs: AtomicU32::new(0),
+            verdict: OnceLock::new(),
+            answered: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
+        }
+    }
+
+    /// A meter for a plugin called on behalf of this one's guest: its own counts, and no more time than is left here.
+    pub(crate) fn child(&self) -> Self {
+        let left = self.capability_wait.saturating_sub(self.waits().so_far());
+        let mut child = Self::new(self.route.clone(), self.limits.clone());
+        child.wall = child.wall.min(left);
+        child.capability_wait = left;
+        child
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Begins a time slice of the guest on this thread; ends with the guard.
+    pub(crate) fn slice(&self) -> Slice<'_> {
+        self.cpu.slice()
+    }
+
+    /// Called inside the guest, when a tick has passed since it was last called: whether it may go on.
+    pub(crate) fn tick(&self) -> Tick {
+        match self.cpu.used_at_tick() {
+            None => Tick::GoOn,
+            Some(used) if used <= self.limits.cpu => Tick::GiveWay,
+            Some(_) => {
+                self.stop(Failure::Cpu { route: self.route(), limit: self.limits.cpu });
+                Tick::Stop
+            }
+        }
+    }
+
+    /// The time until the guard is dropped is waiting in a capability, not the guest's own.
+    pub(crate) fn wait(self: &Arc<Self>) -> Wait {
+        let mut waits = self.waits();
+        waits.active += 1;
+        waits.since.get_or_insert_with(Instant::now);
+        drop(waits);
+        Wait(self.clone())
+    }
+
+    /// Ends when the guest must be stopped, however busy or asleep it is.
+    pub(crate) async fn deadline(&self) -> Failure {
+        loop {
+            match self.time_left() {
+                Ok(left) => tokio::time::sleep(left).await,
+                Err(failure) => {
+                    self.stop(failure.clone());
+                    return failure;
+                }
+            }
+        }
+    }
+
+    fn time_left(&self) -> Result<Duration, Failure> {
+        let waits = self.waits();
+        let (waited, waiting) = (waits.so_far(), waits.active > 0);
+        drop(waits);
+        let wall = self.wall.saturating_sub(self.started.elapsed().saturating_sub(waited));
+        let wait = self.capability_wait.saturating_sub(waited);
+        if wall.is_zero() {
+            return Err(Failure::Wall { route: self.route(), limit: self.limits.wall });
+        }
+        if wait.is_zero() {
+            return Err(Failure::CapabilityWait { route: self.route(), limit: self.limits.capability_wait });
+        }
+        // only one of the two runs down now; which one may change at any moment
+        Ok(if waiting { wait.min(wall.max(LOOK_AGAIN)) } else { wall.min(wait.max(LOOK_AGAIN)) })
+    }
+
+    pub(crate) fn refuse_memory(&self) {
+        self.memory_refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut_request_body(&self) {
+        self.request_body_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Reserves room for a picture, or says how much there may be.
+    pub(crate) fn hold_picture(self: &Arc<Self>, bytes: u64) -> Result<HeldPicture, u64> {
+        let limit = self.limits.picture_bytes;
+        let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
+        match self.picture_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(HeldPicture { meter: self.clone(), bytes }),
+            Err(_) => Err(limit),
+        }
+    }
+
+    /// Reserves a job, or says how many there may be.
+    pub(crate) fn hold_job(self: &Arc<Self>) -> Result<HeldJob, u32> {
+        let limit = self.limits.jobs;
+        let fits = |held: u32| (held < limit).then_some(held + 1);
+        match self.jobs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(HeldJob(self.clone())),
+            Err(_) => Err(limit),
+        }
+    }
+
+    /// Records why the guest ends. The first reason stays.
+    pub(crate) fn stop(&self, failure: Failure) {
+        // a later reason is a consequence of the first
+        let _ = self.verdict.set(failure);
+    }
+
+    pub(crate) fn mark_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller is the first to tell of this guest's failure: it is counted once.
+    pub(crate) fn first_report(&self) -> bool {
+        !self.reported.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn was_refused_memory(&self) -> bool {
+        self.memory_refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn was_request_body_cut(&self) -> bool {
+        self.request_body_cut.load(Ordering::Relaxed)
+    }
+
+    /// The reason why the guest ends: the first that was recorded, or this one.
+    pub(crate) fn settle(&self, failure: impl FnOnce() -> Failure) -> Failure {
+        self.verdict.get_or_init(failure).clone()
+    }
+
+    pub(crate) fn verdict(&self) -> Option<&Failure> {
+        self.verdict.get()
+    }
+
+    pub(crate) fn route(&self) -> String {
+        self.route.to_string()
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waiting in a capability.
+pub(crate) struct Wait(Arc<Meter>);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut waits = self.0.waits();
+        waits.active -= 1;
+        if waits.active == 0
+            && let Some(since) = waits.since.take()
+        {
+            waits.total += since.elapsed();
+        }
+    }
+}
+
+/// Room held for a picture's pixels; given back when dropped.
+pub(crate) struct HeldPicture {
+    meter: Arc<Meter>,
+    bytes: u64,
+}
+
+impl Drop for HeldPicture {
+    fn drop(&mut self) {
+        self.meter.picture_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A job held; given back when dropped.
+pub(crate) struct HeldJob(Arc<Meter>);
+
+impl Drop for HeldJob {
+    fn drop(&mut self) {
+        self.0.jobs.fetch_sub(1, Ordering::Relaxed);
+    }
+}

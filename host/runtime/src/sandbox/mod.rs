@@ -1,0 +1,120 @@
+//! One store: what a guest can see of the host, and what it may use up. Made for one request or one call of a plugin and
+//! thrown away after it, so that nothing is left for the next guest to find.
+
+mod cpu;
+mod limiter;
+mod logs;
+mod meter;
+mod verdict;
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::outbound::Outbound;
+use crate::runtime::Host;
+use crate::stage::Stages;
+use crate::{Grants, Limits};
+
+pub(crate) use limiter::Limiter;
+pub(crate) use logs::{GuestOutput, Log};
+use meter::Tick;
+pub(crate) use meter::{HeldJob, HeldPicture, Meter, Wait};
+pub(crate) use verdict::is_unset;
+
+/// What every store of a route shares and nobody changes.
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) grants: Grants,
+    pub(crate) config: WasiConfigVariables,
+    pub(crate) stages: Stages,
+}
+
+/// A store's data.
+pub(crate) struct Sandbox {
+    pub(crate) table: ResourceTable,
+    pub(crate) host: Arc<Host>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) meter: Arc<Meter>,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+    limiter: Limiter,
+}
+
+impl Sandbox {
+    /// A fresh store in which nothing has run.
+    pub(crate) fn store(
+        engine: &Engine,
+        host: Arc<Host>,
+        route: Arc<Route>,
+        meter: Arc<Meter>,
+    ) -> Store<Sandbox> {
+        let limits = route.limits.clone();
+        let mut store = Store::new(engine, Self::new(host, route, meter));
+        store.limiter(|sandbox| &mut sandbox.limiter);
+        store.set_hostcall_fuel(limits.hostcall_bytes);
+        store.set_max_component_handles(limits.handles);
+        // a deadline of 0 would call back at once
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            Ok(match context.data().meter.tick() {
+                Tick::GoOn => UpdateDeadline::Continue(1),
+                Tick::GiveWay => UpdateDeadline::Yield(1),
+                Tick::Stop => UpdateDeadline::Interrupt,
+            })
+        });
+        store
+    }
+
+    fn new(host: Arc<Host>, route: Arc<Route>, meter: Arc<Meter>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(route.limits.handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(route.limits.header_bytes);
+        Self {
+            table,
+            wasi: wasi(&route),
+            http,
+            outbound: Outbound::new(route.clone()),
+            limiter: Limiter::new(meter.clone()),
+            host,
+            route,
+            meter,
+        }
+    }
+
+    pub(crate) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::from(&self.route.config)
+    }
+}
+
+/// Clocks and random numbers; no files, no sockets, no environment, no arguments.
+fn wasi(route: &Route) -> WasiCtx {
+    let log = Log::new(route.name.clone(), route.limits.log_bytes);
+    WasiCtxBuilder::new()
+        .stdout(GuestOutput::new(&log, "stdout"))
+        .stderr(GuestOutput::new(&log, "stderr"))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(route.limits.random_bytes)
+        .build()
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outbound }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the server asks for when it deploys a route: plain values, already resolved from the manifest. Nothing here has
+//! behaviour; `deploy.rs` checks it.
+
+use atelier_inference::ModelId;
+use bytes::Bytes;
+
+use crate::{Limits, Origin};
+
+/// A component's bytes and the name that people know it by.
+#[derive(Debug, Clone)]
+pub struct Code {
+    /// As in the manifest: a path, or a name such as `builtin:prompt-assist`.
+    pub name: String,
+    /// The component in its binary form.
+    pub bytes: Bytes,
+}
+
+/// What a route's handler may use besides what every handler may.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// Models that it may generate with; `grants.models` in the manifest.
+    pub models: Vec<ModelId>,
+    /// Servers that it may send requests to; `grants.outbound` in the manifest.
+    pub outbound: Vec<Origin>,
+}
+
+/// One route: its handler, the plugins of each stage in order, and what all of them may do.
+#[derive(Debug, Clone)]
+pub struct RouteSpec {
+    /// The route's name in messages, such as `/kuvagen`.
+    pub route: String,
+    /// The component that answers requests.
+    pub handler: Code,
+    /// Plugins that rewrite prompts, in order.
+    pub style: Vec<Code>,
+    /// The plugin that chooses a model.
+    pub select: Option<Code>,
+    /// Plugins that work on finished pictures, in order.
+    pub finish: Vec<Code>,
+    /// What the handler may use.
+    pub grants: Grants,
+    /// What one request may use up.
+    pub limits: Limits,
+    /// What the handler reads through `wasi:config`.
+    pub config: Vec<(String, String)>,
+}

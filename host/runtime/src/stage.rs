@@ -1,0 +1,275 @@
+//! Plugins at work: each call gets a store of its own, its own CPU time and memory, and what is left of the caller's time.
+//! It runs as a task of its own, so that its computing is neither charged to the handler nor able to hold the handler up. Whatever a
+//! plugin does wrong becomes a value for the handler.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::{InstancePre, Linker, Resource};
+use wasmtime_wasi_config::WasiConfigVariables;
+
+use crate::bindings::decoder::exports::atelier::host::media;
+use crate::bindings::finisher::exports::atelier::host::finish;
+use crate::bindings::selector::exports::atelier::host::select;
+use crate::bindings::styler::exports::atelier::host::style;
+use crate::bindings::{
+    decoder::DecoderPre, finisher::FinisherPre, selector::SelectorPre, styler::StylerPre, types,
+};
+use crate::capabilities::Image;
+use crate::code::Compiler;
+use crate::drive::{Call, limited};
+use crate::engine::MAX_DECODERS;
+use crate::inspect::{Kind, inspect_named};
+use crate::metrics::count;
+use crate::runtime::Host;
+use crate::sandbox::{Meter, Route, Sandbox};
+use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem};
+
+/// A linked plugin and the name that people know it by.
+pub(crate) struct Plugin<P> {
+    pub(crate) name: String,
+    pre: P,
+}
+
+impl<P> Plugin<P> {
+    pub(crate) fn new(name: &str, pre: P) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), pre })
+    }
+
+    /// What a handler may tell its client about a plugin that failed.
+    pub(crate) fn broken(&self, failure: &Failure) -> String {
+        let name = &self.name;
+        match failure {
+            Failure::Cpu { limit, .. } => {
+                format!(
+                    "the plugin `{name}` used more than its CPU time of {} ms (limits.cpu-ms)",
+                    limit.as_millis()
+                )
+            }
+            Failure::Wall { .. } | Failure::CapabilityWait { .. } => {
+                format!("the plugin `{name}` did not finish in time (limits.wall-ms)")
+            }
+            Failure::Memory { limit, .. } => {
+                format!("the plugin `{name}` needed more than {limit} bytes of memory (limits.memory-bytes)")
+            }
+            Failure::Resource { what, limit, key, .. } => {
+                format!("the plugin `{name}` needed more than {limit} {what} ({key})")
+            }
+            _ => format!("the plugin `{name}` stopped with an error"),
+        }
+    }
+}
+
+/// A route's plugins by stage, in order.
+#[derive(Default)]
+pub(crate) struct Stages {
+    pub(crate) style: Vec<Arc<Plugin<StylerPre<Sandbox>>>>,
+    pub(crate) select: Option<Arc<Plugin<SelectorPre<Sandbox>>>>,
+    pub(crate) finish: Vec<Arc<Plugin<FinisherPre<Sandbox>>>>,
+}
+
+/// On whose behalf a plugin is called.
+pub(crate) struct Caller {
+    pub(crate) host: Arc<Host>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl Caller {
+    fn call(&self) -> Call {
+        Call { host: self.host.clone(), route: self.route.clone(), meter: Arc::new(self.meter.child()) }
+    }
+
+    /// Rewrites a prompt.
+    pub(crate) async fn style(
+        &self,
+        plugin: &Arc<Plugin<StylerPre<Sandbox>>>,
+        prompt: style::Prompt,
+    ) -> Result<Result<style::Prompt, style::Error>, Failure> {
+        let (plugin, call) = (plugin.clone(), self.call());
+        self.apart(async move {
+            let mut store = call.store();
+            let work = async {
+                let styler = plugin.pre.instantiate_async(&mut store).await?;
+                let run = async |accessor: &_| styler.atelier_host_style().call_style(accessor, prompt).await;
+                store.run_concurrent(run).await?
+            };
+            limited(&call.meter, work).await
+        })
+        .await
+    }
+
+    /// Chooses a model.
+    pub(crate) async fn select(
+        &self,
+        plugin: &Arc<Plugin<SelectorPre<Sandbox>>>,
+        hints: select::Hints,
+        candidates: Vec<types::ModelInfo>,
+    ) -> Result<Result<select::Choice, select::Error>, Failure> {
+        let (plugin, call) = (plugin.clone(), self.call());
+        self.apart(async move {
+            let mut store = call.store();
+            let work = async {
+                let selector = plugin.pre.instantiate_async(&mut store).await?;
+                let run = async |accessor: &_| {
+                    selector.atelier_host_select().call_select(accessor, hints, candidates).await
+                };
+                store.run_concurrent(run).await?
+            };
+            limited(&call.meter, work).await
+        })
+        .await
+    }
+
+    /// Works on a picture, which moves into the plugin's store and back.
+    pub(crate) async fn finish(
+        &self,
+        plugin: &Arc<Plugin<FinisherPre<Sandbox>>>,
+        picture: Image,
+        context: finish::Context,
+    ) -> Result<Result<Image, finish::Error>, Failure> {
+        let (plugin, call) = (plugin.clone(), self.call());
+        self.apart(async move {
+            let mut store = call.store();
+            let work = async {
+                let picture: Resource<Image> = store.data_mut().table.push(picture)?;
+                let finisher = plugin.pre.instantiate_async(&mut store).await?;
+                let run = async |accessor: &_| {
+                    finisher.atelier_host_finish().call_finish(accessor, picture, context).await
+                };
+                let finished = store.run_concurrent(run).await??;
+                let finished = finished.map(|picture| store.data_mut().table.delete(picture));
+                wasmtime::error::Ok(finished.map(Result::ok))
+            };
+            let finished = limited(&call.meter, work).await?;
+            let lost = || Failure::Trap {
+                route: call.meter.route(),
+                detail: "the picture it returned is gone".into(),
+            };
+            match finished {
+                Ok(picture) => picture.map(Ok).ok_or_else(lost),
+                Err(error) => Ok(Err(error)),
+            }
+        })
+        .await
+    }
+
+    /// Runs a plugin as a task of its own, which ends when nobody waits for it. The caller waits in a capability.
+    async fn apart<R: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<R, Failure>> + Send + 'static,
+    ) -> Result<R, Failure> {
+        count(&self.host.metrics.plugin_calls);
+        let _wait = self.meter.wait();
+        let _place = self.host.plugin_places.acquire().await;
+        let result = task(work).await;
+        if let Err(failure) = &result {
+            count(&self.host.metrics.plugin_failures);
+            tracing::warn!(code = failure.code(), "a plugin failed: {}", failure.internal());
+        }
+        result
+    }
+}
+
+/// Spawns, waits, and stops the task when the wait is given up.
+async fn task<R: Send + 'static>(
+    work: impl Future<Output = Result<R, Failure>> + Send + 'static,
+) -> Result<R, Failure> {
+    struct Stop(tokio::task::AbortHandle);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let task = tokio::spawn(work);
+    let _stop = Stop(task.abort_handle());
+    task.await.unwrap_or_else(|error| Err(Failure::host(error)))
+}
+
+/// Limits of one decoding, fixed: they protect the host, not a route.
+const DECODE_TIME: Duration = Duration::from_secs(5);
+const DECODE_MEMORY_BYTES: usize = 256 << 20;
+/// A decoded picture of 16.7 million pixels, and a little more.
+const DECODE_HOSTCALL_BYTES: usize = 80 << 20;
+const DECODE_MAX_SIDE: u32 = atelier_inference::picture::MAX_SIDE;
+const DECODE_MAX_PIXELS: u64 = 4_096 * 4_096;
+
+/// The media decoder: the sandbox in which untrusted bytes become pixels.
+pub(crate) struct Decoder {
+    pre: DecoderPre<Sandbox>,
+    route: Arc<Route>,
+    places: Semaphore,
+}
+
+impl Decoder {
+    /// Compiles and links the decoder on this thread.
+    pub(crate) fn load(
+        compiler: &Compiler,
+        linker: &Linker<Sandbox>,
+        code: &Code,
+    ) -> Result<Self, LoadError> {
+        let inspection = inspect_named(&code.name, &code.bytes)?;
+        if inspection.kind != Kind::Decoder {
+            return Err(LoadError::from(LoadProblem::WrongWorld {
+                name: code.name.clone(),
+                found: inspection.kind.words().into(),
+                wanted: Kind::Decoder.words().into(),
+                export: Kind::Decoder.export().into(),
+            }));
+        }
+        let compiled = compiler.compile_now(&code.name, &code.bytes, blake3::hash(&code.bytes))?;
+        let broken = |error: wasmtime::Error| LoadProblem::Broken {
+            name: code.name.clone(),
+            why: format!("{error:#}"),
+        };
+        let pre: InstancePre<Sandbox> = linker.instantiate_pre(&compiled.component).map_err(broken)?;
+        let pre = DecoderPre::new(pre).map_err(broken)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DECODERS);
+        Ok(Self { pre, route: Arc::new(decoder_route(&code.name)), places: Semaphore::new(threads) })
+    }
+
+    /// Decodes one picture.
+    pub(crate) async fn decode(
+        &self,
+        host: &Arc<Host>,
+        bytes: Vec<u8>,
+    ) -> Result<Result<media::Decoded, media::Error>, Failure> {
+        host.metrics.decodes.fetch_add(1, Ordering::Relaxed);
+        let _place = self.places.acquire().await;
+        let meter = Arc::new(Meter::new(self.route.name.clone(), self.route.limits.clone()));
+        let call = Call { host: host.clone(), route: self.route.clone(), meter };
+        let pre = self.pre.clone();
+        task(async move {
+            let mut store = call.store();
+            let limits = media::Limits { max_side: DECODE_MAX_SIDE, max_pixels: DECODE_MAX_PIXELS };
+            let work = async {
+                let decoder = pre.instantiate_async(&mut store).await?;
+                let run = async |accessor: &_| {
+                    decoder.atelier_host_media().call_decode_image(accessor, bytes, limits).await
+                };
+                store.run_concurrent(run).await?
+            };
+            limited(&call.meter, work).await
+        })
+        .await
+    }
+}
+
+fn decoder_route(name: &str) -> Route {
+    let limits = Limits {
+        wall: DECODE_TIME,
+        cpu: DECODE_TIME,
+        memory_bytes: DECODE_MEMORY_BYTES,
+        hostcall_bytes: DECODE_HOSTCALL_BYTES,
+        ..Limits::default()
+    };
+    Route {
+        name: name.into(),
+        limits: Arc::new(limits),
+        grants: Grants::default(),
+        config: WasiConfigVariables::default(),
+        stages: Stages::default(),
+    }
+}

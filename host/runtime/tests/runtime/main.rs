@@ -1,0 +1,12 @@
+//! What the runtime promises, tested with real guests: `tests/guests/` is a workspace of its own, built here for
+//! wasm32-wasip2 on first use. One binary, since linking wasmtime is what takes time.
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up ends it")]
+
+mod cache;
+mod cancelling;
+mod capabilities;
+mod kit;
+mod limits;
+mod loading;
+mod plugins;
+mod serving;

@@ -1,0 +1,75 @@
+//! Stages: plugins in their own sandboxes.
+
+use std::time::Duration;
+
+use atelier_runtime::{Limits, RouteSpec};
+
+use crate::kit::{ask, deploy, guest, studio};
+
+fn with_plugins() -> RouteSpec {
+    RouteSpec {
+        style: vec![guest("styler"), guest("styler")],
+        select: Some(guest("selector")),
+        finish: vec![guest("finisher")],
+        ..studio()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn style_plugins_run_in_order_each_on_what_the_one_before_made() {
+    let route = deploy(with_plugins()).await;
+    assert_eq!(ask(&route, "/style", "cat").await.unwrap(), "cat, in ink, in ink");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_without_a_plugin_says_which_key_to_add() {
+    let route = deploy(studio()).await;
+    for (path, key) in [("/style", "`style`"), ("/select", "`select`"), ("/finish", "`finish`")] {
+        let answer = ask(&route, path, "cat").await.unwrap();
+        assert!(
+            answer.contains("NotConfigured") && answer.contains(key) && answer.contains("/test"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_refuses_traps_spins_or_bursts_is_a_value_for_the_handler() {
+    let limits = Limits { cpu: Duration::from_millis(100), memory_bytes: 16 << 20, ..Limits::default() };
+    let route = deploy(RouteSpec { limits, ..with_plugins() }).await;
+    let expected = [
+        ("refuse", "Refused", "no style for this"),
+        ("trap", "Failed", "`styler.wasm` stopped with an error"),
+        ("spin", "Failed", "CPU time of 100 ms (limits.cpu-ms)"),
+        ("grow", "Failed", "limits.memory-bytes"),
+    ];
+    for (prompt, case, text) in expected {
+        let answer = ask(&route, "/style", prompt).await.unwrap();
+        assert!(answer.contains(case) && answer.contains(text), "{prompt}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_choice_that_is_no_candidate_is_refused() {
+    let route = deploy(with_plugins()).await;
+    assert_eq!(ask(&route, "/select", "").await.unwrap(), "fake: it was first");
+    let answer = ask(&route, "/select", "another").await.unwrap();
+    assert!(answer.contains("Failed") && answer.contains("no candidate"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_picture_inherits_its_parameters_with_a_note_of_who_changed_it() {
+    let route = deploy(with_plugins()).await;
+    let answer = ask(&route, "/finish", "invert").await.unwrap();
+    assert!(answer.starts_with("same false inverted true"), "{answer}");
+    assert!(answer.contains(r#""seed":7"#) && answer.contains("finish: finisher.wasm"), "{answer}");
+    let kept = ask(&route, "/finish", "keep").await.unwrap();
+    assert!(kept.starts_with("same true") && !kept.contains("finish: "), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finish_plugin_that_fails_is_a_value_for_the_handler() {
+    let route = deploy(with_plugins()).await;
+    assert!(ask(&route, "/finish", "refuse").await.unwrap().contains("Refused"));
+    assert!(ask(&route, "/finish", "trap").await.unwrap().contains("`finisher.wasm` stopped"));
+}

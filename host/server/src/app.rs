@@ -1,0 +1,262 @@
+//! The composition root: the only place where configuration, engine, scheduler, runtime and routes meet, and the only
+//! module that names the engine and the bundle. Everyone else gets what is put together here.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atelier_engine::{CandleEngine, EngineConfig, ModelFiles, ModelSpec};
+use atelier_inference::{Engine, ModelId, QueueConfig, Scheduler};
+use atelier_runtime::{Code, Runtime, RuntimeConfig};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use crate::admin::{Admin, View};
+use crate::config::{Builtins, Config, Model, ModelSource, Variables};
+use crate::deploy::Deployer;
+use crate::edge::Edge;
+use crate::http::{Phase, Settings, Stopper, accept};
+use crate::hub::{Hub, HubError};
+use crate::live::Live;
+use crate::metrics::Traffic;
+use crate::reload::{Reloader, Reports};
+use crate::watch::Watch;
+
+/// The component in which untrusted bytes are decoded.
+const DECODER: &str = "media";
+/// Connections of the admin address: a few operators and scrapers.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Why the host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The engine cannot be set up.
+    #[error("the engine does not start: {0}")]
+    Engine(String),
+    /// The worker thread cannot be started.
+    #[error("the inference worker does not start: {0}")]
+    Worker(std::io::Error),
+    /// The runtime cannot be set up.
+    #[error(transparent)]
+    Runtime(#[from] atelier_runtime::Error),
+    /// The model hub's cache cannot be looked at.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// This binary carries no decoder.
+    #[error("this binary carries no component `{DECODER}`; build it with the bundle")]
+    NoDecoder,
+    /// There are routes, and none of them loads.
+    #[error("no route loads: {0}")]
+    NoRoute(String),
+}
+
+/// A model of the manifest and, if its files are here, where.
+pub struct Located {
+    /// As in the manifest.
+    pub model: Model,
+    /// The files; what would bring them when they are not here.
+    pub files: Result<ModelFiles, String>,
+}
+
+/// What the binary carries.
+pub fn builtins() -> Builtins {
+    Builtins {
+        components: atelier_bundle::names().collect(),
+        models: atelier_bundle::model_names().collect(),
+        manifest: atelier_bundle::DEFAULT_MANIFEST,
+    }
+}
+
+/// The bytes of a component that the binary carries.
+pub fn builtin_component(name: &str) -> Option<&'static [u8]> {
+    atelier_bundle::component(name)
+}
+
+/// Finds every model's files. Downloads nothing.
+pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
+    let mut located = Vec::with_capacity(models.len());
+    let mut hub = None;
+    for model in models {
+        let files = match &model.source {
+            ModelSource::Builtin(name) => match atelier_bundle::model(name) {
+                Some(files) => Ok(ModelFiles::embedded(files)),
+                None => Err(format!("this binary carries no model `{name}`")),
+            },
+            ModelSource::Folder(path) => Ok(ModelFiles::folder(path)),
+            ModelSource::Hub(repo) => {
+                let hub = match &hub {
+                    Some(hub) => hub,
+                    // set up only when a model needs it
+                    None => hub.insert(Hub::of_process()?),
+                };
+                let folder = hub.cached(repo).await.map(ModelFiles::folder);
+                folder.ok_or_else(|| format!("run `atelier models pull {}`", model.id))
+            }
+        };
+        located.push(Located { model: model.clone(), files });
+    }
+    Ok(located)
+}
+
+/// The engine with every model whose files are here.
+pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
+    let device = config.engine.device.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
+    let spec = |located: &Located| {
+        let Model { id, source, description } = &located.model;
+        let files = located.files.as_ref().ok()?.clone();
+        let description = (!description.is_empty()).then(|| description.clone());
+        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description })
+    };
+    let models = located.iter().filter_map(spec).collect();
+    let engine = CandleEngine::new(EngineConfig { device, models }).map_err(|error| failed(&error))?;
+    Ok(Box::new(engine))
+}
+
+/// The scheduler in front of an engine.
+pub fn scheduler(config: &Config, engine: Box<dyn Engine>) -> Result<Scheduler, StartError> {
+    Scheduler::start(engine, QueueConfig { depth: config.engine.queue_depth }).map_err(StartError::Worker)
+}
+
+/// The runtime with the decoder that the binary carries.
+pub fn runtime(config: &Config, scheduler: Scheduler) -> Result<Runtime, StartError> {
+    let bytes = builtin_component(DECODER).ok_or(StartError::NoDecoder)?;
+    let decoder = Code { name: format!("builtin:{DECODER}"), bytes: bytes.into() };
+    let runtime = RuntimeConfig {
+        cache_dir: config.store.cache_dir.clone(),
+        max_instances: config.server.max_instances,
+        ..RuntimeConfig::default()
+    };
+    Ok(Runtime::new(runtime, scheduler, decoder)?)
+}
+
+/// A host that is ready to serve.
+pub struct App {
+    config: Config,
+    scheduler: Scheduler,
+    live: Arc<Live>,
+    reloader: Reloader,
+    watch: Watch,
+}
+
+/// Where an app is served. The addresses may be any free ones, so that tests do not meet.
+pub struct Doors {
+    /// For clients.
+    pub edge: TcpListener,
+    /// For operators; none when it is off.
+    pub admin: Option<TcpListener>,
+}
+
+impl App {
+    /// Puts everything together, with the engine that the configuration asks for.
+    pub async fn open(config: Config, variables: Variables) -> Result<App, StartError> {
+        let located = locate(&config.models).await?;
+        let engine = engine(&config, &located)?;
+        let missing =
+            located.into_iter().filter_map(|located| Some((located.model.id, located.files.err()?)));
+        Self::build(config, variables, engine, missing.collect()).await
+    }
+
+    /// Puts everything together around an engine; `missing` are the models that it lacks, with what brings them.
+    pub async fn build(
+        config: Config,
+        variables: Variables,
+        engine: Box<dyn Engine>,
+        missing: Vec<(ModelId, String)>,
+    ) -> Result<App, StartError> {
+        for (id, fix) in &missing {
+            tracing::warn!("model `{id}` is not here: {fix}");
+        }
+        let scheduler = scheduler(&config, engine)?;
+        let runtime = runtime(&config, scheduler.clone())?;
+        let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into() };
+        let live = Arc::new(Live::new());
+        let reloader = Reloader {
+            started: config.clone(),
+            variables,
+            builtins: builtins(),
+            deployer,
+            live: live.clone(),
+            reports: Reports::default(),
+            routes: config.routes.clone(),
+        };
+        // watched before they are read, so that no change falls between
+        let mut watch = Watch::new();
+        watch.set(reloader.files());
+        reloader.deploy_all().await?;
+        Ok(App { config, scheduler, live, reloader, watch })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The models that the engine has.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// The models that are not here, each with what brings it.
+    pub fn missing(&self) -> &[(ModelId, String)] {
+        &self.reloader.deployer.missing
+    }
+
+    /// Routes that do not load, each with the reason.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let problem = |slot: &Arc<crate::live::Slot>| {
+            Some((slot.route.name.clone(), slot.problem.as_ref()?.to_string()))
+        };
+        self.live.table().slots.iter().filter_map(problem).collect()
+    }
+
+    /// Serves until `signal`, then drains: readiness goes off, after `server.drain-delay-ms` no new connection is taken,
+    /// and running requests have `server.drain-ms` to finish. The admin address stays until the end.
+    pub async fn serve(self, doors: Doors, signal: impl Future<Output = ()>) {
+        let server = self.config.server.clone();
+        let (stopper, stop) = Stopper::new();
+        let (admin_stopper, admin_stop) = Stopper::new();
+        let unrouted = Arc::new(Traffic::default());
+        let edge = Edge::new(self.live.clone(), &server, unrouted.clone());
+        let settings = Settings::from(&server);
+        let admin = self.view(stop.clone(), unrouted);
+        let edge = tokio::spawn(accept(doors.edge, settings, edge, stop));
+        let admin_settings =
+            Settings { max_connections: ADMIN_CONNECTIONS, drain: Duration::from_secs(1), ..settings };
+        let admin = doors.admin.map(|door| tokio::spawn(accept(door, admin_settings, admin, admin_stop)));
+        let reload = server.reload.then(|| tokio::spawn(self.reloader.run(self.watch)));
+        signal.await;
+        tracing::info!("stopping: running requests may finish");
+        stopper.advance(Phase::Draining);
+        sleep(server.drain_delay).await;
+        stopper.advance(Phase::Closing);
+        joined(edge.await);
+        if let Some(reload) = reload {
+            reload.abort();
+        }
+        admin_stopper.advance(Phase::Closing);
+        if let Some(admin) = admin {
+            joined(admin.await);
+        }
+    }
+
+    fn view(&self, stop: crate::http::Stop, unrouted: Arc<Traffic>) -> Admin {
+        Admin(Arc::new(View {
+            live: self.live.clone(),
+            scheduler: self.scheduler.clone(),
+            runtime: self.reloader.deployer.runtime.clone(),
+            reports: self.reloader.reports.clone(),
+            missing: self.reloader.deployer.missing.clone(),
+            unrouted,
+            manifest: self.config.manifest.to_string(),
+            stop,
+            started: Instant::now(),
+        }))
+    }
+}
+
+fn joined(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!("a listener ended by itself: {error}");
+    }
+}

@@ -1,0 +1,246 @@
+//! `atelier generate "a red boat"`: pictures into files, straight on scheduler and engine, with the same checks, seeds
+//! and parameters as a request. A picture to start from is untrusted here too, and is decoded in the sandbox.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use atelier_inference::picture::{self, Encoding, Format};
+use atelier_inference::{Event, Job, Outcome, Request, Scheduler, Size, Source, Ticket};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::{Common, Usage};
+use crate::app;
+use crate::config::{Config, Model};
+use crate::terminal::{Style, Terminal};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Generate {
+    /// What to show.
+    prompt: String,
+    /// Where to write; with more than one picture, `-1`, `-2` and so on are added to the name.
+    #[arg(short, long, value_name = "FILE", default_value = "atelier.png")]
+    output: PathBuf,
+    /// A model of the manifest; the first one when left out.
+    #[arg(long)]
+    model: Option<String>,
+    /// What not to show.
+    #[arg(long, value_name = "PROMPT")]
+    negative: Option<String>,
+    /// Width and height, such as 512x512.
+    #[arg(long, value_parser = size)]
+    size: Option<Size>,
+    /// Denoising steps.
+    #[arg(long)]
+    steps: Option<u32>,
+    /// Guidance scale.
+    #[arg(long)]
+    guidance: Option<f64>,
+    /// The first picture's seed; the next ones count up.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many pictures.
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u32>,
+    /// The diffusion schedule, such as ddim.
+    #[arg(long)]
+    schedule: Option<String>,
+    /// Text encoder layers to skip.
+    #[arg(long, value_name = "LAYERS")]
+    clip_skip: Option<u32>,
+    /// A picture to start from.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// How much of the schedule is run on it, over 0 to 1.
+    #[arg(long, requires = "image")]
+    strength: Option<f64>,
+    /// png, jpeg or webp; told by the output's name when left out.
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// JPEG quality, 1 to 100.
+    #[arg(long)]
+    quality: Option<u8>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
+    let terminal = arguments.common.terminal();
+    let config = arguments.common.load()?;
+    let encoding = encoding(arguments)?;
+    let model = model(arguments, &config)?;
+    let located = app::locate(std::slice::from_ref(model)).await?;
+    if let Some(Err(fix)) = located.first().map(|located| &located.files) {
+        bail!("model `{}` is not here: {fix}", model.id);
+    }
+    let scheduler = app::scheduler(&config, app::engine(&config, &located)?)?;
+    let request = request(arguments, &config, &scheduler).await?;
+    let job = Job::new(request, scheduler.catalog().get(&model.id)?)?;
+    let outcome = follow(&terminal, &job, scheduler.submit(job.clone())?).await?;
+    let files = write(&arguments.output, &outcome, encoding)?;
+    report(&terminal, &job, &outcome, &files);
+    Ok(())
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let parse = || {
+        let (width, height) = text.split_once(['x', 'X'])?;
+        Some(Size { width: u32::from_str(width).ok()?, height: u32::from_str(height).ok()? })
+    };
+    parse().ok_or_else(|| "wants width and height such as 512x512".into())
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "png" => Ok(Format::Png),
+        "jpeg" | "jpg" => Ok(Format::Jpeg),
+        "webp" => Ok(Format::Webp),
+        _ => Err("wants png, jpeg or webp".into()),
+    }
+}
+
+fn encoding(arguments: &Generate) -> Result<Encoding, Usage> {
+    let shown = arguments.output.display();
+    let named = arguments.output.extension().map(|extension| format(&extension.to_string_lossy()));
+    let format = match (arguments.format, named) {
+        (Some(format), _) | (None, Some(Ok(format))) => format,
+        (None, _) => {
+            return Err(Usage(format!(
+                "{shown} names no format; end it in .png, .jpg or .webp, or add --format"
+            )));
+        }
+    };
+    if arguments.quality.is_some() && format != Format::Jpeg {
+        return Err(Usage("--quality is for jpeg; leave it out".into()));
+    }
+    Ok(Encoding { format, quality: arguments.quality, parameters: format == Format::Png })
+}
+
+/// The model that is asked for, or the first. The others are not looked at.
+fn model<'a>(arguments: &Generate, config: &'a Config) -> Result<&'a Model, Usage> {
+    let Some(asked) = &arguments.model else {
+        let none = || Usage(format!("{} names no models; add a [[model]]", config.manifest));
+        return config.models.first().ok_or_else(none);
+    };
+    let known = || config.models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown = || Usage(format!("{} names no model `{asked}`; known: {}", config.manifest, known()));
+    config.models.iter().find(|model| model.id.as_str() == asked).ok_or_else(unknown)
+}
+
+async fn request(arguments: &Generate, config: &Config, scheduler: &Scheduler) -> anyhow::Result<Request> {
+    let source = match &arguments.image {
+        Some(path) => {
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let runtime = app::runtime(config, scheduler.clone())?;
+            let decoded = runtime.decode_image(bytes.into()).await;
+            let pixels = decoded.map_err(|text| anyhow::anyhow!("{}: {text}", path.display()))?;
+            Some(Source { pixels, strength: arguments.strength })
+        }
+        None => None,
+    };
+    Ok(Request {
+        prompt: arguments.prompt.clone(),
+        negative_prompt: arguments.negative.clone(),
+        size: arguments.size,
+        steps: arguments.steps,
+        guidance: arguments.guidance,
+        seed: arguments.seed,
+        count: arguments.count,
+        schedule: arguments.schedule.clone(),
+        clip_skip: arguments.clip_skip,
+        preview_every: None,
+        source,
+    })
+}
+
+/// Waits for the job and shows how far it is. Interrupting the process cancels it with everything else.
+async fn follow(terminal: &Terminal, job: &Job, mut ticket: Ticket) -> anyhow::Result<Outcome> {
+    let bar =
+        terminal.bar(job.steps.into(), "{msg} {bar:32.cyan} step {pos}/{len}  {elapsed} elapsed, {eta} left");
+    bar.set_message(format!("loading {}", job.model.id));
+    while let Some(event) = ticket.events.next().await {
+        show(&bar, &event);
+    }
+    bar.finish_and_clear();
+    Ok(ticket.finish().await?)
+}
+
+fn show(bar: &ProgressBar, event: &Event) {
+    match event {
+        Event::Step { step, total, .. } => {
+            bar.set_message("drawing");
+            bar.set_length((*total).into());
+            bar.set_position((*step).into());
+        }
+        Event::Queued { .. } | Event::Started | Event::Preview(_) => bar.tick(),
+    }
+}
+
+fn write(output: &Path, outcome: &Outcome, encoding: Encoding) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::with_capacity(outcome.pictures.len());
+    for (index, picture) in outcome.pictures.iter().enumerate() {
+        let path = match outcome.pictures.len() {
+            1 => output.to_path_buf(),
+            _ => numbered(output, index + 1),
+        };
+        let bytes = picture::encode(picture, encoding)?;
+        std::fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// `out.png` and 2 make `out-2.png`.
+fn numbered(output: &Path, number: usize) -> PathBuf {
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = output.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    output.with_file_name(format!("{stem}-{number}{}", extension.unwrap_or_default()))
+}
+
+fn report(terminal: &Terminal, job: &Job, outcome: &Outcome, files: &[PathBuf]) {
+    let timings = outcome.timings;
+    if terminal.json {
+        let file =
+            |(path, seed): (&PathBuf, &u64)| json!({ "file": path.display().to_string(), "seed": seed });
+        let files: Vec<Value> = files.iter().zip(&job.seeds).map(file).collect();
+        terminal.json(&json!({
+            "files": files,
+            "model": job.model.id,
+            "size": job.size.to_string(),
+            "steps": job.steps,
+            "guidance": job.guidance,
+            "schedule": job.schedule,
+            "notes": outcome.notes,
+            "load_ms": timings.load.as_millis() as u64,
+            "run_ms": timings.run.as_millis() as u64,
+        }));
+        return;
+    }
+    for (path, seed) in files.iter().zip(&job.seeds) {
+        let path = terminal.paint(Style::Strong, path.display());
+        let seconds = timings.run.as_secs_f64();
+        terminal
+            .line(format_args!("{path}  {}  seed {seed}  {} steps in {seconds:.1} s", job.size, job.steps));
+    }
+    for note in &outcome.notes {
+        terminal.line(terminal.paint(Style::Faint, note));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_two_numbers_and_nothing_else() {
+        assert_eq!(size("512x768"), Ok(Size { width: 512, height: 768 }));
+        assert!(["512", "x", "512x", "ax512", "512x512x512"].into_iter().all(|text| size(text).is_err()));
+    }
+
+    #[test]
+    fn more_than_one_picture_is_numbered_before_the_extension() {
+        assert_eq!(numbered(Path::new("a/out.png"), 2), Path::new("a/out-2.png"));
+        assert_eq!(numbered(Path::new("out"), 1), Path::new("out-1"));
+    }
+}

@@ -1,0 +1,96 @@
+//! The binary's verbs, one file each. Exit codes: 0 when it went well, 1 when it did not, 2 when the configuration or
+//! the arguments are wrong. Every error is one clear line on standard error.
+
+mod config;
+mod generate;
+mod inspect;
+mod models;
+mod route;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::config::{Config, ConfigError, Variables};
+use crate::terminal::Terminal;
+
+/// A serverless host for WebAssembly components that do AI imaging.
+///
+/// Without a verb it serves.
+#[derive(Debug, Parser)]
+#[command(name = "atelier", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve the manifest's routes.
+    Serve(serve::Serve),
+    /// Make pictures here, without a server.
+    Generate(Box<generate::Generate>),
+    /// List the models, or fetch one.
+    Models(models::Models),
+    /// Say what a component or a picture is.
+    Inspect(inspect::Inspect),
+    /// Say which route answers a request.
+    Route(route::Ask),
+    /// Check the configuration, or print all of it.
+    Config(config::Check),
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, clap::Args)]
+struct Common {
+    /// The manifest; else $ATELIER_CONFIG, ./atelier.toml, or the one in the binary.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments that contradict each other or the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Common {
+    fn terminal(&self) -> Terminal {
+        Terminal::of_process(self.json)
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), &Variables::of_process(), &app::builtins())
+    }
+}
+
+/// Runs the verb that the arguments name.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.verb {
+        None => serve::run(arguments.serve).await,
+        Some(Verb::Serve(arguments)) => serve::run(arguments).await,
+        Some(Verb::Generate(arguments)) => generate::run(&arguments).await,
+        Some(Verb::Models(arguments)) => models::run(arguments).await,
+        Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
+        Some(Verb::Route(arguments)) => route::run(&arguments),
+        Some(Verb::Config(arguments)) => config::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says what went wrong, with its causes, and gives the exit code.
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    Terminal::of_process(false).error(format_args!("{error:#}"));
+    let is_usage = error.is::<ConfigError>() || error.is::<Usage>();
+    ExitCode::from(if is_usage { 2 } else { 1 })
+}

@@ -1,0 +1,121 @@
+//! `atelier models list` and `atelier models pull ID`: which models the manifest names, whether their files are here, and
+//! fetching those of the hub. Loads none.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Common, Usage};
+use crate::app;
+use crate::config::{Config, HubRepo, ModelSource};
+use crate::hub::{Hub, Progress};
+use crate::terminal::{Style, Terminal};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Models {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the manifest's models.
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Fetch a model's files into the cache, continuing where an earlier pull stopped.
+    Pull {
+        /// A model's id in the manifest, or hub:owner/name[@revision].
+        model: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+pub(super) async fn run(arguments: Models) -> anyhow::Result<()> {
+    match arguments.verb {
+        Verb::List { common } => list(&common).await,
+        Verb::Pull { model, common } => pull(&model, &common).await,
+    }
+}
+
+async fn list(common: &Common) -> anyhow::Result<()> {
+    let terminal = common.terminal();
+    let config = common.load()?;
+    let located = app::locate(&config.models).await?;
+    if terminal.json {
+        let row = |located: &app::Located| {
+            let fix = located.files.as_ref().err();
+            json!({
+                "id": located.model.id,
+                "source": located.model.source.to_string(),
+                "description": located.model.description,
+                "available": fix.is_none(),
+                "fix": fix,
+            })
+        };
+        terminal.json(&located.iter().map(row).collect::<Vec<_>>());
+        return Ok(());
+    }
+    let width = located.iter().map(|located| located.model.id.as_str().len()).max().unwrap_or_default();
+    for app::Located { model, files } in &located {
+        let state = match files {
+            Ok(_) => terminal.paint(Style::Good, "here"),
+            Err(fix) => terminal.paint(Style::Bad, format_args!("not here: {fix}")),
+        };
+        let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
+        terminal.line(format_args!("{id}  {}  {state}", model.source));
+        if !model.description.is_empty() {
+            terminal.line(terminal.paint(Style::Faint, format_args!("{:width$}  {}", "", model.description)));
+        }
+    }
+    if located.is_empty() {
+        terminal.line(format_args!("{} names no models; add a [[model]]", config.manifest));
+    }
+    Ok(())
+}
+
+async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
+    let terminal = common.terminal();
+    let repo = match model.starts_with("hub:") {
+        true => HubRepo::parse(model).map_err(Usage)?,
+        false => repo_of(&common.load()?, model)?,
+    };
+    let hub = Hub::of_process()?;
+    let bar = bar(&terminal);
+    let tell = |progress: Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    };
+    let pulled = hub.pull(&repo, &tell).await;
+    bar.finish_and_clear();
+    let pulled = pulled?;
+    if terminal.json {
+        terminal.json(&pulled);
+    } else {
+        let megabytes = pulled.bytes as f64 / 1e6;
+        terminal.line(format_args!("hub:{repo} is here: {} files, {megabytes:.1} MB", pulled.files));
+        terminal.field("commit", &pulled.commit);
+        terminal.field("folder", pulled.folder.display());
+    }
+    Ok(())
+}
+
+fn repo_of(config: &Config, id: &str) -> anyhow::Result<HubRepo> {
+    let known = || config.models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>().join(", ");
+    let model = config.models.iter().find(|model| model.id.as_str() == id).ok_or_else(|| {
+        Usage(format!(
+            "{} names no model `{id}`; known: {}; or write hub:owner/name",
+            config.manifest,
+            known()
+        ))
+    })?;
+    match &model.source {
+        ModelSource::Hub(repo) => Ok(repo.clone()),
+        other => Err(Usage(format!("model `{id}` comes from {other}; there is nothing to pull")).into()),
+    }
+}
+
+fn bar(terminal: &Terminal) -> indicatif::ProgressBar {
+    terminal.bar(0, "{bar:32.cyan} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+}

@@ -1,0 +1,367 @@
+//! From the manifest's text to checked types. Each section has one function; each notes its problems and goes on with a
+//! default, so that the next section is looked at as well. Looks at the file system only to see whether named files are
+//! there; reads nothing of the process's environment.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use atelier_inference::ModelId;
+use atelier_runtime::Origin;
+
+use super::problem::{Place, did_you_mean};
+use super::raw::{At, Document, Found, Table};
+use super::types::{
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
+    Server, Store,
+};
+use super::{Builtins, router_problem};
+
+const HOUR_MS: u64 = 3_600_000;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What references are resolved against.
+pub(super) struct Context<'a> {
+    pub(super) base: &'a Path,
+    pub(super) builtins: &'a Builtins,
+    pub(super) default_cache: Option<PathBuf>,
+}
+
+/// Reads everything; what is wrong is noted in the document.
+pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
+    let root = document.root();
+    let server = server(root.table("server"));
+    let engine = engine(root.table("engine"));
+    let store = store(root.table("store"), context);
+    let models = models(root.tables("model"), context);
+    let routes = routes(root.tables("route"), &models, context);
+    root.finish();
+    Config { manifest: Manifest::Embedded, server, engine, store, models, routes }
+}
+
+fn server(table: Table<'_>) -> Server {
+    let millis =
+        |key, default, from| Duration::from_millis(table.number(key, from..=HOUR_MS).unwrap_or(default));
+    let size = |key, default, from, to| table.number(key, from..=to).unwrap_or(default) as usize;
+    let listen = table.parsed("listen", "an address such as \"127.0.0.1:8000\"");
+    let server = Server {
+        listen: listen.map_or(SocketAddr::from(([127, 0, 0, 1], 8_000)), |found| found.value),
+        admin: admin(&table),
+        max_connections: size("max-connections", 4_096, 1, 1_000_000),
+        max_instances: size("max-instances", 128, 1, 10_000) as u32,
+        header_timeout: millis("header-timeout-ms", 10_000, 1),
+        body_idle_timeout: millis("body-idle-timeout-ms", 30_000, 1),
+        write_idle_timeout: millis("write-idle-timeout-ms", 30_000, 1),
+        header_bytes: size("header-bytes", 32 * 1_024, 8 * 1_024, 1_024 * 1_024),
+        max_headers: size("max-headers", 100, 1, 1_000),
+        url_bytes: size("url-bytes", 8 * 1_024, 64, 64 * 1_024),
+        drain_delay: millis("drain-delay-ms", 0, 0),
+        drain: millis("drain-ms", 30_000, 0),
+        reload: table.boolean("reload").unwrap_or(true),
+        log: table.text("log").map_or("info".into(), |found| found.value),
+        log_format: table
+            .parsed("log-format", "\"human\" or \"json\"")
+            .map_or(LogFormat::Human, |found| found.value),
+    };
+    table.finish();
+    server
+}
+
+fn admin(table: &Table<'_>) -> Option<SocketAddr> {
+    let default = Some(SocketAddr::from(([127, 0, 0, 1], 8_001)));
+    let Some(found) = table.text("admin") else { return default };
+    if found.value == "off" {
+        return None;
+    }
+    let address = found.value.parse().ok();
+    if address.is_none() {
+        table.problem(&found.at, format!("wants an address or \"off\", not `{}`", found.value));
+    }
+    address.or(default)
+}
+
+fn engine(table: Table<'_>) -> Engine {
+    let engine = Engine {
+        device: one_of(&table, "device", &["auto", "cpu", "cuda"]).unwrap_or("auto").to_owned(),
+        queue_depth: table.number("queue-depth", 1..=10_000).unwrap_or(64) as usize,
+    };
+    table.finish();
+    engine
+}
+
+fn store(table: Table<'_>, context: &Context<'_>) -> Store {
+    let named = table.text("cache-dir");
+    let cache_dir = match named.as_ref().map(|found| found.value.as_str()) {
+        Some("off") => None,
+        Some(path) => Some(context.base.join(path)),
+        None => context.default_cache.clone(),
+    };
+    table.finish();
+    Store { cache_dir }
+}
+
+fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
+    let mut seen = BTreeSet::new();
+    let mut models = Vec::new();
+    for mut table in tables {
+        let id = name(&mut table, "model", "id", &mut seen);
+        let source = table.text("source");
+        if source.is_none() {
+            table.missing("source", "write source = \"builtin:…\", \"hub:owner/name\" or a folder");
+        }
+        let source = source.and_then(|found| model_source(&table, &found, context));
+        let description = table.text("description").map_or(String::new(), |found| found.value);
+        table.finish();
+        // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
+        let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
+        models.extend(id.map(|id| Model { id: ModelId::new(id), source, description }));
+    }
+    models
+}
+
+fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {
+    let text = found.value.as_str();
+    if let Some(name) = text.strip_prefix("builtin:") {
+        // a binary built without models says so when one is used, not when one is named
+        let known = &context.builtins.models;
+        let named =
+            if known.is_empty() { Some(name.to_owned()) } else { builtin(table, &found.at, name, known) };
+        return named.map(ModelSource::Builtin);
+    }
+    if text.starts_with("hub:") {
+        let repo = HubRepo::parse(text);
+        return repo.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
+    }
+    let path = context.base.join(text.strip_prefix("path:").unwrap_or(text));
+    if !path.is_dir() {
+        table.problem(&found.at, format!("there is no folder {}", path.display()));
+    }
+    Some(ModelSource::Folder(path))
+}
+
+fn routes(tables: Vec<Table<'_>>, models: &[Model], context: &Context<'_>) -> Vec<Route> {
+    let mut seen = BTreeSet::new();
+    let mut routes: Vec<Route> = Vec::new();
+    for mut table in tables {
+        let name = name(&mut table, "route", "name", &mut seen);
+        if let Some(route) = route(&table, name, models, context) {
+            if let Some(text) = router_problem(&routes, &route) {
+                table.problem(table.at(), text);
+            }
+            routes.push(route);
+        }
+        table.finish();
+    }
+    routes
+}
+
+fn route(table: &Table<'_>, name: Option<String>, models: &[Model], context: &Context<'_>) -> Option<Route> {
+    let one = |key| table.text(key).map(|found| code(table, &found, context));
+    let many = |key| table.texts(key).iter().filter_map(|found| code(table, found, context)).collect();
+    let component = one("component");
+    if component.is_none() {
+        table.missing("component", "write component = \"builtin:…\" or a .wasm file");
+    }
+    let route = (host(table), path(table), methods(table), many("style"), one("select"), many("finish"));
+    let rest = (env(table), grants(table, models), limits(table), table.text_table("config"));
+    let (host, path, methods, style, select, finish) = route;
+    let (env, grants, limits, config) = rest;
+    let (name, component, path) = (name?, component??, path?);
+    let select = select.flatten();
+    Some(Route { name, host, path, methods, component, style, select, finish, env, grants, limits, config })
+}
+
+fn code(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<CodeSource> {
+    if let Some(name) = found.value.strip_prefix("builtin:") {
+        return builtin(table, &found.at, name, &context.builtins.components).map(CodeSource::Builtin);
+    }
+    let path = context.base.join(&found.value);
+    if !path.is_file() {
+        table.problem(&found.at, format!("there is no file {}", path.display()));
+    }
+    Some(CodeSource::File(path))
+}
+
+fn host(table: &Table<'_>) -> Option<String> {
+    let found = table.text("host")?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    if found.value.is_empty() || !found.value.bytes().all(is_name) {
+        let text =
+            format!("wants a host name without port, such as \"images.example.org\", not `{}`", found.value);
+        table.problem(&found.at, text);
+    }
+    Some(found.value.to_ascii_lowercase())
+}
+
+fn path(table: &Table<'_>) -> Option<String> {
+    let Some(Found { value: path, at }) = table.text("path") else {
+        table.missing("path", "write path = \"/\" or another prefix");
+        return None;
+    };
+    let odd = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
+    let below = path.strip_prefix('/');
+    let bad_segment = below.is_some_and(|below| !below.is_empty() && below.split('/').any(odd));
+    if below.is_none() || bad_segment || path.contains(['?', '#', '%', ' ']) {
+        let text =
+            format!("wants whole segments such as \"/v1/images\", without a slash at the end, not `{path}`");
+        table.problem(&at, text);
+    }
+    Some(path)
+}
+
+fn methods(table: &Table<'_>) -> Vec<http::Method> {
+    let parse = |found: &Found<String>| {
+        let upper = found.value.bytes().all(|byte| byte.is_ascii_uppercase());
+        let method = http::Method::from_bytes(found.value.as_bytes()).ok().filter(|_| upper);
+        if method.is_none() {
+            table.problem(&found.at, format!("wants methods such as \"GET\", not `{}`", found.value));
+        }
+        method
+    };
+    table.texts("methods").iter().filter_map(parse).collect()
+}
+
+/// A lone `*` would hand over everything, and is refused.
+fn env(table: &Table<'_>) -> Vec<String> {
+    let keep = |found: Found<String>| {
+        let stem = found.value.strip_suffix('*').unwrap_or(&found.value);
+        if stem.is_empty() || stem.contains(['*', '=']) {
+            let text = format!(
+                "wants names such as \"HOST\" or beginnings such as \"REDIS_*\", not `{}`",
+                found.value
+            );
+            table.problem(&found.at, text);
+        }
+        found.value
+    };
+    table.texts("env").into_iter().map(keep).collect()
+}
+
+fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
+    let table = route.table("grants");
+    let granted = |found: Found<String>| {
+        let id = ModelId::new(found.value);
+        if !models.iter().any(|model| model.id == id) {
+            let known: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+            let text = format!(
+                "there is no model `{id}`; {}",
+                hint(id.as_str(), &known, "add a [[model]] of that id")
+            );
+            table.problem(&found.at, text);
+        }
+        id
+    };
+    let origin = |found: Found<String>| {
+        if let Err(text) = check_origin(&found.value) {
+            table.problem(&found.at, text);
+        }
+        found.value
+    };
+    let models = table.texts("models").into_iter().map(granted).collect();
+    let outbound = table.texts("outbound").into_iter().map(origin).collect();
+    table.finish();
+    Grants { models, outbound }
+}
+
+fn check_origin(text: &str) -> Result<(), String> {
+    if text.contains('*') {
+        return Err(format!("`{text}` is no origin: every server is named by itself"));
+    }
+    Origin::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+fn limits(route: &Table<'_>) -> Limits {
+    let table = route.table("limits");
+    let limits = Limits {
+        wall_ms: table.number("wall-ms", 1..=HOUR_MS),
+        cpu_ms: table.number("cpu-ms", 1..=600_000),
+        capability_wait_ms: table.number("capability-wait-ms", 1..=24 * HOUR_MS),
+        memory_bytes: table.bytes("memory-bytes", 65_536..=4 * GIB),
+        table_elements: table.number("table-elements", 1..=10_000_000),
+        instances: table.number("instances", 1..=1_000),
+        handles: table.number("handles", 1..=100_000),
+        hostcall_bytes: table.bytes("hostcall-bytes", 1_024..=GIB),
+        header_bytes: table.bytes("header-bytes", 1_024..=MIB),
+        random_bytes: table.bytes("random-bytes", 1_024..=64 * MIB),
+        log_bytes: table.bytes("log-bytes", 0..=64 * MIB),
+        component_bytes: table.bytes("component-bytes", 1_024..=GIB),
+        request_body_bytes: table.bytes("request-body-bytes", 0..=4 * GIB),
+        response_body_bytes: table.bytes("response-body-bytes", 0..=64 * GIB),
+        picture_bytes: table.bytes("picture-bytes", 65_536..=16 * GIB),
+        jobs: table.number("jobs", 1..=1_000),
+    };
+    table.finish();
+    limits
+}
+
+/// The key by which a list element is known, unique among its kind; the table is called by it from then on.
+fn name(table: &mut Table<'_>, kind: &str, key: &'static str, seen: &mut BTreeSet<String>) -> Option<String> {
+    let Some(Found { value, at }) = table.text(key) else {
+        table.missing(key, &format!("every [[{kind}]] needs its own"));
+        return None;
+    };
+    table.rename(format!("{kind}.{value}"));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if value.is_empty() || value.len() > 64 || !value.bytes().all(allowed) {
+        table.problem(&at, format!("wants up to 64 letters, digits, `-`, `_` and `.`, not `{value}`"));
+    }
+    if !seen.insert(value.clone()) {
+        table.problem(&at, format!("there is a {kind} `{value}` already; give this one another {key}"));
+    }
+    Some(value)
+}
+
+fn builtin(table: &Table<'_>, at: &At, name: &str, known: &[&str]) -> Option<String> {
+    if known.contains(&name) {
+        return Some(name.to_owned());
+    }
+    table.problem(at, format!("there is no builtin `{name}`; {}", hint(name, known, "name a file instead")));
+    None
+}
+
+fn one_of(table: &Table<'_>, key: &'static str, known: &[&'static str]) -> Option<&'static str> {
+    let found = table.text(key)?;
+    let value = known.iter().find(|name| **name == found.value).copied();
+    if value.is_none() {
+        table.problem(&found.at, format!("wants one of {}, not `{}`", known.join(", "), found.value));
+    }
+    value
+}
+
+fn hint(wrong: &str, known: &[&str], otherwise: &str) -> String {
+    match did_you_mean(wrong, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if known.is_empty() => otherwise.to_owned(),
+        None => format!("known: {}; or {otherwise}", known.join(", ")),
+    }
+}
+
+impl HubRepo {
+    /// Reads `hub:owner/name` or `hub:owner/name@revision`; the error says what is wanted.
+    pub fn parse(text: &str) -> Result<HubRepo, String> {
+        let wrong = || format!("wants hub:owner/name or hub:owner/name@revision, not `{text}`");
+        let repo = text.strip_prefix("hub:").ok_or_else(wrong)?;
+        let (repo, revision) = match repo.split_once('@') {
+            Some((repo, revision)) => (repo, Some(revision.to_owned())),
+            None => (repo, None),
+        };
+        let (owner, name) = repo.split_once('/').ok_or_else(wrong)?;
+        let plain = |part: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
+        };
+        // a revision may hold slashes, as in refs/pr/1, but must not climb
+        let climbs = |revision: &String| revision.is_empty() || !revision.split('/').all(plain);
+        if !plain(owner) || !plain(name) || revision.as_ref().is_some_and(climbs) {
+            return Err(wrong());
+        }
+        Ok(HubRepo { owner: owner.into(), name: name.into(), revision })
+    }
+}
+
+/// A problem that has no table, such as a manifest that cannot be read.
+pub(super) fn whole_file(text: impl Into<String>) -> super::problem::Problem {
+    super::problem::Problem { place: Place::Line(1), key: String::new(), text: text.into() }
+}

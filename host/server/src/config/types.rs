@@ -1,0 +1,364 @@
+//! The checked configuration: what everyone else receives. Every reference in it resolves, every number is in range,
+//! every path is absolute or relative to the process. Serializes to the manifest's own form, with secrets masked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use atelier_inference::ModelId;
+use serde::{Serialize, Serializer};
+
+/// What a value is shown as when its name says that it is a secret.
+const MASK: &str = "********";
+
+/// Everything that one host is told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// Where it came from.
+    #[serde(skip)]
+    pub manifest: Manifest,
+    /// Addresses and limits of the edge.
+    pub server: Server,
+    /// The inference engine.
+    pub engine: Engine,
+    /// Where the host keeps what can be made again.
+    pub store: Store,
+    /// The models, in order.
+    #[serde(rename = "model")]
+    pub models: Vec<Model>,
+    /// The routes, in order.
+    #[serde(rename = "route")]
+    pub routes: Vec<Route>,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Manifest {
+    /// A file.
+    File(PathBuf),
+    /// The manifest inside the binary.
+    Embedded,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Server {
+    /// Where routes are served.
+    pub listen: SocketAddr,
+    /// Where health, status and metrics are served; nowhere when `None`.
+    #[serde(serialize_with = "address_or_off")]
+    pub admin: Option<SocketAddr>,
+    /// Connections at once; more wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// Components that run at once; a request beyond them waits for a moment and is then refused.
+    pub max_instances: u32,
+    /// From the first byte that is waited for to a request's last header.
+    #[serde(rename = "header-timeout-ms", serialize_with = "millis")]
+    pub header_timeout: Duration,
+    /// Between two pieces of a request body.
+    #[serde(rename = "body-idle-timeout-ms", serialize_with = "millis")]
+    pub body_idle_timeout: Duration,
+    /// For a client to take something of what was written.
+    #[serde(rename = "write-idle-timeout-ms", serialize_with = "millis")]
+    pub write_idle_timeout: Duration,
+    /// All headers of a request together.
+    pub header_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// Path and query of a request.
+    pub url_bytes: usize,
+    /// After a stop signal, how long requests are still accepted while readiness is off.
+    #[serde(rename = "drain-delay-ms", serialize_with = "millis")]
+    pub drain_delay: Duration,
+    /// Then, how long running requests may take to finish.
+    #[serde(rename = "drain-ms", serialize_with = "millis")]
+    pub drain: Duration,
+    /// Whether changed files are taken up while requests run.
+    pub reload: bool,
+    /// What is logged, in tracing's filter language.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One readable line per event.
+    Human,
+    /// One JSON object per event.
+    Json,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Engine {
+    /// `auto`, `cpu` or `cuda`.
+    pub device: String,
+    /// Jobs that may wait.
+    pub queue_depth: usize,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Store {
+    /// Compiled components; compiled anew at each start when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// `[[model]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Model {
+    /// Its name in requests.
+    pub id: ModelId,
+    /// Where its files are.
+    #[serde(serialize_with = "displayed")]
+    pub source: ModelSource,
+    /// One sentence for people.
+    pub description: String,
+}
+
+/// Where a model's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// Inside the binary.
+    Builtin(String),
+    /// A repository of the model hub.
+    Hub(HubRepo),
+    /// A folder.
+    Folder(PathBuf),
+}
+
+/// A repository of the model hub.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HubRepo {
+    /// Who publishes it.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// A branch, tag or commit; the main branch when `None`.
+    pub revision: Option<String>,
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Route {
+    /// Its name in logs and status.
+    pub name: String,
+    /// The host it answers for; any when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path it answers for, with everything below.
+    pub path: String,
+    /// The methods it answers; any when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
+    pub methods: Vec<http::Method>,
+    /// The handler.
+    #[serde(serialize_with = "displayed")]
+    pub component: CodeSource,
+    /// Plugins of the stage `style`, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
+    pub style: Vec<CodeSource>,
+    /// The plugin of the stage `select`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_displayed")]
+    pub select: Option<CodeSource>,
+    /// Plugins of the stage `finish`, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
+    pub finish: Vec<CodeSource>,
+    /// Variables of the process that the component may see: names, or beginnings of names followed by `*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// What it may use.
+    #[serde(skip_serializing_if = "is_default")]
+    pub grants: Grants,
+    /// What it may use up; the runtime's defaults where nothing is set.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Its configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "masked")]
+    pub config: Vec<(String, String)>,
+}
+
+/// Where a component's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeSource {
+    /// Inside the binary.
+    Builtin(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// `grants` of a route: deny by default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Grants {
+    /// Models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelId>,
+    /// Origins, such as `https://api.example.org`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<String>,
+}
+
+/// `limits` of a route.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each field is the manifest's key, described in the runtime's `Limits`")]
+pub struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability_wait_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_elements: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handles: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostcall_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_body_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_body_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u64>,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err("wants human or json"),
+        }
+    }
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::Hub(repo) => write!(f, "hub:{repo}"),
+            Self::Folder(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for CodeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for HubRepo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.name)?;
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
+    }
+}
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Embedded => f.write_str("the embedded default"),
+        }
+    }
+}
+
+impl Route {
+    /// Every component and plugin of the route, the handler first.
+    pub fn code(&self) -> impl Iterator<Item = &CodeSource> {
+        std::iter::once(&self.component).chain(&self.style).chain(&self.select).chain(&self.finish)
+    }
+}
+
+/// Whether a configuration key names something that must not be shown.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["key", "token", "secret", "password", "credential"].iter().any(|word| key.contains(word))
+}
+
+fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let show = |(key, value): &(String, String)| {
+        let value = if is_secret(key) { MASK.to_owned() } else { without_credentials(value) };
+        (key.clone(), value)
+    };
+    pairs.iter().map(show).collect::<BTreeMap<_, _>>().serialize(serializer)
+}
+
+/// `scheme://user:password@host` without what stands before the `@`.
+fn without_credentials(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((credentials, _)) => format!("{scheme}://{MASK}{}", &rest[credentials.len()..]),
+        None => value.to_owned(),
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_millis() as u64)
+}
+
+fn address_or_off<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&address.map_or("off".to_owned(), |address| address.to_string()))
+}
+
+fn displayed<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn maybe_displayed<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
+fn all_displayed<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_secret, without_credentials};
+
+    #[test]
+    fn secrets_are_told_by_their_names_and_credentials_by_their_place() {
+        assert!(is_secret("OPENAI_API_KEY") && is_secret("s3-secret") && !is_secret("style"));
+        assert_eq!(without_credentials("redis://me:pass@cache:6379/0"), "redis://********@cache:6379/0");
+        assert_eq!(without_credentials("https://example.org/a@b"), "https://example.org/a@b");
+    }
+}

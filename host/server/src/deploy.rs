@@ -1,0 +1,134 @@
+//! From a route of the manifest to a deployment: reads the components' bytes, turns checked configuration into what the
+//! runtime takes, and says why when it does not load. Decides nothing about when; `app.rs` and `reload.rs` do.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use atelier_inference::ModelId;
+use atelier_runtime::{Code, Grants, Limits, Origin, RouteSpec, Runtime};
+
+use crate::config::{self, CodeSource, Route};
+use crate::live::{DeployError, Deployed, Slot};
+
+/// Deploys routes on one runtime.
+#[derive(Clone)]
+pub(crate) struct Deployer {
+    pub(crate) runtime: Runtime,
+    /// A builtin component's bytes.
+    pub(crate) builtin: fn(&str) -> Option<&'static [u8]>,
+    /// Models of the manifest whose files are not here, each with what brings them.
+    pub(crate) missing: Arc<[(ModelId, String)]>,
+}
+
+impl Deployer {
+    /// The slot of a route. When the route does not load, what answered before goes on answering, under its old
+    /// configuration.
+    pub(crate) async fn slot(&self, route: Route, before: Option<&Slot>) -> Slot {
+        let traffic = before.map(|slot| slot.traffic.clone()).unwrap_or_default();
+        match self.deploy(&route).await {
+            Ok(deployed) => Slot { route, deployment: Some(deployed), problem: None, traffic },
+            Err(problem) => {
+                tracing::error!(route = route.name, "the route does not load: {problem}");
+                let kept = before.and_then(|slot| Some((slot.route.clone(), slot.deployment.clone()?)));
+                let (route, deployment) = kept.map_or((route, None), |(route, kept)| (route, Some(kept)));
+                Slot { route, deployment, problem: Some(problem), traffic }
+            }
+        }
+    }
+
+    async fn deploy(&self, route: &Route) -> Result<Deployed, DeployError> {
+        let spec = self.spec(route).await?;
+        let deployment = self.runtime.deploy(spec).await.map_err(|error| operators(error.to_string()))?;
+        tracing::info!(route = route.name, generation = deployment.generation(), "deployed");
+        Ok(Deployed { deployment, since: SystemTime::now() })
+    }
+
+    async fn spec(&self, route: &Route) -> Result<RouteSpec, DeployError> {
+        let select = match &route.select {
+            Some(source) => Some(self.code(source).await?),
+            None => None,
+        };
+        Ok(RouteSpec {
+            route: route.name.clone(),
+            handler: self.code(&route.component).await?,
+            style: self.codes(&route.style).await?,
+            select,
+            finish: self.codes(&route.finish).await?,
+            grants: Grants { models: self.models(route)?, outbound: origins(&route.grants)? },
+            limits: limits(&route.limits),
+            config: route.component_config(std::env::vars_os()),
+        })
+    }
+
+    async fn codes(&self, sources: &[CodeSource]) -> Result<Vec<Code>, DeployError> {
+        let mut codes = Vec::with_capacity(sources.len());
+        for source in sources {
+            codes.push(self.code(source).await?);
+        }
+        Ok(codes)
+    }
+
+    async fn code(&self, source: &CodeSource) -> Result<Code, DeployError> {
+        let bytes = match source {
+            CodeSource::Builtin(name) => {
+                (self.builtin)(name).map(Into::into).ok_or("is not in this binary".to_owned())
+            }
+            CodeSource::File(path) => {
+                tokio::fs::read(path).await.map(Into::into).map_err(|error| error.to_string())
+            }
+        };
+        let bytes = bytes.map_err(|why| operators(format!("component `{source}`: {why}")))?;
+        Ok(Code { name: source.to_string(), bytes })
+    }
+
+    /// The granted models that are here. A route whose every model is missing could only disappoint.
+    fn models(&self, route: &Route) -> Result<Vec<ModelId>, DeployError> {
+        let missing = |id: &ModelId| self.missing.iter().find(|(missing, _)| missing == id);
+        let granted = &route.grants.models;
+        let here: Vec<ModelId> = granted.iter().filter(|id| missing(id).is_none()).cloned().collect();
+        let fixes: Vec<&str> = granted.iter().filter_map(missing).map(|(_, fix)| fix.as_str()).collect();
+        if here.is_empty() && !fixes.is_empty() {
+            let text = format!("none of its models is here; {}", fixes.join("; "));
+            return Err(DeployError { text, is_public: true });
+        }
+        for fix in fixes {
+            tracing::warn!(route = route.name, "granted without one of its models: {fix}");
+        }
+        Ok(here)
+    }
+}
+
+fn operators(text: String) -> DeployError {
+    DeployError { text, is_public: false }
+}
+
+fn origins(grants: &config::Grants) -> Result<Vec<Origin>, DeployError> {
+    let parse =
+        |text: &String| Origin::parse(text).map_err(|error| operators(format!("grants.outbound: {error}")));
+    grants.outbound.iter().map(parse).collect()
+}
+
+/// The runtime's limits, with those that the manifest sets.
+fn limits(set: &config::Limits) -> Limits {
+    let default = Limits::default();
+    let millis = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
+    let size = |set: Option<u64>, default| set.map_or(default, |value| value as usize);
+    Limits {
+        wall: millis(set.wall_ms, default.wall),
+        cpu: millis(set.cpu_ms, default.cpu),
+        capability_wait: millis(set.capability_wait_ms, default.capability_wait),
+        memory_bytes: size(set.memory_bytes, default.memory_bytes),
+        table_elements: size(set.table_elements, default.table_elements),
+        instances: size(set.instances, default.instances),
+        handles: size(set.handles, default.handles),
+        hostcall_bytes: size(set.hostcall_bytes, default.hostcall_bytes),
+        header_bytes: size(set.header_bytes, default.header_bytes),
+        random_bytes: set.random_bytes.unwrap_or(default.random_bytes),
+        log_bytes: size(set.log_bytes, default.log_bytes),
+        component_bytes: size(set.component_bytes, default.component_bytes),
+        request_body_bytes: set.request_body_bytes.unwrap_or(default.request_body_bytes),
+        response_body_bytes: set.response_body_bytes.unwrap_or(default.response_body_bytes),
+        picture_bytes: set.picture_bytes.unwrap_or(default.picture_bytes),
+        jobs: set.jobs.map_or(default.jobs, |value| value as u32),
+    }
+}

@@ -1,0 +1,155 @@
+//! A client's request on its way to a component and back: checks what the client sent, finds the route, hands the request
+//! to the route's deployment, and turns every failure into an answer. Never looks into a body.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Request, Uri, Version};
+use hyper::body::Incoming;
+
+use crate::config::Server;
+use crate::failure::Refusal;
+use crate::http::{Access, Answer, Broken, RequestBody, Service, Verdict, boxed};
+use crate::live::{Live, Slot};
+use crate::metrics::Traffic;
+use crate::router::{Found, below};
+
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// Where clients' requests go.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    live: Arc<Live>,
+    limits: HeadLimits,
+    body_idle_timeout: Duration,
+    /// Counts what no route answered.
+    unrouted: Arc<Traffic>,
+}
+
+#[derive(Clone, Copy)]
+struct HeadLimits {
+    header_bytes: usize,
+    max_headers: usize,
+    url_bytes: usize,
+}
+
+impl Edge {
+    pub(crate) fn new(live: Arc<Live>, server: &Server, unrouted: Arc<Traffic>) -> Self {
+        let &Server { header_bytes, max_headers, url_bytes, body_idle_timeout, .. } = server;
+        Self {
+            live,
+            limits: HeadLimits { header_bytes, max_headers, url_bytes },
+            body_idle_timeout,
+            unrouted,
+        }
+    }
+
+    async fn through(&self, request: Request<Incoming>, access: &mut Access) -> Result<Answer, Refusal> {
+        let host = host(&request)?;
+        let table = self.live.table();
+        let slot = match table.router.find(host, request.method(), request.uri().path()) {
+            Found::Route(index) => table.slots.get(index).ok_or(Refusal::NoRoute)?,
+            Found::OtherMethods(allowed) => return Err(Refusal::Method(allowed)),
+            Found::Nothing => return Err(Refusal::NoRoute),
+        };
+        access.routed(&slot.route.name, slot.traffic.clone());
+        self.hand_over(request, slot).await
+    }
+
+    async fn hand_over(&self, request: Request<Incoming>, slot: &Slot) -> Result<Answer, Refusal> {
+        let Some(deployed) = &slot.deployment else { return Err(not_deployed(slot)) };
+        let verdict = Verdict::default();
+        let request = mounted(request, &slot.route.path)?;
+        let request = request.map(|body| RequestBody::new(body, self.body_idle_timeout, verdict.clone()));
+        let result = deployed.deployment.handle(request).await;
+        match verdict.broken() {
+            Some(Broken::Stalled) => Err(Refusal::BodyStalled { limit: self.body_idle_timeout }),
+            Some(Broken::Gone) | None => result.map(|answer| answer.map(boxed)).map_err(Refusal::Failed),
+        }
+    }
+}
+
+impl Service for Edge {
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let checked = self.limits.check(&request);
+        let mut access = Access::begin(&mut request, peer);
+        access.routed("-", self.unrouted.clone());
+        let result = match checked {
+            Ok(()) => self.through(request, &mut access).await,
+            Err(refusal) => Err(refusal),
+        };
+        let answer = result.unwrap_or_else(|refusal| {
+            if let Some(internal) = refusal.internal() {
+                tracing::error!(id = access.id(), code = refusal.code(), "{internal}");
+            }
+            refusal.response().map(boxed)
+        });
+        access.finish(answer)
+    }
+}
+
+impl HeadLimits {
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+        if url > self.url_bytes {
+            return Err(Refusal::Url { limit: self.url_bytes });
+        }
+        let headers = request.headers();
+        if headers.len() > self.max_headers {
+            let what = format!("there are more than {} headers (server.max-headers)", self.max_headers);
+            return Err(Refusal::Headers { what });
+        }
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > self.header_bytes {
+            let what =
+                format!("the headers are longer than {} bytes (server.header-bytes)", self.header_bytes);
+            return Err(Refusal::Headers { what });
+        }
+        Ok(())
+    }
+}
+
+/// The request as a component sees it that is mounted at `prefix`.
+fn mounted<B>(mut request: Request<B>, prefix: &str) -> Result<Request<B>, Refusal> {
+    // what a client says here would be believed; only the manifest knows
+    request.headers_mut().remove(FORWARDED_PREFIX);
+    if prefix == "/" {
+        return Ok(request);
+    }
+    let wrong = "the path cannot be understood";
+    let prefix_value = HeaderValue::from_str(prefix).map_err(|_| Refusal::BadRequest(wrong))?;
+    request.headers_mut().insert(FORWARDED_PREFIX, prefix_value);
+    let mut parts = request.uri().clone().into_parts();
+    let target = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+    let target = below(prefix, target).parse().map_err(|_| Refusal::BadRequest(wrong))?;
+    parts.path_and_query = Some(target);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Refusal::BadRequest(wrong))?;
+    Ok(request)
+}
+
+/// The host that the client means: the target's own, else the `host` header, of which HTTP/1.1 wants exactly one.
+fn host(request: &Request<Incoming>) -> Result<Option<&str>, Refusal> {
+    let mut headers = request.headers().get_all(HOST).iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(Refusal::BadRequest("there is more than one `host` header"));
+    }
+    if header.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Refusal::BadRequest("there is no `host` header"));
+    }
+    let header = match header.map(|value| value.to_str()) {
+        Some(Err(_)) => return Err(Refusal::BadRequest("the `host` header is not text")),
+        Some(Ok(host)) => Some(host),
+        None => None,
+    };
+    Ok(request.uri().authority().map(|authority| authority.as_str()).or(header))
+}
+
+fn not_deployed(slot: &Slot) -> Refusal {
+    let public =
+        slot.problem.as_ref().filter(|problem| problem.is_public).map(|problem| problem.text.clone());
+    Refusal::NotDeployed { route: slot.route.name.clone(), public }
+}

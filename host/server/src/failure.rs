@@ -1,0 +1,190 @@
+//! The one place where an error becomes an answer: status, stable code, a text for the client and a text for the log. A
+//! handler's own answers pass by unseen; only what the host itself has to say is made here. Internal texts never leave.
+
+use std::time::Duration;
+
+use atelier_runtime::Failure;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+
+/// Why a request is answered by the host rather than by its handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The request cannot be understood.
+    BadRequest(&'static str),
+    /// No route answers the path.
+    NoRoute,
+    /// The path's routes take other methods.
+    Method(Vec<Method>),
+    /// Path and query are too long.
+    Url {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// There are too many headers, or they are too long.
+    Headers {
+        /// What was exceeded, with its key.
+        what: String,
+    },
+    /// The request's body stopped arriving.
+    BodyStalled {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The route has no deployment that works.
+    NotDeployed {
+        /// The route.
+        route: String,
+        /// What an operator can do, when that is fit for everyone.
+        public: Option<String>,
+    },
+    /// The handler gave no answer.
+    Failed(Failure),
+}
+
+impl Refusal {
+    /// The answer's status.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Url { .. } => StatusCode::URI_TOO_LONG,
+            Refusal::Headers { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::BodyStalled { .. } => StatusCode::REQUEST_TIMEOUT,
+            Refusal::NotDeployed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Failed(failure) => status(failure),
+        }
+    }
+
+    /// A stable word for machines.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Refusal::BadRequest(_) => "bad_request",
+            Refusal::NoRoute => "no_route",
+            Refusal::Method(_) => "method_not_allowed",
+            Refusal::Url { .. } => "url_limit",
+            Refusal::Headers { .. } => "header_limit",
+            Refusal::BodyStalled { .. } => "request_body_timeout",
+            Refusal::NotDeployed { .. } => "not_deployed",
+            Refusal::Failed(failure) => failure.code(),
+        }
+    }
+
+    /// One sentence for the client.
+    pub(crate) fn public(&self) -> String {
+        match self {
+            Refusal::BadRequest(what) => (*what).into(),
+            Refusal::NoRoute => "no route answers this path".into(),
+            Refusal::Method(allowed) => format!("this path takes {}", names(allowed)),
+            Refusal::Url { limit } => {
+                format!("path and query are longer than {limit} bytes (server.url-bytes)")
+            }
+            Refusal::Headers { what } => what.clone(),
+            Refusal::BodyStalled { limit } => format!(
+                "the request's body stopped arriving for {} ms (server.body-idle-timeout-ms)",
+                limit.as_millis()
+            ),
+            Refusal::NotDeployed { route, public } => {
+                let why = public.as_deref().unwrap_or("the host's status says why");
+                format!("route `{route}` is not deployed: {why}")
+            }
+            Refusal::Failed(failure) => failure.public(),
+        }
+    }
+
+    /// What the log says beyond the public text, for failures that an operator should look at.
+    pub(crate) fn internal(&self) -> Option<String> {
+        match self {
+            Refusal::Failed(failure) => Some(failure.internal()),
+            _ => None,
+        }
+    }
+
+    /// The whole answer.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let body = json!({ "error": { "code": self.code(), "message": self.public() } }).to_string();
+        let mut response = Response::new(Full::new(body.into()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Refusal::Method(allowed) = self {
+            headers.extend(HeaderValue::try_from(names(allowed)).ok().map(|names| (ALLOW, names)));
+        }
+        if let Refusal::Failed(Failure::Saturated { retry_after, .. }) = self {
+            headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+        }
+        if self.status().is_server_error() && !self.worth_repeating() {
+            // clients of the OpenAI family repeat a 5xx unless they are told that it would end the same way
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+
+    fn worth_repeating(&self) -> bool {
+        match self {
+            Refusal::Failed(failure) => matches!(
+                failure,
+                Failure::Saturated { .. } | Failure::Wall { .. } | Failure::CapabilityWait { .. }
+            ),
+            _ => true,
+        }
+    }
+}
+
+fn status(failure: &Failure) -> StatusCode {
+    match failure {
+        Failure::Trap { .. }
+        | Failure::Memory { .. }
+        | Failure::NoResponse { .. }
+        | Failure::Resource { .. }
+        | Failure::ResponseBody { .. } => StatusCode::BAD_GATEWAY,
+        Failure::Cpu { .. } | Failure::Wall { .. } | Failure::CapabilityWait { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        Failure::Saturated { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::RequestBody { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn names(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_said_stays_in_the_log() {
+        let failure = Failure::Trap { route: "a".into(), detail: "panicked at secret".into() };
+        let refusal = Refusal::Failed(failure);
+        assert_eq!(refusal.status(), StatusCode::BAD_GATEWAY);
+        assert!(!refusal.public().contains("secret") && refusal.internal().unwrap().contains("secret"));
+        assert_eq!(refusal.response().headers()["x-should-retry"], "false");
+    }
+
+    #[test]
+    fn a_saturated_host_says_when_to_come_back() {
+        let retry_after = Duration::from_millis(200);
+        let response = Refusal::Failed(Failure::Saturated { limit: 1, retry_after }).response();
+        assert_eq!(
+            (response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()),
+            (503, "1")
+        );
+        assert!(!response.headers().contains_key("x-should-retry"));
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let response = Refusal::Method(vec![Method::GET, Method::POST]).response();
+        assert_eq!(
+            (response.status().as_u16(), response.headers()[ALLOW].to_str().unwrap()),
+            (405, "GET, POST")
+        );
+    }
+}

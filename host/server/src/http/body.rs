@@ -1,0 +1,87 @@
+//! A request's body with a bound on the time between two pieces (the runtime bounds its bytes). The component sees an
+//! error of its stream; the edge sees the verdict and answers for it.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+/// How a body broke its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    /// Nothing arrived for too long.
+    #[error("the request's body stopped arriving")]
+    Stalled,
+    /// The connection broke.
+    #[error("the connection broke while the request's body arrived")]
+    Gone,
+}
+
+/// The edge's view of a body that a component reads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict(Arc<OnceLock<Broken>>);
+
+impl Verdict {
+    /// How the body broke its bounds, if it did.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.0.get().copied()
+    }
+}
+
+/// A bounded body.
+pub(crate) struct RequestBody {
+    inner: Incoming,
+    idle_limit: Duration,
+    /// Runs while a piece is waited for.
+    idle: Option<Pin<Box<Sleep>>>,
+    verdict: Verdict,
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: Incoming, idle_limit: Duration, verdict: Verdict) -> Self {
+        Self { inner, idle_limit, idle: None, verdict }
+    }
+
+    fn broken(&self, how: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // only the first reason counts
+        let _ = self.verdict.0.set(how);
+        Poll::Ready(Some(Err(how)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(how) = self.verdict.broken() {
+            return self.broken(how);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            let limit = self.idle_limit;
+            ready!(self.idle.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+            return self.broken(Broken::Stalled);
+        };
+        self.idle = None;
+        match frame {
+            Some(Err(_)) => self.broken(Broken::Gone),
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

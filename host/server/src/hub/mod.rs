@@ -1,0 +1,139 @@
+//! Models from the model hub: where their files lie in the cache that every tool of that world shares, and how they get
+//! there. Follows the conventions HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH and HF_ENDPOINT through the hf-hub
+//! crate, and HF_HUB_OFFLINE itself, which the crate ignores. Serving only ever looks into the cache; nothing but
+//! `atelier models pull` downloads. Knows no model's meaning beyond which files a pipeline reads (`needed.rs`).
+
+mod needed;
+mod pull;
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
+
+use crate::config::HubRepo;
+
+pub use pull::{Progress, Pulled};
+
+/// A connection to the hub's cache and, when asked to pull, to the hub.
+pub struct Hub {
+    client: HFClient,
+    offline: bool,
+}
+
+/// What to use in place of the environment's values.
+#[derive(Debug, Clone, Default)]
+pub struct HubOptions {
+    /// The hub's address.
+    pub endpoint: Option<String>,
+    /// The cache.
+    pub cache_dir: Option<PathBuf>,
+    /// Refuse to download.
+    pub offline: bool,
+}
+
+/// Why a model's files are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Nothing may be downloaded.
+    #[error("hub:{repo} is not in {}, and HF_HUB_OFFLINE is set; unset it to download", cache.display())]
+    Offline {
+        /// What was asked for.
+        repo: HubRepo,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// The hub wants to know who asks.
+    #[error("hub:{repo} is for those who signed in: put a token that may read it into HF_TOKEN ({text})")]
+    Denied {
+        /// What was asked for.
+        repo: HubRepo,
+        /// The hub's words.
+        text: String,
+    },
+    /// The repository holds nothing that an engine could load.
+    #[error("hub:{repo} {text}")]
+    Unusable {
+        /// What was asked for.
+        repo: HubRepo,
+        /// What is missing.
+        text: String,
+    },
+    /// What arrived is not what the hub announced.
+    #[error("{file} of hub:{repo} arrived damaged; pull again")]
+    Damaged {
+        /// What was asked for.
+        repo: HubRepo,
+        /// The file.
+        file: String,
+    },
+    /// A file of the cache cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Anything else that the hub or the way to it said.
+    #[error("{what}: {source}")]
+    Hub {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        source: Box<HFError>,
+    },
+}
+
+impl Hub {
+    /// As the environment says.
+    pub fn of_process() -> Result<Hub, HubError> {
+        let is_on =
+            |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(is_on);
+        Self::new(HubOptions { offline, ..HubOptions::default() })
+    }
+
+    /// With some of the environment's values replaced.
+    pub fn new(options: HubOptions) -> Result<Hub, HubError> {
+        let mut builder = HFClient::builder().user_agent(concat!("atelier/", env!("CARGO_PKG_VERSION")));
+        if let Some(endpoint) = options.endpoint {
+            builder = builder.endpoint(endpoint);
+        }
+        if let Some(cache_dir) = options.cache_dir {
+            builder = builder.cache_dir(cache_dir);
+        }
+        let client = builder.build().map_err(|source| HubError::Hub {
+            what: "cannot set up the hub's client".into(),
+            source: source.into(),
+        })?;
+        Ok(Hub { client, offline: options.offline })
+    }
+
+    /// The cache's folder.
+    pub fn cache_dir(&self) -> &Path {
+        self.client.cache_dir()
+    }
+
+    /// The folder of a repository's files, when the cache holds them all. Asks nobody.
+    pub async fn cached(&self, repo: &HubRepo) -> Option<PathBuf> {
+        let repository = self.repository(repo);
+        let call = repository.snapshot_download().maybe_revision(repo.revision.clone());
+        let folder = call.local_files_only(true).send().await.ok()?;
+        needed::is_complete(&folder).then_some(folder)
+    }
+
+    fn repository(&self, repo: &HubRepo) -> HFRepository<RepoTypeModel> {
+        self.client.model(&repo.owner, &repo.name)
+    }
+}
+
+impl HubError {
+    fn of(repo: &HubRepo, source: HFError) -> Self {
+        match source {
+            HFError::AuthRequired { .. } | HFError::Forbidden { .. } => {
+                HubError::Denied { repo: repo.clone(), text: source.to_string() }
+            }
+            source => HubError::Hub { what: format!("hub:{repo}"), source: source.into() },
+        }
+    }
+}

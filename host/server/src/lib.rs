@@ -1,0 +1,26 @@
+//! Atelier's edge and composition root. What a request meets, in order: `http/` (sockets and their limits), `edge.rs`
+//! (checks, routing, hand-over), `live.rs` (the table of routes behind one pointer), then the runtime crate. Around it:
+//!
+//! - `config/` reads and checks `atelier.toml`; `router.rs` says which route answers
+//! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` replace them
+//! - `failure.rs` turns every error into an answer, once; `admin.rs` and `metrics.rs` show what happens
+//! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
+//!
+//! Nothing here knows wasm or tensors.
+
+mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+mod deploy;
+mod edge;
+mod failure;
+mod http;
+pub mod hub;
+mod live;
+mod metrics;
+mod reload;
+pub mod router;
+mod telemetry;
+mod terminal;
+mod watch;

@@ -1,0 +1,85 @@
+//! What is being served: a table of routes and their deployments behind one pointer. A request takes the table once and
+//! keeps what it took; a reload makes a new table and swaps the pointer. Tables and slots are never edited.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use atelier_runtime::Deployment;
+
+use crate::config::Route;
+use crate::metrics::Traffic;
+use crate::router::Router;
+
+/// The pointer.
+pub(crate) struct Live {
+    table: ArcSwap<Table>,
+}
+
+/// All routes at one moment.
+pub(crate) struct Table {
+    pub(crate) router: Router,
+    pub(crate) slots: Vec<Arc<Slot>>,
+}
+
+/// A route and what answers for it.
+pub(crate) struct Slot {
+    /// The route, as the manifest had it when `deployment` was made.
+    pub(crate) route: Route,
+    /// What answers; nothing when the route never loaded.
+    pub(crate) deployment: Option<Deployed>,
+    /// Why the newest attempt to load the route failed, if it did.
+    pub(crate) problem: Option<DeployError>,
+    /// Counts across deployments.
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+/// A deployment and when it was made.
+#[derive(Clone)]
+pub(crate) struct Deployed {
+    pub(crate) deployment: Arc<Deployment>,
+    pub(crate) since: SystemTime,
+}
+
+/// Why a route did not load.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct DeployError {
+    /// For operators.
+    pub(crate) text: String,
+    /// Whether clients may read it as well.
+    pub(crate) is_public: bool,
+}
+
+impl Live {
+    /// Serves nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { table: ArcSwap::from_pointee(Table::new(Vec::new())) }
+    }
+
+    /// The table now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Requests that begin from now on see these slots.
+    pub(crate) fn swap(&self, slots: Vec<Arc<Slot>>) {
+        self.table.store(Arc::new(Table::new(slots)));
+    }
+}
+
+impl Table {
+    fn new(slots: Vec<Arc<Slot>>) -> Self {
+        Self { router: Router::new(slots.iter().map(|slot| &slot.route)), slots }
+    }
+
+    /// The slot of a route.
+    pub(crate) fn slot(&self, name: &str) -> Option<&Arc<Slot>> {
+        self.slots.iter().find(|slot| slot.route.name == name)
+    }
+
+    /// Whether every route that could load answers, and there is one at least, if there are routes at all.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.slots.is_empty() || self.slots.iter().any(|slot| slot.deployment.is_some())
+    }
+}

@@ -1,0 +1,183 @@
+//! Takes up changes while requests run. A changed component or plugin is deployed beside the running one, a changed
+//! manifest is read and checked as a whole; then one pointer is swapped, and requests that are under way finish on what
+//! they began with. Whatever does not load leaves everything as it was, but for a line in the log and in the status.
+//! What cannot change without a restart ([server], [engine], [store], [[model]]) is said, not done.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use futures::future::join_all;
+use serde::Serialize;
+
+use crate::app::StartError;
+use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Variables};
+use crate::deploy::Deployer;
+use crate::live::{Live, Slot};
+use crate::watch::Watch;
+
+/// What became of changes so far.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Report {
+    /// Changes taken up.
+    pub(crate) reloads: u64,
+    /// Changes that did not load.
+    pub(crate) failures: u64,
+    /// When the last change was seen, in seconds since 1970.
+    pub(crate) last: Option<u64>,
+    /// Why the last change of the manifest was not taken up, if so.
+    pub(crate) manifest_error: Option<String>,
+    /// Sections that differ from what runs and need a restart.
+    pub(crate) restart_needed: Vec<&'static str>,
+}
+
+/// The report, shared with the admin address.
+#[derive(Clone, Default)]
+pub(crate) struct Reports(Arc<Mutex<Report>>);
+
+impl Reports {
+    /// The report now.
+    pub(crate) fn now(&self) -> Report {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Watches and reloads.
+pub(crate) struct Reloader {
+    /// As it was at the start: what needs a restart is compared with this.
+    pub(crate) started: Config,
+    pub(crate) variables: Variables,
+    pub(crate) builtins: Builtins,
+    pub(crate) deployer: Deployer,
+    pub(crate) live: Arc<Live>,
+    pub(crate) reports: Reports,
+    /// The routes that are wanted: of the newest manifest that is valid.
+    pub(crate) routes: Vec<Route>,
+}
+
+impl Reloader {
+    /// Deploys every route for the first time. Some may fail; an error when all do.
+    pub(crate) async fn deploy_all(&self) -> Result<(), StartError> {
+        let slots = self.routes.iter().map(|route| self.deployer.slot(route.clone(), None));
+        let slots: Vec<Arc<Slot>> = join_all(slots).await.into_iter().map(Arc::new).collect();
+        let problems: Vec<String> =
+            slots.iter().filter_map(|slot| Some(slot.problem.as_ref()?.to_string())).collect();
+        if !slots.is_empty() && problems.len() == slots.len() {
+            return Err(StartError::NoRoute(problems.join("; ")));
+        }
+        self.live.swap(slots);
+        Ok(())
+    }
+
+    /// Takes up what `watch` sees, until it is dropped.
+    pub(crate) async fn run(mut self, mut watch: Watch) {
+        loop {
+            watch.set(self.files());
+            let changed = watch.changed().await;
+            self.take_up(&changed).await;
+        }
+    }
+
+    /// The manifest and every file that a route names.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        let file = |code: &CodeSource| match code {
+            CodeSource::File(path) => Some(path.clone()),
+            CodeSource::Builtin(_) => None,
+        };
+        let code = self.routes.iter().flat_map(Route::code).filter_map(file);
+        code.chain(self.manifest().cloned()).collect()
+    }
+
+    fn manifest(&self) -> Option<&PathBuf> {
+        match &self.started.manifest {
+            Manifest::File(path) => Some(path),
+            Manifest::Embedded => None,
+        }
+    }
+
+    async fn take_up(&mut self, changed: &BTreeSet<PathBuf>) {
+        let began = Instant::now();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.reports.change(|report| report.last = Some(now));
+        if self.manifest().is_some_and(|manifest| changed.contains(manifest)) && !self.read_manifest() {
+            // what else changed is taken up by the routes that still run
+            tracing::warn!("the changed manifest is not taken up");
+        }
+        let failed = self.deploy_changed(changed).await;
+        self.reports.change(|report| {
+            report.reloads += 1;
+            report.failures += failed;
+        });
+        tracing::info!(ms = began.elapsed().as_millis() as u64, failed, "reloaded");
+    }
+
+    /// Takes the manifest's routes; answers whether it is valid.
+    fn read_manifest(&mut self) -> bool {
+        let path = self.manifest().cloned();
+        match Config::load(path.as_deref(), &self.variables, &self.builtins) {
+            Ok(config) => {
+                let restart_needed = self.restart_needed(&config);
+                if !restart_needed.is_empty() {
+                    tracing::warn!("restart needed for changes of {}", restart_needed.join(", "));
+                }
+                self.routes = config.routes;
+                self.reports.change(|report| {
+                    report.manifest_error = None;
+                    report.restart_needed = restart_needed;
+                });
+                true
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                self.reports.change(|report| {
+                    report.failures += 1;
+                    report.manifest_error = Some(error.to_string());
+                });
+                false
+            }
+        }
+    }
+
+    fn restart_needed(&self, config: &Config) -> Vec<&'static str> {
+        let sections = [
+            ("[server]", config.server != self.started.server),
+            ("[engine]", config.engine != self.started.engine),
+            ("[store]", config.store != self.started.store),
+            ("[[model]]", config.models != self.started.models),
+        ];
+        sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load.
+    async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>) -> u64 {
+        let table = self.live.table();
+        let mut slots = Vec::with_capacity(self.routes.len());
+        let mut failed = 0;
+        for route in &self.routes {
+            let before = table.slot(&route.name);
+            let slot = match before {
+                Some(slot) if is_unchanged(slot, route, changed) => slot.clone(),
+                _ => {
+                    let slot = self.deployer.slot(route.clone(), before.map(Arc::as_ref)).await;
+                    failed += u64::from(slot.problem.is_some());
+                    Arc::new(slot)
+                }
+            };
+            slots.push(slot);
+        }
+        self.live.swap(slots);
+        failed
+    }
+}
+
+/// Whether the slot already serves what is wanted.
+fn is_unchanged(slot: &Slot, route: &Route, changed: &BTreeSet<PathBuf>) -> bool {
+    let touched = |code: &CodeSource| matches!(code, CodeSource::File(path) if changed.contains(path));
+    // a route that does not load is tried again with every change, since what it lacks may have come
+    slot.problem.is_none() && slot.route == *route && !route.code().any(touched)
+}

@@ -1,0 +1,61 @@
+//! The operators' address.
+
+use http::{Method, StatusCode};
+
+use crate::client::{get, with_method};
+use crate::house::{House, PAGE, folder, manifest, route};
+
+#[tokio::test]
+async fn health_readiness_and_version_answer() {
+    let house = House::plain().await;
+    assert_eq!(get(house.admin, "/health").await.json()["status"], "alive");
+    let ready = get(house.admin, "/ready").await;
+    assert_eq!((ready.status, ready.json()["ready"].clone()), (StatusCode::OK, true.into()));
+    assert_eq!(get(house.admin, "/version").await.json()["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn only_questions_are_answered_and_only_on_their_own_address() {
+    let house = House::plain().await;
+    assert_eq!(
+        with_method(house.admin, Method::POST, "/status").await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(get(house.admin, "/config").await.status, StatusCode::NOT_FOUND);
+    assert!(!get(house.edge, "/status").await.text().contains("\"runtime\""));
+}
+
+#[tokio::test]
+async fn the_status_tells_of_routes_models_and_the_queue_but_not_of_configuration() {
+    let routes = route("a", "/", "config = { note = \"between us\" }");
+    let house = House::open(folder(), &manifest("", &routes)).await;
+    let text = get(house.admin, "/status").await.text().to_owned();
+    let status = house.status().await;
+    let deployment = &status["routes"][0]["deployment"];
+    assert!(deployment["generation"].is_u64() && deployment["digest"].is_string(), "{status:#}");
+    assert_eq!(deployment["in_flight"], 0);
+    assert_eq!(
+        (&status["models"][0]["id"], &status["models"][0]["available"]),
+        (&"fake".into(), &true.into())
+    );
+    assert_eq!((&status["queue"]["alive"], &status["phase"]), (&true.into(), &"running".into()));
+    assert!(!text.contains("between us"));
+}
+
+#[tokio::test]
+async fn the_metrics_count_what_was_answered() {
+    let house = House::plain().await;
+    get(house.edge, PAGE).await;
+    house.until("counted", |status| status["routes"][0]["answers"] == 1).await;
+    let page = get(house.admin, "/metrics").await;
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    for line in [
+        "atelier_http_responses_total{route=\"a\",status=\"2xx\"} 1",
+        "atelier_http_response_seconds_count{route=\"a\"} 1",
+        "atelier_worker_alive 1",
+        "atelier_jobs_total{end=\"completed\"} 0",
+        "atelier_runtime_requests_total 1",
+    ] {
+        assert!(page.text().lines().any(|given| given == line), "no {line} in\n{}", page.text());
+    }
+}

@@ -1,0 +1,204 @@
+//! The binary as people and scripts use it: output, errors, exit codes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::get;
+use crate::house::{folder, handler, manifest, route};
+use crate::hub::Standin;
+
+/// The binary in a folder, with none of the tester's own environment that it would read.
+fn atelier(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
+    let own = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("ATELIER") || name.starts_with("HF_")
+    });
+    own.for_each(|name| {
+        command.env_remove(name);
+    });
+    command.current_dir(folder).env("HF_HOME", folder.join("hf")).env("HOME", folder);
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    atelier(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn with_manifest(text: &str) -> TempDir {
+    let folder = folder();
+    std::fs::write(folder.path().join("atelier.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn a_valid_configuration_is_checked_and_printed() {
+    let folder = with_manifest(&manifest("", &route("a", "/a", "config = { api-key = \"hidden\" }")));
+    let checked = run(folder.path(), &["config"]);
+    assert!(checked.status.success());
+    assert_eq!(text(&checked.stdout), "atelier.toml is valid (routes: 1, models: 1)\n");
+    let printed = run(folder.path(), &["config", "--print"]);
+    let printed = text(&printed.stdout);
+    assert!(printed.contains("api-key = \"********\"") && !printed.contains("hidden"), "{printed}");
+    let json = run(folder.path(), &["config", "--print", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["route"][0]["component"], "a.wasm");
+}
+
+#[test]
+fn a_wrong_configuration_or_argument_ends_with_2_and_one_line_per_problem() {
+    let folder = with_manifest("[server]\nlissten = \"x\"\nmax-connections = \"many\"\n");
+    let output = run(folder.path(), &["config"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors: Vec<&str> = text(&output.stderr).lines().collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert_eq!(errors[0], "error: atelier.toml:2: server.lissten: unknown key; did you mean `listen`?");
+    assert_eq!(run(folder.path(), &["dance"]).status.code(), Some(2));
+    assert_eq!(run(folder.path(), &["config", "--config", "nowhere.toml"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_variable_overrides_and_the_environment_names_the_manifest() {
+    let folder = with_manifest("");
+    std::fs::write(folder.path().join("other.toml"), "[engine]\nqueue-depth = 5\n").unwrap();
+    let output = atelier(folder.path())
+        .args(["config", "--print"])
+        .env("ATELIER_CONFIG", "other.toml")
+        .env("ATELIER__SERVER__LISTEN", "127.0.0.1:7777")
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("listen = \"127.0.0.1:7777\"") && printed.contains("queue-depth = 5"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn without_any_file_the_embedded_manifest_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["config"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("the embedded default is valid"));
+}
+
+#[test]
+fn a_route_is_told_without_serving() {
+    let folder = with_manifest(&manifest("", &route("a", "/a", "methods = [\"GET\"]")));
+    let found = run(folder.path(), &["route", "GET", "/a/b"]);
+    assert_eq!(text(&found.stdout), "a (/a): a.wasm\n");
+    let other = run(folder.path(), &["route", "POST", "/a"]);
+    assert_eq!((other.status.code(), text(&other.stderr)), (Some(1), "error: /a takes GET, not POST\n"));
+    assert_eq!(run(folder.path(), &["route", "GET", "/b"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_component_and_a_picture_are_told_apart_by_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x"), handler()).unwrap();
+    let output = run(folder.path(), &["inspect", "x", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["kind"], "handler-p3");
+    assert!(
+        json["imports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|name| name.as_str().unwrap().starts_with("atelier:host/"))
+    );
+    let builtin = run(folder.path(), &["inspect", "builtin:prompt-assist"]);
+    assert!(text(&builtin.stdout).starts_with("builtin:prompt-assist is a request handler (wasi:http 0.3)"));
+    std::fs::write(folder.path().join("y"), "text").unwrap();
+    assert_eq!(run(folder.path(), &["inspect", "y"]).status.code(), Some(2));
+}
+
+#[test]
+fn models_that_are_not_here_name_the_command_that_brings_them() {
+    let models = "[[model]]\nid = \"big\"\nsource = \"hub:owner/tiny\"\n";
+    let folder = with_manifest(&manifest("", models));
+    let output = run(folder.path(), &["models", "list"]);
+    let listed = text(&output.stdout);
+    assert!(listed.contains("not here: run `atelier models pull big`"), "{listed}{}", text(&output.stderr));
+    assert!(!listed.contains('\x1b'), "no colour into a pipe");
+    let asked = run(folder.path(), &["generate", "a boat", "--model", "big"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(text(&asked.stderr).contains("atelier models pull big"), "{}", text(&asked.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_pulled_by_its_id_into_the_usual_cache() {
+    let (endpoint, _) = Standin::new().start().await;
+    let models = "[[model]]\nid = \"big\"\nsource = \"hub:owner/tiny\"\n";
+    let folder = with_manifest(&manifest("", models));
+    let mut command = atelier(folder.path());
+    command.args(["models", "pull", "big", "--json"]).env("HF_ENDPOINT", endpoint);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let pulled: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(pulled["folder"].as_str().unwrap().contains("hf/hub/models--owner--tiny/snapshots/"), "{pulled}");
+    let listed = run(folder.path(), &["models", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&listed[1]["id"], &listed[1]["available"]), (&"big".into(), &true.into()));
+}
+
+#[test]
+fn an_output_that_names_no_format_is_refused_before_anything_is_loaded() {
+    let folder = with_manifest("");
+    let output = run(folder.path(), &["generate", "a boat", "-o", "boat"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--format"), "{}", text(&output.stderr));
+    assert_eq!(run(folder.path(), &["generate", "a boat", "--size", "big"]).status.code(), Some(2));
+}
+
+/// Ends the process when the test ends by a panic.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_serves_until_it_is_told_to_stop_and_then_ends_well() {
+    // no models: loading an engine is another test's matter
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let folder = with_manifest(&format!("[store]\ncache-dir = {cache:?}\n"));
+    let mut command = atelier(folder.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json"]);
+    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut output = BufReader::new(child.0.stdout.take().unwrap());
+    let mut printed = String::new();
+    while serde_json::from_str::<Value>(&printed).is_err() {
+        if output.read_line(&mut printed).unwrap() == 0 {
+            let mut errors = String::new();
+            child.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+            panic!("it did not start: {errors}");
+        }
+    }
+    let addresses: Value = serde_json::from_str(&printed).unwrap();
+    let admin = addresses["admin"].as_str().unwrap().parse().unwrap();
+    assert_eq!(get(admin, "/health").await.status, 200);
+    assert_eq!(get(addresses["listen"].as_str().unwrap().parse().unwrap(), "/").await.status, 404);
+    assert!(Command::new("kill").args(["-TERM", &child.0.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = with_manifest("");
+    let output = run(folder.path(), &["serve", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with(&format!("error: cannot listen on {address} (server.listen)")), "{error}");
+}

@@ -1,0 +1,212 @@
+//! Pulling from a stand-in for the model hub, which can break off, lie and ask who is there.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use atelier::config::HubRepo;
+use atelier::hub::{Hub, HubError, HubOptions, Progress};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const LARGE: &str = "unet/diffusion_pytorch_model.safetensors";
+
+/// A hub with one repository, `owner/tiny`.
+#[derive(Default)]
+pub(crate) struct Standin {
+    files: BTreeMap<&'static str, Vec<u8>>,
+    /// Answers everybody 401.
+    closed: bool,
+    /// Ends the next answer with a large file after so many bytes.
+    break_after: Mutex<Option<usize>>,
+    /// Names the large file by another sum than its own.
+    lies: bool,
+    /// Every `range` that was asked for.
+    ranges: Mutex<Vec<String>>,
+}
+
+impl Standin {
+    pub(crate) fn new() -> Self {
+        let index = json!({ "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+            "safety_checker": ["x", "y"] });
+        let files = [
+            ("README.md", b"read me".to_vec()),
+            ("model_index.json", index.to_string().into_bytes()),
+            ("unet/config.json", b"{}".to_vec()),
+            (LARGE, (0..300_000_u32).flat_map(u32::to_le_bytes).collect()),
+            ("unet/diffusion_pytorch_model.bin", b"a pickle".to_vec()),
+            ("safety_checker/model.safetensors", b"unused".to_vec()),
+        ];
+        Self { files: files.into(), ..Self::default() }
+    }
+
+    pub(crate) async fn start(self) -> (String, Arc<Standin>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let standin = Arc::new(self);
+        let shared = standin.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let standin = shared.clone();
+                let service = service_fn(move |request| {
+                    let answer = standin.answer(&request);
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(async move {
+                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        (format!("http://{address}"), standin)
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        if self.closed {
+            return status(StatusCode::UNAUTHORIZED);
+        }
+        if path.starts_with("/api/models/owner/tiny/tree/") {
+            return json_answer(&self.tree());
+        }
+        if path.starts_with("/api/models/owner/tiny") {
+            return json_answer(&json!({ "id": "owner/tiny", "sha": COMMIT }));
+        }
+        let file = path.strip_prefix("/owner/tiny/resolve/").and_then(|rest| rest.split_once('/'));
+        match file.and_then(|(_, name)| self.files.get_key_value(name)) {
+            Some((name, bytes)) => self.file(request, name, bytes),
+            None => status(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn tree(&self) -> serde_json::Value {
+        let entry = |(path, bytes): (&&str, &Vec<u8>)| {
+            let lfs = path
+                .ends_with(".safetensors")
+                .then(|| json!({ "oid": sum(bytes), "size": bytes.len(), "pointerSize": 1 }));
+            json!({ "type": "file", "oid": "0", "size": bytes.len(), "path": path, "lfs": lfs })
+        };
+        self.files.iter().map(entry).collect()
+    }
+
+    fn file(&self, request: &Request<Incoming>, name: &str, bytes: &[u8]) -> Response<Body> {
+        let etag = if self.lies && name == LARGE { sum(b"something else") } else { sum(bytes) };
+        let range = request.headers().get("range").map(|range| range.to_str().unwrap().to_owned());
+        let start =
+            range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+        let rest = &bytes[start.unwrap_or(0)..];
+        let builder = Response::builder()
+            .header("etag", format!("\"{etag}\""))
+            .header("x-repo-commit", COMMIT)
+            .header("content-length", rest.len())
+            .status(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+        self.ranges.lock().unwrap().extend(range);
+        let is_get = request.method() == Method::GET && name == LARGE;
+        let cut = if is_get { self.break_after.lock().unwrap().take() } else { None };
+        let piece = Ok(Frame::data(Bytes::copy_from_slice(&rest[..cut.unwrap_or(rest.len())])));
+        let broken = cut.map(|_| Err(std::io::Error::other("broken off")));
+        let pieces = futures::stream::iter([piece].into_iter().chain(broken));
+        builder.body(StreamBody::new(pieces).boxed_unsync()).unwrap()
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    Response::builder().status(status).body(whole("")).unwrap()
+}
+
+fn json_answer(value: &serde_json::Value) -> Response<Body> {
+    Response::builder().header("content-type", "application/json").body(whole(value.to_string())).unwrap()
+}
+
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn repo() -> HubRepo {
+    HubRepo::parse("hub:owner/tiny").unwrap()
+}
+
+fn hub(endpoint: &str, cache: &Path, offline: bool) -> Hub {
+    let options = HubOptions { endpoint: Some(endpoint.into()), cache_dir: Some(cache.into()), offline };
+    Hub::new(options).unwrap()
+}
+
+#[tokio::test]
+async fn a_pull_takes_what_a_pipeline_reads_and_is_found_in_the_cache() {
+    let (endpoint, standin) = Standin::new().start().await;
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&endpoint, cache.path(), false);
+    assert_eq!(hub.cached(&repo()).await, None);
+    let seen = Mutex::new(Vec::new());
+    let pulled = hub.pull(&repo(), &|progress| seen.lock().unwrap().push(progress)).await.unwrap();
+    assert_eq!((pulled.files, pulled.commit.as_str()), (3, COMMIT));
+    assert_eq!(hub.cached(&repo()).await, Some(pulled.folder.clone()));
+    assert!(pulled.folder.join(LARGE).is_file() && pulled.folder.join("unet/config.json").is_file());
+    assert!(!pulled.folder.join("unet/diffusion_pytorch_model.bin").exists());
+    assert!(!pulled.folder.join("safety_checker").exists() && !pulled.folder.join("README.md").exists());
+    let last = seen.lock().unwrap().last().copied();
+    assert_eq!(last, Some(Progress { done: pulled.bytes, total: pulled.bytes }));
+    // everything is here: a second pull fetches nothing, and one that may not ask anybody finds it
+    let fetched = standin.ranges.lock().unwrap().len();
+    hub.pull(&repo(), &|_| {}).await.unwrap();
+    assert_eq!(standin.ranges.lock().unwrap().len(), fetched);
+    let offline = self::hub("http://127.0.0.1:1", cache.path(), true).pull(&repo(), &|_| {}).await.unwrap();
+    assert_eq!((offline.commit.as_str(), offline.files, offline.bytes), (COMMIT, pulled.files, pulled.bytes));
+}
+
+#[tokio::test]
+async fn a_pull_that_broke_off_goes_on_where_it_stopped() {
+    let standin = Standin { break_after: Mutex::new(Some(500_000)), ..Standin::new() };
+    let (endpoint, standin) = standin.start().await;
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&endpoint, cache.path(), false);
+    let error = hub.pull(&repo(), &|_| {}).await.unwrap_err();
+    assert_eq!(hub.cached(&repo()).await, None, "{error}");
+    let pulled = hub.pull(&repo(), &|_| {}).await.unwrap();
+    assert_eq!(std::fs::read(pulled.folder.join(LARGE)).unwrap(), standin.files[LARGE]);
+    let ranges = standin.ranges.lock().unwrap().clone();
+    assert_eq!(ranges.len(), 2, "{ranges:?}");
+    assert!(ranges[0].starts_with("bytes=0-") && !ranges[1].starts_with("bytes=0-"), "{ranges:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_announced_is_not_kept() {
+    let (endpoint, _) = Standin { lies: true, ..Standin::new() }.start().await;
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&endpoint, cache.path(), false);
+    let error = hub.pull(&repo(), &|_| {}).await.unwrap_err();
+    assert!(matches!(&error, HubError::Damaged { file, .. } if file == LARGE), "{error}");
+    let blobs = cache.path().join("models--owner--tiny/blobs");
+    let large = std::fs::read_dir(blobs)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().metadata().unwrap().len() > 1_000);
+    assert_eq!(large.count(), 0);
+}
+
+#[tokio::test]
+async fn a_closed_repository_asks_for_a_token_and_an_offline_hub_for_nothing() {
+    let (endpoint, _) = Standin { closed: true, ..Standin::new() }.start().await;
+    let cache = tempfile::tempdir().unwrap();
+    let error = hub(&endpoint, cache.path(), false).pull(&repo(), &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("HF_TOKEN"), "{error}");
+    let error =
+        hub("http://127.0.0.1:1", cache.path(), true).pull(&repo(), &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
+}

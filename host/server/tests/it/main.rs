@@ -1,0 +1,11 @@
+//! One binary for all tests that see the server from outside, so that it links once. Every test has its own addresses
+//! (port 0) and folders; none needs a model, a GPU or a network.
+
+mod admin;
+mod cli;
+mod client;
+mod config;
+mod edge;
+mod house;
+mod hub;
+mod reload;

@@ -1,0 +1,142 @@
+//! The real binary as a child process, with a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::client::{self, Answer, DEADLINE};
+
+pub(crate) const GENERATIONS: &str = "/v1/images/generations";
+pub(crate) const PNG: &str = "image/png";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const STREAM: &str = "text/event-stream";
+
+/// A running `atelier serve`; killed when dropped.
+pub(crate) struct Host {
+    pub(crate) edge: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) folder: TempDir,
+    process: Child,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The command, away from any manifest of the developer's, with one cache of compiled code for all tests.
+pub(crate) fn atelier(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    command.current_dir(folder).env("ATELIER__STORE__CACHE_DIR", cache).env("NO_COLOR", "1");
+    command
+}
+
+impl Host {
+    /// With the manifest that is built in.
+    pub(crate) async fn start() -> Host {
+        Self::with(tempfile::tempdir().unwrap(), None).await
+    }
+
+    /// With `folder/atelier.toml`, whose addresses are replaced by free ones.
+    pub(crate) async fn with(folder: TempDir, manifest: Option<&str>) -> Host {
+        let (edge, admin) = (free(), free());
+        let mut command = atelier(folder.path());
+        if let Some(text) = manifest {
+            std::fs::write(folder.path().join("atelier.toml"), text).unwrap();
+        }
+        command.args(["serve", "--listen", &edge.to_string(), "--admin", &admin.to_string()]);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut host = Host { edge, admin, folder, process };
+        host.pass_on_log();
+        host.until_ready().await;
+        host
+    }
+
+    /// The log goes to the test's output, which is shown when the test fails.
+    fn pass_on_log(&mut self) {
+        let log = BufReader::new(self.process.stderr.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
+    }
+
+    async fn until_ready(&mut self) {
+        let end = Instant::now() + 2 * DEADLINE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the host ended: {status}");
+            }
+            let request =
+                Request::builder().uri("/ready").header("host", "test").body(Full::default()).unwrap();
+            match client::try_send(self.admin, request).await {
+                Ok(answer) if answer.status == StatusCode::OK => return,
+                _ => assert!(Instant::now() < end, "never ready"),
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn post(&self, path: &str, accept: &str, body: Value) -> Answer {
+        client::send(self.edge, request(path, accept, &body)).await
+    }
+
+    /// A picture as PNG bytes.
+    pub(crate) async fn picture(&self, body: Value) -> Bytes {
+        let answer = self.post(GENERATIONS, PNG, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+        answer.body
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        client::get(self.admin, "/status").await.json()
+    }
+
+    /// The status, once it is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "never {what}: {status:#}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Replaces a file of the host's folder whole, as a careful writer does.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
+        let beside = self.folder.path().join("being-written");
+        std::fs::write(&beside, bytes).unwrap();
+        std::fs::rename(beside, self.folder.path().join(name)).unwrap();
+    }
+}
+
+pub(crate) fn request(path: &str, accept: &str, body: &Value) -> Request<Full<Bytes>> {
+    let request = Request::post(path).header("host", "test").header("accept", accept);
+    request.header("content-type", JSON).body(body.to_string().into()).unwrap()
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A project of examples/, built with stock cargo as its README says; the file that the build leaves.
+pub(crate) fn example(project: &str, file: &str) -> Vec<u8> {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(project);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(&root).args(["build", "--release", "--quiet", "--target", "wasm32-wasip2"]);
+    let status = cargo.env("CARGO_TARGET_DIR", &target).status().unwrap();
+    assert!(status.success(), "{project} does not build");
+    std::fs::read(target.join("wasm32-wasip2/release").join(file)).unwrap()
+}

@@ -1,0 +1,133 @@
+//! Private files that are authenticated when read: a folder of mode 0700 with files of mode 0600, each sealed with a
+//! keyed BLAKE3 under a secret that never leaves the folder. Whoever can write another file into the folder, but cannot
+//! read the secret, cannot make bytes that are believed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Error;
+
+const SECRET_FILE: &str = "secret.key";
+const SECRET_BYTES: usize = 32;
+const SEAL_BYTES: usize = blake3::OUT_LEN;
+const MAX_KEY_CHARS: usize = 128;
+
+/// A folder of sealed files. Many processes may share one.
+pub struct SealedFiles {
+    dir: PathBuf,
+    secret: [u8; SECRET_BYTES],
+    written: AtomicU64,
+}
+
+impl SealedFiles {
+    /// Opens the folder, making it and its secret where they are missing. A folder that others may enter is closed to
+    /// them.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
+        let dir = dir.into();
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&dir).map_err(Error::io("create the folder", &dir))?;
+        fs::set_permissions(&dir, Permissions::from_mode(0o700))
+            .map_err(Error::io("make the folder private", &dir))?;
+        let secret = open_secret(&dir)?;
+        Ok(Self { dir, secret, written: AtomicU64::new(0) })
+    }
+
+    /// The bytes kept under `key`; `None` when there are none, or when their seal is wrong.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path(key)?;
+        let mut sealed = match fs::read(&path) {
+            Ok(sealed) => sealed,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let Some((seal, bytes)) = sealed.split_first_chunk::<SEAL_BYTES>() else { return Ok(None) };
+        // blake3::Hash compares in constant time
+        if self.seal(key, bytes) != blake3::Hash::from_bytes(*seal) {
+            return Ok(None);
+        }
+        sealed.drain(..SEAL_BYTES);
+        Ok(Some(sealed))
+    }
+
+    /// Keeps bytes under `key`. A reader sees the old bytes or the new ones, never a part.
+    pub fn put(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path(key)?;
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let draft = self.dir.join(format!("{key}.{}.{number}.tmp", std::process::id()));
+        let written = self.write(&draft, key, bytes).and_then(|()| fs::rename(&draft, &path));
+        written.map_err(|error| {
+            // the draft is of no use to anyone; that it may be gone already is fine
+            let _ = fs::remove_file(&draft);
+            Error::io("write", &path)(error)
+        })
+    }
+
+    /// Whether a file lies under `key`, whatever its seal says.
+    pub fn contains(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.path(key)?.exists())
+    }
+
+    fn write(&self, draft: &Path, key: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let mut file = private().create(true).truncate(true).open(draft)?;
+        file.write_all(self.seal(key, bytes).as_bytes())?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// The key is sealed with the bytes: a file cannot be passed off as another one.
+    fn seal(&self, key: &str, bytes: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(key.as_bytes()).update(&[0]).update(bytes).finalize()
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, Error> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if key.is_empty() || key.len() > MAX_KEY_CHARS || !key.chars().all(is_plain) {
+            return Err(Error::InvalidName(key.into()));
+        }
+        Ok(self.dir.join(key))
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// Reads the folder's secret, or makes it. Of several processes that come at the same moment, all get the same one: a
+/// secret appears under its name only when it is whole, and never replaces another.
+fn open_secret(dir: &Path) -> Result<[u8; SECRET_BYTES], Error> {
+    let path = dir.join(SECRET_FILE);
+    if !path.exists() {
+        let draft = dir.join(format!("{SECRET_FILE}.{}.tmp", std::process::id()));
+        let made = make_secret(&draft).and_then(|()| fs::hard_link(&draft, &path));
+        // the draft is of no use to anyone any more
+        let _ = fs::remove_file(&draft);
+        match made {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::io("create the key", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    read_secret(&path)
+}
+
+fn make_secret(draft: &Path) -> std::io::Result<()> {
+    let mut secret = [0; SECRET_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    let mut file = private().create(true).truncate(true).open(draft)?;
+    file.write_all(&secret)?;
+    file.sync_all()
+}
+
+fn read_secret(path: &Path) -> Result<[u8; SECRET_BYTES], Error> {
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(Error::io("make the key private", path))?;
+    let secret = fs::read(path).map_err(Error::io("read the key", path))?;
+    secret.try_into().map_err(|_| Error::BadKey { path: path.into(), expected: SECRET_BYTES })
+}

@@ -1,0 +1,55 @@
+//! What kind of picture a prompt asks for, and which kinds a model's description claims.
+
+/// Words of one kind of picture. Words of one list are held for the same taste.
+const TASTES: [&[&str]; 4] = [
+    &["pixel", "8-bit", "8bit", "16-bit", "sprite", "retro game"],
+    &[
+        "illustration",
+        "flat",
+        "vector",
+        "icon",
+        "logo",
+        "clip art",
+        "cartoon",
+        "drawing",
+        "line art",
+        "sketch",
+    ],
+    &["photo", "photograph", "photorealistic", "realistic", "portrait", "35mm", "dslr", "cinematic"],
+    &["painting", "watercolor", "watercolour", "aquarelle", "oil", "impressionist", "canvas"],
+];
+
+/// How many kinds of picture both texts speak of.
+pub(crate) fn shared(prompt: &str, description: &str) -> usize {
+    let (prompt, description) = (words(prompt), words(description));
+    TASTES.iter().filter(|taste| speaks_of(&prompt, taste) && speaks_of(&description, taste)).count()
+}
+
+fn speaks_of(text: &str, taste: &[&str]) -> bool {
+    taste.iter().any(|word| text.contains(&format!(" {word} ")) || text.contains(&format!(" {word}s ")))
+}
+
+/// The text in lower case, with one space around every word.
+fn words(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let parts: Vec<_> =
+        lower.split(|c: char| !c.is_alphanumeric() && c != '-').filter(|part| !part.is_empty()).collect();
+    format!(" {} ", parts.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taste_is_shared_through_any_of_its_words() {
+        assert_eq!(shared("a logo, please!", "Small flat illustrations."), 1);
+        assert_eq!(shared("pixel art of a cat", "illustrations and pixel art"), 1);
+        assert_eq!(shared("a photograph of a cat", "illustrations"), 0);
+    }
+
+    #[test]
+    fn parts_of_words_do_not_count() {
+        assert_eq!(shared("a boiled egg, flattened", "flat and oil"), 0);
+    }
+}

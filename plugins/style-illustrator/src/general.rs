@@ -1,0 +1,229 @@
+//! Words for models of photographs and art at large: medium, light, composition and palette. What is added suits the
+//! medium that the prompt names, so that a photograph gets no brush strokes.
+
+use crate::lot::draw;
+use crate::text::Words;
+
+/// One aspect of a picture: the words that show it is spoken of, and what can be said of it.
+struct Aspect {
+    name: &'static str,
+    known_by: &'static [&'static str],
+    photo: &'static [&'static str],
+    art: &'static [&'static str],
+}
+
+const PHOTO: &[&str] = &[
+    "photo",
+    "photograph",
+    "photography",
+    "photorealistic",
+    "35mm",
+    "dslr",
+    "film still",
+    "macro",
+    "realistic",
+];
+
+const MEDIA: &[&str] = &[
+    "painting",
+    "oil",
+    "watercolor",
+    "watercolour",
+    "gouache",
+    "drawing",
+    "illustration",
+    "sketch",
+    "render",
+    "rendering",
+    "pixel art",
+    "line art",
+    "vector",
+    "anime",
+    "manga",
+    "cartoon",
+    "comic",
+    "sculpture",
+    "engraving",
+    "concept art",
+    "poster",
+    "logo",
+    "icon",
+    "collage",
+    "mosaic",
+    "pastel",
+    "charcoal",
+    "style",
+    "3d",
+    "digital art",
+];
+
+/// What a prompt without any medium becomes.
+const DEFAULT_MEDIA: &[&str] = &["detailed digital illustration", "digital painting", "photograph, 35mm"];
+
+const ASPECTS: [Aspect; 3] = [
+    Aspect {
+        name: "light",
+        known_by: &[
+            "light",
+            "lighting",
+            "lit",
+            "sunlit",
+            "backlit",
+            "sunlight",
+            "moonlight",
+            "candlelight",
+            "glow",
+            "glowing",
+            "golden hour",
+            "golden-hour",
+            "shadow",
+            "neon",
+            "sunset",
+            "sunrise",
+            "dusk",
+            "dawn",
+            "night",
+            "noon",
+            "overcast",
+            "chiaroscuro",
+            "twilight",
+            "foggy",
+            "misty",
+        ],
+        photo: &["soft natural light", "golden hour light", "soft window light", "overcast daylight"],
+        art: &["soft diffused light", "warm golden light", "dramatic rim lighting", "gentle morning light"],
+    },
+    Aspect {
+        name: "composition",
+        known_by: &[
+            "close-up",
+            "closeup",
+            "close up",
+            "wide shot",
+            "wide angle",
+            "wide-angle",
+            "portrait",
+            "panorama",
+            "panoramic",
+            "centered",
+            "centred",
+            "composition",
+            "rule of thirds",
+            "from above",
+            "from below",
+            "bird's-eye",
+            "low angle",
+            "depth of field",
+            "bokeh",
+            "foreground",
+            "framed",
+            "symmetrical",
+            "full body",
+        ],
+        photo: &["shallow depth of field", "wide-angle composition", "rule of thirds composition"],
+        art: &["balanced composition", "centred composition", "layered foreground and background"],
+    },
+    Aspect {
+        name: "palette",
+        known_by: &[
+            "palette",
+            "colour",
+            "color",
+            "colours",
+            "colors",
+            "coloured",
+            "colored",
+            "colourful",
+            "colorful",
+            "tones",
+            "tone",
+            "hue",
+            "monochrome",
+            "black and white",
+            "black-and-white",
+            "sepia",
+            "pastel",
+            "vivid",
+            "muted",
+            "vibrant",
+            "saturated",
+            "grayscale",
+            "greyscale",
+            "red",
+            "orange",
+            "yellow",
+            "green",
+            "blue",
+            "purple",
+            "pink",
+            "brown",
+            "gold",
+            "golden",
+            "teal",
+            "crimson",
+            "amber",
+        ],
+        photo: &["natural colour palette", "warm earthy tones", "cool muted tones"],
+        art: &[
+            "harmonious colour palette",
+            "rich warm palette",
+            "soft pastel palette",
+            "teal and amber palette",
+        ],
+    },
+];
+
+/// What the prompt leaves unsaid.
+pub(crate) fn missing(prompt: &str, words: &Words) -> Vec<String> {
+    let (is_photo, is_art) = (words.have_any(PHOTO), words.have_any(MEDIA));
+    let medium = if is_photo || is_art { None } else { draw(prompt, "medium", DEFAULT_MEDIA) };
+    let suits_photo = is_photo || medium.is_some_and(|medium| medium.starts_with("photo"));
+    let absent = ASPECTS.iter().filter(|aspect| !words.have_any(aspect.known_by));
+    let drawn = absent.filter_map(|aspect| {
+        draw(prompt, aspect.name, if suits_photo && !is_art { aspect.photo } else { aspect.art })
+    });
+    medium.into_iter().chain(drawn).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(prompt: &str) -> Vec<String> {
+        missing(prompt, &Words::of(prompt))
+    }
+
+    #[test]
+    fn a_bare_subject_gets_every_aspect() {
+        assert_eq!(added("a cat on a windowsill").len(), 4);
+    }
+
+    #[test]
+    fn a_photograph_gets_only_what_suits_photographs() {
+        let parts = added("a photo of a dog");
+        assert_eq!(parts.len(), 3);
+        assert!(
+            parts.iter().zip(&ASPECTS).all(|(part, aspect)| aspect.photo.contains(&part.as_str())),
+            "{parts:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_said_is_not_said_again() {
+        let said = "an oil painting of a ship, dramatic lighting, wide shot, deep blue tones";
+        assert_eq!(added(said), [""; 0]);
+        assert_eq!(added("a red apple, charcoal sketch").len(), 2);
+    }
+
+    #[test]
+    fn every_phrase_that_is_added_is_recognised() {
+        for aspect in &ASPECTS {
+            for phrase in [aspect.photo, aspect.art].concat() {
+                assert!(Words::of(phrase).have_any(aspect.known_by), "{phrase} for {}", aspect.name);
+            }
+        }
+        for medium in DEFAULT_MEDIA {
+            assert!(Words::of(medium).have_any(MEDIA) || Words::of(medium).have_any(PHOTO), "{medium}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The stage: which words a model understands, and what is missing of them.
+
+use crate::text::{Words, extended};
+use crate::{general, nano};
+
+/// The most characters of a result, as for a user's own prompt.
+const MAX_CHARS: usize = 4096;
+
+/// A prompt of so many words says enough; more would push its own words out of the encoder's window.
+const ENOUGH_WORDS: usize = 60;
+
+/// Adds to a prompt what it leaves unsaid, in words that the model understands.
+pub fn style(prompt: &str, model: Option<&str>) -> String {
+    let words = Words::of(prompt);
+    let is_nano = model.is_some_and(|id| id.contains("nano"));
+    if prompt.trim().is_empty() || prompt.split_whitespace().count() > ENOUGH_WORDS {
+        return prompt.to_owned();
+    }
+    let additions = if is_nano { nano::missing(prompt, &words) } else { general::missing(prompt, &words) };
+    extended(prompt, &additions, MAX_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROMPTS: [&str; 14] = [
+        "a cat",
+        "A red house.",
+        "a blue boat on the sea at sunset",
+        "pixel art of a star",
+        "A sunset over a mountain range with vivid colours",
+        "a yellow circle on a green square",
+        "a purple fish, watercolor, at night",
+        "A cat sitting on a windowsill",
+        "a photo of a dog playing in a park",
+        "an oil painting of a ship in a storm, dramatic lighting, wide shot, deep blue tones",
+        "moon and stars",
+        "kissa",
+        "猫",
+        "!!!",
+    ];
+
+    #[test]
+    fn styling_twice_adds_nothing() {
+        for model in [Some("atelier-nano"), Some("sd15"), None] {
+            for prompt in PROMPTS {
+                let once = style(prompt, model);
+                assert_eq!(style(&once, model), once, "{model:?}: {prompt}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_user_wrote_comes_first_and_unchanged() {
+        for prompt in PROMPTS {
+            let kept = prompt.trim_end_matches('.');
+            assert!(style(prompt, Some("atelier-nano")).starts_with(kept), "{prompt}");
+            assert!(style(prompt, None).starts_with(kept), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_at_the_limit_grows_no_further() {
+        let long = "a".repeat(MAX_CHARS);
+        assert_eq!(style(&long, None), long);
+        for cut in 0..80 {
+            assert!(style(&long[cut..], None).chars().count() <= MAX_CHARS);
+        }
+    }
+
+    #[test]
+    fn a_prompt_of_many_words_says_enough() {
+        let detailed = "word ".repeat(61);
+        assert_eq!(style(&detailed, Some("atelier-nano")), detailed);
+    }
+
+    #[test]
+    fn nothing_stays_nothing() {
+        assert_eq!(style("  ", None), "  ");
+    }
+}
