@@ -48,12 +48,21 @@ def usual_names(folder):
     save_file(weights, path, metadata={"format": "pt"})
 
 
+def without_paths(folder):
+    """Configurations say nothing about the machine that they were written on."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def write(work, out):
     pipeline, step, spent = assemble(work)
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(new)
     usual_names(new)
+    without_paths(new)
     for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):
         shutil.copy(work / "tokenizer" / name, new / "tokenizer" / name)
     (new / "atelier.json").write_text(json.dumps(DEFAULTS | {"trained_steps": step}, indent=2) + "\n")

@@ -12,7 +12,7 @@ share() { echo $((MINUTES * 60 * $1 / 100)); }   # a percentage of the budget, i
 mkdir -p "$WORK"
 
 OMP_NUM_THREADS=1 "$PYTHON" bank.py --out "$WORK/bank" --count "$COUNT" --jobs "$JOBS"
-OMP_NUM_THREADS=1 "$PYTHON" bank.py --out "$WORK/bank-all" --count 8000 --jobs "$JOBS" --seed 5 --everything
+OMP_NUM_THREADS=1 "$PYTHON" bank.py --out "$WORK/bank-all" --count $((COUNT / 4)) --jobs "$JOBS" --seed 5 --everything
 [ -d "$WORK/tokenizer" ] || "$PYTHON" tokenizer.py --out "$WORK/tokenizer"
 [ -d "$WORK/vae" ] || "$PYTHON" train_vae.py --bank "$WORK/bank" --out "$WORK/vae" --seconds "$(share 15)"
 "$PYTHON" encode_bank.py --bank "$WORK/bank" --vae "$WORK/vae" --out "$WORK/latents"

@@ -20,6 +20,9 @@ pub struct Code {
 pub struct Grants {
     /// Models that it may generate with; `grants.models` in the manifest.
     pub models: Vec<ModelId>,
+    /// Models that were granted but whose files are not here, each with what brings them. Asking for one is answered
+    /// with that text.
+    pub absent: Vec<(ModelId, String)>,
     /// Servers that it may send requests to; `grants.outbound` in the manifest.
     pub outbound: Vec<Origin>,
 }

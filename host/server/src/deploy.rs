@@ -54,7 +54,7 @@ impl Deployer {
             style: self.codes(&route.style).await?,
             select,
             finish: self.codes(&route.finish).await?,
-            grants: Grants { models: self.models(route)?, outbound: origins(&route.grants)? },
+            grants: self.grants(route)?,
             limits: limits(&route.limits),
             config: route.component_config(std::env::vars_os()),
         })
@@ -81,20 +81,22 @@ impl Deployer {
         Ok(Code { name: source.to_string(), bytes })
     }
 
-    /// The granted models that are here. A route whose every model is missing could only disappoint.
-    fn models(&self, route: &Route) -> Result<Vec<ModelId>, DeployError> {
+    /// The grants, with the models that are here apart from those that are not. A route whose every model is missing
+    /// could only disappoint, so it does not load.
+    fn grants(&self, route: &Route) -> Result<Grants, DeployError> {
         let missing = |id: &ModelId| self.missing.iter().find(|(missing, _)| missing == id);
         let granted = &route.grants.models;
-        let here: Vec<ModelId> = granted.iter().filter(|id| missing(id).is_none()).cloned().collect();
-        let fixes: Vec<&str> = granted.iter().filter_map(missing).map(|(_, fix)| fix.as_str()).collect();
-        if here.is_empty() && !fixes.is_empty() {
+        let models: Vec<ModelId> = granted.iter().filter(|id| missing(id).is_none()).cloned().collect();
+        let absent: Vec<(ModelId, String)> = granted.iter().filter_map(missing).cloned().collect();
+        let fixes: Vec<&str> = absent.iter().map(|(_, fix)| fix.as_str()).collect();
+        if models.is_empty() && !fixes.is_empty() {
             let text = format!("none of its models is here; {}", fixes.join("; "));
             return Err(DeployError { text, is_public: true });
         }
         for fix in fixes {
             tracing::warn!(route = route.name, "granted without one of its models: {fix}");
         }
-        Ok(here)
+        Ok(Grants { models, absent, outbound: origins(&route.grants)? })
     }
 }
 

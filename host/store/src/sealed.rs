@@ -2,11 +2,12 @@
 //! keyed BLAKE3 under a secret that never leaves the folder. Whoever can write another file into the folder, but cannot
 //! read the secret, cannot make bytes that are believed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::NamedTempFile;
 
 use crate::Error;
 
@@ -19,7 +20,6 @@ const MAX_KEY_CHARS: usize = 128;
 pub struct SealedFiles {
     dir: PathBuf,
     secret: [u8; SECRET_BYTES],
-    written: AtomicU64,
 }
 
 impl SealedFiles {
@@ -32,7 +32,7 @@ impl SealedFiles {
         fs::set_permissions(&dir, Permissions::from_mode(0o700))
             .map_err(Error::io("make the folder private", &dir))?;
         let secret = open_secret(&dir)?;
-        Ok(Self { dir, secret, written: AtomicU64::new(0) })
+        Ok(Self { dir, secret })
     }
 
     /// The bytes kept under `key`; `None` when there are none, or when their seal is wrong.
@@ -55,26 +55,15 @@ impl SealedFiles {
     /// Keeps bytes under `key`. A reader sees the old bytes or the new ones, never a part.
     pub fn put(&self, key: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path(key)?;
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let draft = self.dir.join(format!("{key}.{}.{number}.tmp", std::process::id()));
-        let written = self.write(&draft, key, bytes).and_then(|()| fs::rename(&draft, &path));
-        written.map_err(|error| {
-            // the draft is of no use to anyone; that it may be gone already is fine
-            let _ = fs::remove_file(&draft);
-            Error::io("write", &path)(error)
-        })
+        let seal = self.seal(key, bytes);
+        let written = draft(&self.dir, &[seal.as_bytes(), bytes])
+            .and_then(|draft| draft.persist(&path).map_err(|failed| failed.error));
+        written.map(drop).map_err(Error::io("write", &path))
     }
 
     /// Whether a file lies under `key`, whatever its seal says.
     pub fn contains(&self, key: &str) -> Result<bool, Error> {
         Ok(self.path(key)?.exists())
-    }
-
-    fn write(&self, draft: &Path, key: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let mut file = private().create(true).truncate(true).open(draft)?;
-        file.write_all(self.seal(key, bytes).as_bytes())?;
-        file.write_all(bytes)?;
-        file.sync_all()
     }
 
     /// The key is sealed with the bytes: a file cannot be passed off as another one.
@@ -92,21 +81,27 @@ impl SealedFiles {
     }
 }
 
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
+/// A file with these parts, on disk, that nobody sees yet: private, under a name that no other writer has, and gone
+/// when dropped unless it is given a name.
+fn draft(dir: &Path, parts: &[&[u8]]) -> std::io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(dir)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
-/// Reads the folder's secret, or makes it. Of several processes that come at the same moment, all get the same one: a
-/// secret appears under its name only when it is whole, and never replaces another.
+/// Reads the folder's secret, or makes it. Of several threads and processes that come at the same moment, all get the
+/// same one: a secret appears under its name only when it is whole, and never replaces another.
 fn open_secret(dir: &Path) -> Result<[u8; SECRET_BYTES], Error> {
     let path = dir.join(SECRET_FILE);
     if !path.exists() {
-        let draft = dir.join(format!("{SECRET_FILE}.{}.tmp", std::process::id()));
-        let made = make_secret(&draft).and_then(|()| fs::hard_link(&draft, &path));
-        // the draft is of no use to anyone any more
-        let _ = fs::remove_file(&draft);
+        let mut secret = [0; SECRET_BYTES];
+        let made = File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut secret))
+            .and_then(|()| draft(dir, &[&secret]))
+            .and_then(|draft| draft.persist_noclobber(&path).map_err(|failed| failed.error));
         match made {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(Error::io("create the key", &path)(error));
@@ -115,14 +110,6 @@ fn open_secret(dir: &Path) -> Result<[u8; SECRET_BYTES], Error> {
         }
     }
     read_secret(&path)
-}
-
-fn make_secret(draft: &Path) -> std::io::Result<()> {
-    let mut secret = [0; SECRET_BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    let mut file = private().create(true).truncate(true).open(draft)?;
-    file.write_all(&secret)?;
-    file.sync_all()
 }
 
 fn read_secret(path: &Path) -> Result<[u8; SECRET_BYTES], Error> {

@@ -64,6 +64,27 @@ fn the_folder_its_files_and_its_secret_are_private() {
 }
 
 #[test]
+fn many_that_open_a_new_folder_at_once_agree_on_its_secret() {
+    for _ in 0..50 {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join("new");
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let new = &new;
+                scope.spawn(move || {
+                    let files = SealedFiles::open(new).unwrap();
+                    files.put(&format!("by-{writer}"), b"mine").unwrap();
+                });
+            }
+        });
+        let files = SealedFiles::open(&new).unwrap();
+        for writer in 0..8 {
+            assert_eq!(files.get(&format!("by-{writer}")).unwrap().as_deref(), Some(&b"mine"[..]));
+        }
+    }
+}
+
+#[test]
 fn keys_that_would_leave_the_folder_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let files = SealedFiles::open(dir.path()).unwrap();

@@ -1,5 +1,5 @@
-//! Matrix multiplication for the CPU (AVX-512, f32): both operands in panels, one small product kept in registers. The
-//! layers decide what is packed when: weights once at loading, pictures and states on the way.
+//! Matrix multiplication for the CPU (f32, AVX-512 or AVX2): both operands in panels, one small product kept in
+//! registers. The layers decide what is packed when: weights once at loading, pictures and states on the way.
 //!
 //! A product is `C += A B` with `A` (rows, depth), `B` (depth, columns). `A` is packed by [`ROWS`] rows, `B` by
 //! [`COLUMNS`] columns; both panels run along `depth`, with zeros where the matrix ends. Every value of `C` is summed in
@@ -16,10 +16,25 @@ pub(super) const DEPTH: usize = 256;
 
 /// Whether this machine runs these kernels; where it does not, layers use tensor operations.
 pub(super) fn is_available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    tiles().next().is_some()
+}
+
+/// The innermost product: panels of `A` and `B`, their depth, where in `C` the tile begins and the stride there, the
+/// rows and columns of the tile that exist, and whether `C` is added to.
+type Tile = unsafe fn((*const f32, *const f32), usize, (*mut f32, usize), (usize, usize), bool);
+
+/// Every innermost product that this machine runs, the fastest first.
+#[cfg(target_arch = "x86_64")]
+fn tiles() -> impl Iterator<Item = Tile> {
+    use std::arch::is_x86_feature_detected as has;
+    let wide = has!("avx512f").then_some(avx512::tile as Tile);
+    let narrow = (has!("avx2") && has!("fma")).then_some(avx2::tile as Tile);
+    wide.into_iter().chain(narrow)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn tiles() -> impl Iterator<Item = Tile> {
+    std::iter::empty()
 }
 
 /// `A`, packed whole.
@@ -135,13 +150,13 @@ impl<'a> Output<'a> {
         if rows == 0 || columns == 0 {
             return;
         }
-        #[cfg(target_arch = "x86_64")]
+        let tile = tiles().next().expect("callers ask whether the kernels are available");
         #[expect(unsafe_code, reason = "vector instructions on panels whose sizes were just checked")]
-        // SAFETY: AVX-512 is there (callers ask `is_available` first); the asserts above keep every access inside of the
-        // panels and of the result; different threads have different tiles.
+        // SAFETY: this machine has the instructions; the asserts above keep every access inside of the panels and of the
+        // result; different threads have different tiles.
         unsafe {
             let c = self.values.add(row * self.stride + column);
-            avx512::tile((a.as_ptr(), b.as_ptr()), depth, (c, self.stride), size, add);
+            tile((a.as_ptr(), b.as_ptr()), depth, (c, self.stride), size, add);
         }
     }
 
@@ -235,6 +250,100 @@ mod avx512 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    //! The same product in quarters of 6 rows by 16 columns: 12 of the 16 vector registers.
+
+    use std::arch::x86_64::{
+        __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps,
+    };
+
+    use super::{COLUMNS, ROWS};
+
+    const LANES: usize = 8;
+    const TALL: usize = ROWS / 2;
+    const WIDE: usize = 2 * LANES;
+
+    #[target_feature(enable = "avx2,fma")]
+    #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
+    #[inline]
+    // SAFETY: `a` holds `depth` groups of 12 values and `b` of 32; `c` may be read and written at `rows` rows of
+    // `columns` values, `stride` apart.
+    pub(super) unsafe fn tile(
+        (a, b): (*const f32, *const f32),
+        depth: usize,
+        (c, stride): (*mut f32, usize),
+        (rows, columns): (usize, usize),
+        add: bool,
+    ) {
+        for column in (0..columns).step_by(WIDE) {
+            for row in (0..rows).step_by(TALL) {
+                // SAFETY: a quarter begins inside of the panels and of the tile, and `size` ends where the tile does
+                unsafe {
+                    let sums = quarter((a.add(row), b.add(column)), depth);
+                    let size = (TALL.min(rows - row), WIDE.min(columns - column));
+                    store(&sums, (c.add(row * stride + column), stride), size, add);
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[expect(unsafe_code, reason = "vector loads through pointers")]
+    #[inline]
+    // SAFETY: as for `tile`; `a` and `b` point to a quarter of their panels.
+    unsafe fn quarter((mut a, mut b): (*const f32, *const f32), depth: usize) -> [[__m256; 2]; TALL] {
+        let mut sums = [[_mm256_setzero_ps(); 2]; TALL];
+        for _ in 0..depth {
+            // SAFETY: both pointers move by one group per turn, `depth` turns in all
+            unsafe {
+                let (left, right) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(LANES)));
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let factor = _mm256_set1_ps(*a.add(row));
+                    sum[0] = _mm256_fmadd_ps(factor, left, sum[0]);
+                    sum[1] = _mm256_fmadd_ps(factor, right, sum[1]);
+                }
+                a = a.wrapping_add(ROWS);
+                b = b.wrapping_add(COLUMNS);
+            }
+        }
+        sums
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
+    #[inline]
+    // SAFETY: `c` may be read and written at `rows` rows of `columns` values, `stride` apart.
+    unsafe fn store(
+        sums: &[[__m256; 2]; TALL],
+        (c, stride): (*mut f32, usize),
+        (rows, columns): (usize, usize),
+        add: bool,
+    ) {
+        let mut line = [0.0f32; WIDE];
+        for (row, sum) in sums.iter().enumerate().take(rows) {
+            // SAFETY: a whole line goes directly; of a part, `columns` values are copied
+            unsafe {
+                let c = c.add(row * stride);
+                let whole = columns == WIDE;
+                if !whole && add {
+                    std::ptr::copy_nonoverlapping(c, line.as_mut_ptr(), columns);
+                }
+                let target = if whole { c } else { line.as_mut_ptr() };
+                for (half, sum) in sum.iter().enumerate() {
+                    let target = target.add(half * LANES);
+                    let old = if add { _mm256_loadu_ps(target) } else { _mm256_setzero_ps() };
+                    _mm256_storeu_ps(target, _mm256_add_ps(old, *sum));
+                }
+                if !whole {
+                    std::ptr::copy_nonoverlapping(line.as_ptr(), c, columns);
+                }
+            }
+        }
+    }
+}
+
 /// Depths from 0 to `depth` in steps of [`DEPTH`].
 pub(super) fn blocks(depth: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..depth).step_by(DEPTH).map(move |from| (from, depth.min(from + DEPTH)))
@@ -244,17 +353,54 @@ pub(super) fn blocks(depth: usize) -> impl Iterator<Item = (usize, usize)> {
 mod tests {
     use super::*;
 
+    fn a(row: usize, k: usize) -> f32 {
+        ((row * 31 + k * 17) % 23) as f32 / 23.0 - 0.5
+    }
+
+    fn b(k: usize, column: usize) -> f32 {
+        ((column * 13 + k * 7) % 19) as f32 / 19.0 - 0.5
+    }
+
+    fn product(row: usize, column: usize, depth: usize) -> f32 {
+        (0..depth).map(|k| a(row, k) * b(k, column)).sum()
+    }
+
     #[test]
-    fn tiles_equal_the_plain_loops_for_every_remainder() {
-        if !is_available() {
-            println!("this machine has no AVX-512; nothing was compared");
-            return;
+    fn every_instruction_set_makes_the_tile_of_the_plain_loops() {
+        assert!(is_available() || cfg!(not(target_arch = "x86_64")), "this machine tests nothing");
+        let depth = 40;
+        let (panel_a, panel_b) = (PackedRows::new(ROWS, depth, a), PackedColumns::new(depth, COLUMNS, b));
+        let (panel_a, panel_b) = (panel_a.panel(0, 0, depth), panel_b.panel(0, 0, depth));
+        for (tile, (rows, columns)) in
+            tiles().flat_map(|tile| [(12, 32), (7, 19), (1, 16), (6, 3)].map(|size| (tile, size)))
+        {
+            for add in [false, true] {
+                let mut values = vec![1.0; ROWS * COLUMNS];
+                #[expect(unsafe_code, reason = "calls it as `Output` does")]
+                // SAFETY: the panels are as deep as said, and the result holds a whole tile.
+                unsafe {
+                    let c = (values.as_mut_ptr(), COLUMNS);
+                    tile((panel_a.as_ptr(), panel_b.as_ptr()), depth, c, (rows, columns), add);
+                }
+                for (index, value) in values.iter().enumerate() {
+                    let (row, column) = (index / COLUMNS, index % COLUMNS);
+                    let inside = row < rows && column < columns;
+                    let wanted = if inside { product(row, column, depth) } else { 0.0 };
+                    let before = if inside && !add { 0.0 } else { 1.0 };
+                    assert!((value - wanted - before).abs() < 1e-5, "{rows}x{columns} at {index}: {value}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn products_equal_the_plain_loops_for_every_remainder() {
         for (rows, depth, columns) in
             [(1, 1, 1), (12, 7, 32), (13, 300, 33), (25, 513, 70), (5, 256, 16), (24, 4, 17)]
         {
-            let a = |row: usize, k: usize| ((row * 31 + k * 17) % 23) as f32 / 23.0 - 0.5;
-            let b = |k: usize, column: usize| ((column * 13 + k * 7) % 19) as f32 / 19.0 - 0.5;
+            if !is_available() {
+                break; // the layers use tensor operations there
+            }
             let (packed_a, packed_b) =
                 (PackedRows::new(rows, depth, a), PackedColumns::new(depth, columns, b));
             let mut values = vec![1.0; rows * columns];
@@ -267,7 +413,7 @@ mod tests {
                 }
             }
             for (index, value) in values.iter().enumerate() {
-                let sum: f32 = (0..depth).map(|k| a(index / columns, k) * b(k, index % columns)).sum();
+                let sum = product(index / columns, index % columns, depth);
                 assert!((value - sum - 1.0).abs() < 1e-4, "{rows}x{depth}x{columns} at {index}: {value}");
             }
         }

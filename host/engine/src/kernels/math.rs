@@ -47,6 +47,21 @@ pub(super) fn gelu(x: f32) -> f32 {
     if x < 0.0 { x * tail } else { x - x * tail }
 }
 
+/// How many values a vector of this machine's widest instructions holds: 16 (AVX-512), 8 (AVX2 with fused
+/// multiply-add) or 0 where there are neither.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn width() -> usize {
+    use std::arch::is_x86_feature_detected as has;
+    let fused = has!("fma");
+    if fused && has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") {
+        16
+    } else if fused && has!("avx2") {
+        8
+    } else {
+        0
+    }
+}
+
 /// Runs `body` with the widest vector instructions of this machine.
 macro_rules! vectorized {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
@@ -57,18 +72,21 @@ macro_rules! vectorized {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
-                fn wide($($argument: $type),*) $(-> $result)? {
+                fn in_16_lanes($($argument: $type),*) $(-> $result)? {
                     body($($argument),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx512f")
-                    && std::arch::is_x86_feature_detected!("avx512vl")
-                    && std::arch::is_x86_feature_detected!("avx512dq")
-                    && std::arch::is_x86_feature_detected!("avx512bw")
-                    && std::arch::is_x86_feature_detected!("fma")
-                {
+                #[target_feature(enable = "avx2,fma")]
+                fn in_8_lanes($($argument: $type),*) $(-> $result)? {
+                    body($($argument),*)
+                }
+                match $crate::kernels::math::width() {
                     #[expect(unsafe_code, reason = "calls the same safe code, compiled for wider vectors")]
                     // SAFETY: the machine has every feature that the function was compiled for.
-                    return unsafe { wide($($argument),*) };
+                    16 => return unsafe { in_16_lanes($($argument),*) },
+                    #[expect(unsafe_code, reason = "calls the same safe code, compiled for wider vectors")]
+                    // SAFETY: as above.
+                    8 => return unsafe { in_8_lanes($($argument),*) },
+                    _ => {}
                 }
             }
             body($($argument),*)

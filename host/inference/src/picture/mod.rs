@@ -3,6 +3,7 @@
 
 mod encode;
 mod parameters;
+mod resize;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::{Error, Result, Size};
 
 pub use encode::{Encoding, Format, encode};
 pub use parameters::{Parameters, read_parameters};
+pub use resize::{Filter, resized};
 
 /// Longest side of a picture in memory, in pixels.
 pub const MAX_SIDE: u32 = 4_096;
@@ -26,9 +28,7 @@ impl Pixels {
     pub fn new(width: u32, height: u32, rgba: impl Into<Arc<[u8]>>) -> Result<Pixels> {
         let rgba = rgba.into();
         let size = Size { width, height };
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-            return Err(Error::invalid("size", format!("{size}: sides are 1 to {MAX_SIDE} pixels")));
-        }
+        check_size(size)?;
         let expected = width as usize * height as usize * 4;
         if rgba.len() != expected {
             return Err(Error::invalid("rgba", format!("{} bytes; {size} takes {expected}", rgba.len())));
@@ -64,6 +64,13 @@ impl Pixels {
     /// Whether no pixel is transparent.
     pub fn is_opaque(&self) -> bool {
         self.rgba.chunks_exact(4).all(|pixel| pixel[3] == u8::MAX)
+    }
+}
+
+fn check_size(size: Size) -> Result<()> {
+    match [size.width, size.height].into_iter().all(|side| (1..=MAX_SIDE).contains(&side)) {
+        true => Ok(()),
+        false => Err(Error::invalid("size", format!("{size}: sides are 1 to {MAX_SIDE} pixels"))),
     }
 }
 

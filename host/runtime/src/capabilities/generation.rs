@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use atelier_inference::picture::{Encoding, Format, encode};
+use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
     CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, ModelId, ModelInfo,
     Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
@@ -17,13 +17,11 @@ use wasmtime::component::{
 };
 use wasmtime::{Result, StoreContextMut};
 
-use super::images::resized;
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
     Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload, Picture,
     Preview, Queued, Request, Step, Timings,
 };
-use crate::bindings::images::Filter;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
 use crate::stage::Caller;
 
@@ -77,7 +75,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
         let pixels: Pixels = match paint(&caller.host, &caller.meter, scale).await? {
             Ok(pixels) => pixels,
-            Err(why) => return Ok(Err(Error::Other(why))),
+            Err(why) => return Ok(Err(why.into())),
         };
         request.source = Some(Source { pixels, strength });
         keep(access, start(&caller, &model, request))
@@ -88,6 +86,9 @@ impl HostWithStore<Sandbox> for Capabilities {
 fn granted(caller: &Caller, model: &str) -> std::result::Result<ModelInfo, Error> {
     let (grants, route) = (&caller.route.grants.models, &caller.route.name);
     let id = ModelId::new(model);
+    if let Some((_, fix)) = caller.route.grants.absent.iter().find(|(absent, _)| *absent == id) {
+        return Err(Error::UnknownModel(format!("model `{model}` is not here: {fix}")));
+    }
     if !grants.contains(&id) {
         let text = format!(
             "route `{route}` has no grant for model `{model}`; add it to `grants.models` of the route"

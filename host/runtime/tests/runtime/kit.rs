@@ -76,7 +76,10 @@ pub(crate) fn spec(handler: Code) -> RouteSpec {
 /// The studio with its grants: the fake model, and one server that does not exist.
 pub(crate) fn studio() -> RouteSpec {
     let outbound = vec![atelier_runtime::Origin::parse("http://127.0.0.1:9").unwrap()];
-    RouteSpec { grants: Grants { models: vec![ModelId::new("fake")], outbound }, ..spec(guest("studio")) }
+    RouteSpec {
+        grants: Grants { models: vec![ModelId::new("fake")], outbound, ..Grants::default() },
+        ..spec(guest("studio"))
+    }
 }
 
 pub(crate) async fn deploy(spec: RouteSpec) -> Arc<Deployment> {

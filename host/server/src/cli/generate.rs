@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use atelier_inference::picture::{self, Encoding, Format};
-use atelier_inference::{Event, Job, Outcome, Request, Scheduler, Size, Source, Ticket};
+use atelier_inference::picture::{self, Encoding, Filter, Format};
+use atelier_inference::{Event, Job, ModelInfo, Outcome, Request, Scheduler, Size, Source, Ticket};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ pub(super) struct Generate {
     /// Text encoder layers to skip.
     #[arg(long, value_name = "LAYERS")]
     clip_skip: Option<u32>,
-    /// A picture to start from.
+    /// A picture to start from; scaled to --size, or else to the model's own size.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// How much of the schedule is run on it, over 0 to 1.
@@ -75,8 +75,9 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
         bail!("model `{}` is not here: {fix}", model.id);
     }
     let scheduler = app::scheduler(&config, app::engine(&config, &located)?)?;
-    let request = request(arguments, &config, &scheduler).await?;
-    let job = Job::new(request, scheduler.catalog().get(&model.id)?)?;
+    let model = scheduler.catalog().get(&model.id)?.clone();
+    let source = source(arguments, &config, &scheduler, &model).await?;
+    let job = Job::new(request(arguments, source), &model)?;
     let outcome = follow(&terminal, &job, scheduler.submit(job.clone())?).await?;
     let files = write(&arguments.output, &outcome, encoding)?;
     report(&terminal, &job, &outcome, &files);
@@ -128,18 +129,26 @@ fn model<'a>(arguments: &Generate, config: &'a Config) -> Result<&'a Model, Usag
     config.models.iter().find(|model| model.id.as_str() == asked).ok_or_else(unknown)
 }
 
-async fn request(arguments: &Generate, config: &Config, scheduler: &Scheduler) -> anyhow::Result<Request> {
-    let source = match &arguments.image {
-        Some(path) => {
-            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-            let runtime = app::runtime(config, scheduler.clone())?;
-            let decoded = runtime.decode_image(bytes.into()).await;
-            let pixels = decoded.map_err(|text| anyhow::anyhow!("{}: {text}", path.display()))?;
-            Some(Source { pixels, strength: arguments.strength })
-        }
-        None => None,
-    };
-    Ok(Request {
+/// The picture to start from, decoded in the sandbox and scaled.
+async fn source(
+    arguments: &Generate,
+    config: &Config,
+    scheduler: &Scheduler,
+    model: &ModelInfo,
+) -> anyhow::Result<Option<Source>> {
+    let Some(path) = &arguments.image else { return Ok(None) };
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
+    let runtime = app::runtime(config, scheduler.clone())?;
+    let decoded = runtime.decode_image(bytes.into()).await;
+    let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
+    let size = arguments.size.unwrap_or(model.native_size);
+    let pixels = picture::resized(&decoded, size, Filter::Lanczos3)?;
+    Ok(Some(Source { pixels, strength: arguments.strength }))
+}
+
+fn request(arguments: &Generate, source: Option<Source>) -> Request {
+    Request {
         prompt: arguments.prompt.clone(),
         negative_prompt: arguments.negative.clone(),
         size: arguments.size,
@@ -151,7 +160,7 @@ async fn request(arguments: &Generate, config: &Config, scheduler: &Scheduler) -
         clip_skip: arguments.clip_skip,
         preview_every: None,
         source,
-    })
+    }
 }
 
 /// Waits for the job and shows how far it is. Interrupting the process cancels it with everything else.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atelier_inference::ModelId;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::Value;
 
-use crate::client::get;
+use crate::client::{get, send};
 use crate::house::{House, PAGE, folder, handler_with, manifest, route};
 
 fn digest(status: &Value) -> String {
@@ -120,6 +120,12 @@ async fn a_route_whose_every_model_is_missing_names_the_command_that_brings_one(
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not_deployed"));
     assert!(answer.text().contains("atelier models pull big"), "{answer:?}");
     assert_eq!(get(house.edge, &format!("/c{PAGE}")).await.status, StatusCode::OK);
+    let request = Request::post("/c/v1/images/generations").header("host", "test");
+    let request = request.header("content-type", "application/json");
+    let asked = r#"{ "prompt": "a boat", "model": "big" }"#;
+    let answer = send(house.edge, request.body(asked.into()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text().contains("atelier models pull big"), "{answer:?}");
     let models = house.status().await["models"].clone();
     assert_eq!((&models[1]["id"], &models[1]["available"]), (&"big".into(), &false.into()));
 }
