@@ -1,4 +1,7 @@
 //! Content negotiation: which of the offered types a client prefers (RFC 9110, section 12.5.1).
+//!
+//! Headers come from anyone. What cannot be read is passed over: a strange header costs its client a preference, not
+//! an answer.
 
 /// The index of the offer that the `Accept` header likes best; the earlier offer among equals, the first without a
 /// header, none when every offer is refused.
@@ -7,6 +10,7 @@ pub fn preferred(accept: Option<&str>, offers: &[&str]) -> Option<usize> {
     let mut best = None;
     for (index, offer) in offers.iter().enumerate() {
         let quality = quality(accept, offer);
+        // more than the best so far, and more than 0: a quality of 0 is a refusal
         if quality > best.map_or(0, |(_, known)| known) {
             best = Some((index, quality));
         }
@@ -29,6 +33,7 @@ fn quality(accept: &str, offer: &str) -> u32 {
         .map_or(0, |(_, quality)| quality)
 }
 
+/// How exactly a range names an offer, 2 for itself and 0 for anything; none where it does not cover it.
 fn specificity(range: &str, offer: &str) -> Option<u8> {
     let kind = offer.split('/').next()?;
     match range.split_once('/')? {

@@ -1,4 +1,6 @@
 //! Static files that are stored compressed and sent as they are to every client that takes gzip.
+//!
+//! Files come from `docs` and were packed before the build; nothing is compressed while a request waits.
 
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_with_limit};
 
@@ -34,6 +36,7 @@ impl Asset {
         }
     }
 
+    /// Caches must keep the two forms apart, and may keep them for a day: a new version has the same path.
     fn head(&self, body: Vec<u8>) -> Response {
         Response::new(200, self.content_type, body)
             .with("vary", "accept-encoding")
@@ -41,6 +44,7 @@ impl Asset {
     }
 }
 
+/// The checksum in the tail is not compared: the bytes are part of the component, and a test unpacks each file.
 fn unpack(gzip: &[u8]) -> Result<Vec<u8>, TINFLStatus> {
     let end = gzip.len().saturating_sub(GZIP_TAIL);
     let data = gzip.get(GZIP_HEAD..end).ok_or(TINFLStatus::Failed)?;

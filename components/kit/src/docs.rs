@@ -1,5 +1,7 @@
 //! `/docs` (Swagger UI) and `/redoc` (ReDoc) beside an `/openapi.json`, as FastAPI has them, but offline: scripts and
 //! styles are embedded, and the pages' policy forbids any request elsewhere.
+//!
+//! The document itself is the handler's; the pages fetch it from beside themselves.
 
 use crate::assets::Asset;
 use crate::http::{Request, Response};
@@ -54,6 +56,7 @@ pub fn answer(request: &Request, title: &str) -> Option<Response> {
     }
 }
 
+/// Pages are asked for anew each time: they are small, and a new version may name other files.
 fn page(html: &str) -> Response {
     Response::new(200, "text/html; charset=utf-8", html.as_bytes().to_vec())
         .with("content-security-policy", POLICY)
@@ -66,6 +69,7 @@ fn script(text: &str) -> Response {
         .with("cache-control", "no-cache")
 }
 
+/// Links have no leading slash, so they hold below any prefix that a route may have.
 fn swagger_html(title: &str) -> String {
     html(
         title,
@@ -80,6 +84,7 @@ fn redoc_html(title: &str) -> String {
     html(title, "", "redoc", "redoc/redoc.standalone.js", "redoc/start.js")
 }
 
+/// A page around one empty element, which `library` fills when `start` tells it to. Only the title is not ours.
 fn html(title: &str, style: &str, place: &str, library: &str, start: &str) -> String {
     let title = escaped(title);
     format!(
@@ -90,6 +95,7 @@ fn html(title: &str, style: &str, place: &str, library: &str, start: &str) -> St
     )
 }
 
+/// Safe as text and inside of double quotes.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

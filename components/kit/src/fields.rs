@@ -20,6 +20,7 @@ pub struct Field<R: Rule> {
     presence: Presence<R::Value>,
 }
 
+/// What happens when a field is left out.
 enum Presence<V> {
     Required,
     Default(V),
@@ -136,11 +137,13 @@ impl Reader {
         if self.faults.is_empty() { Ok(request) } else { Err(self.faults.join("; ")) }
     }
 
+    /// A value, or a fault put on the list under the field's name.
     fn take<V>(&mut self, name: &str, read: Result<V, String>) -> Option<V> {
         read.map_err(|fault| self.faults.push(format!("`{name}` {fault}"))).ok()
     }
 }
 
+/// A body as an object. Its depth is measured before it is parsed.
 fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("the body is empty; send a JSON object".into());
@@ -156,6 +159,7 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 /// The deepest nesting of brackets outside of strings.
+/// Counts bytes, not JSON: a body that is broken gets its error from the parser.
 fn depth(body: &[u8]) -> usize {
     let (mut now, mut most, mut in_text, mut escaped) = (0usize, 0, false, false);
     for byte in body {
@@ -172,6 +176,7 @@ fn depth(body: &[u8]) -> usize {
     most
 }
 
+/// The name is the client's, so it is shown in part; the fields that exist are few and all named.
 fn unknown_field(key: &str, table: Table) -> String {
     let known: Vec<_> = table.iter().map(|field| field.key()).collect();
     let shown: String = key.chars().take(60).collect();

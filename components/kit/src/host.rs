@@ -51,6 +51,7 @@ impl Model {
     }
 
     /// Whether `name` means this model: its id, its source, or its source without scheme or revision.
+    /// Clients of the original service send hub names, which carry neither scheme nor revision.
     pub fn is_called(&self, name: &str) -> bool {
         let bare = self.source.split_once(':').map_or(self.source.as_str(), |(_, rest)| rest);
         let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);

@@ -6,6 +6,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::Value;
 
 /// Header names and values in order. Names are compared without regard to case; values that are not UTF-8 are left out.
+/// Pairs and no map: there are a dozen at most, and some may come twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, String)>);
 

@@ -17,6 +17,7 @@ pub fn head() -> Response {
 }
 
 /// One event as bytes. JSON has no line breaks outside of escapes, so the data is one line.
+/// Names are ours and have no line breaks either.
 pub fn frame(event: &str, data: &Value) -> Vec<u8> {
     format!("event: {event}\ndata: {data}\n\n").into_bytes()
 }
@@ -35,6 +36,7 @@ pub async fn keeping_alive<P: Future<Output = ()>>(
     loop {
         let rest = pin!(pause());
         match select(work.as_mut(), rest).await {
+            // work is polled first, so an answer that is ready is never held up by a comment
             Either::Left(_) => return,
             Either::Right(_) if writer.send(KEEP_ALIVE.to_vec()).await.is_err() => return,
             Either::Right(_) => {}

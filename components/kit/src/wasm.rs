@@ -1,4 +1,6 @@
 //! The side that faces the host: the only modules that name binding types.
+//!
+//! Compiled for wasm alone. All else of a handler runs natively in its tests, so as little as possible is here.
 
 mod client;
 mod host;

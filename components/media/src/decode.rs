@@ -65,6 +65,7 @@ fn unsupported(bytes: &[u8]) -> Error {
     Error::Unsupported(format!("the bytes are {}; png, jpeg, webp and gif are accepted", guess(bytes)))
 }
 
+/// Decodes and turns upright. Every check that needs only the header comes before the first pixel.
 fn read(bytes: &[u8], format: Format, limits: Limits) -> Result<DynamicImage, Error> {
     let broken = |error: ImageError| translate(error, format);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(format));
@@ -95,6 +96,7 @@ fn allocation_limit(limits: Limits) -> image::Limits {
     allocation
 }
 
+/// Holds a header's size against the limits; the product is taken in 64 bits and cannot overflow.
 fn check_size((width, height): (u32, u32), limits: Limits) -> Result<(), Error> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {

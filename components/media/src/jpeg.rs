@@ -2,6 +2,7 @@
 //! here: markers are walked as ITU-T T.81, annex B lays them out, which a thumbnail inside EXIF cannot deceive.
 
 const END_OF_IMAGE: u8 = 0xd9;
+/// The one marker whose segment is followed by data without a length.
 const START_OF_SCAN: u8 = 0xda;
 
 /// Whether the marker that ends the picture is there.
@@ -11,6 +12,7 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
         let Some((marker, after)) = next_marker(bytes, at) else { return false };
         match marker {
             END_OF_IMAGE => return true,
+            // markers that stand alone: TEM, restarts, and a start of image
             0x01 | 0xd0..=0xd8 => at = after,
             _ => {
                 let Some(end) = segment_end(bytes, after) else { return false };
@@ -30,6 +32,7 @@ fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
 /// Where a segment whose two length bytes are at `at` ends.
 fn segment_end(bytes: &[u8], at: usize) -> Option<usize> {
     let length = u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]);
+    // at least its own two bytes, so that a length of 0 cannot keep the walk in one place
     Some(at + usize::from(length.max(2)))
 }
 

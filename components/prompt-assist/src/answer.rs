@@ -33,6 +33,7 @@ pub(crate) fn png(drawn: Drawn) -> Option<Response> {
     Some(if notes.is_empty() { response } else { response.with("x-notes", &notes) })
 }
 
+/// Headers carry ASCII; a note with other letters stays readable in part.
 fn ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }

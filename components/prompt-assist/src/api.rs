@@ -1,4 +1,5 @@
 //! The service's paths and methods, and the three forms of an answer: JSON, a PNG file, an event stream.
+//! Knows how answers are sent and nothing of how they are made.
 
 use atelier_kit::http::{BodyError, Reply, Request, Response};
 use atelier_kit::{Host, accept, docs, sse};
@@ -20,6 +21,7 @@ const PNG: &str = "image/png";
 const EVENTS: &str = "text/event-stream";
 
 /// Milliseconds of silence on an event stream after which a comment is sent.
+/// Well under the 30 to 60 seconds after which proxies close a quiet connection.
 const KEEP_ALIVE_MS: u64 = 10_000;
 
 /// The most bytes of a request body.
@@ -54,18 +56,21 @@ fn page(request: &Request) -> Result<Reply, Failure> {
         _ => docs::answer(request, openapi::TITLE),
     };
     let response = response.ok_or_else(|| Failure::not_found(&request.path))?;
+    // asked last: an unknown path is not found, whatever the method
     if !matches!(request.method.as_str(), "GET" | "HEAD") {
         return Err(Failure::wrong_method(&request.method, "GET, HEAD"));
     }
     Ok(response.into())
 }
 
+/// `POST /v1/prompts/enhance`.
 async fn enhance_prompt(host: &impl Host, request: &Request) -> Result<Reply, Failure> {
     let prompt = parse_enhancement(&request.body)?;
     let enhanced = enhance::enhance_alone(host, prompt).await?;
     Ok(Response::json(200, &json!({"enhanced_prompt": enhanced})).into())
 }
 
+/// `POST /v1/images/generations`. The body is checked before an event stream begins, so faults have their own status.
 async fn generate<H: Host + Clone + 'static>(host: H, request: &Request) -> Result<Reply, Failure> {
     let generation = Generation::parse(&request.body)?;
     // a client that takes none of the three gets JSON, as the service always answered
@@ -82,6 +87,7 @@ async fn generate<H: Host + Clone + 'static>(host: H, request: &Request) -> Resu
     }
 }
 
+/// The PNG form, which has room for one picture.
 async fn picture(host: &impl Host, generation: Generation) -> Result<Reply, Failure> {
     if generation.count > 1 {
         let count = generation.count;
@@ -96,6 +102,7 @@ async fn picture(host: &impl Host, generation: Generation) -> Result<Reply, Fail
 
 /// Writes the event stream: what happens to the job, then the answer or the error.
 async fn follow<H: Host>(host: H, generation: Generation, writer: atelier_kit::http::BodyWriter) {
+    // the stream has begun with status 200, so a failure can only be told as an event
     let mut progress = Progress::to(writer.clone());
     let work = async {
         match draw(&host, generation, &mut progress).await {

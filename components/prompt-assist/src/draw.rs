@@ -29,6 +29,7 @@ pub(crate) async fn draw<H: Host>(
     request: Generation,
     progress: &mut Progress,
 ) -> Result<Drawn, Failure> {
+    // in this order: styles depend on the model, and what can be refused is refused before the job is queued
     let mut plan = plan(host, &request).await?;
     let prompt = prompt(host, &request, &plan).await?;
     let outcome = run(host, &request, &plan, &prompt, progress).await?;
@@ -36,6 +37,7 @@ pub(crate) async fn draw<H: Host>(
     drawn.notes.extend(outcome.notes);
     for (picture, seed) in outcome.pictures {
         let (picture, note) = finish(host, &plan, picture, &prompt.text, request.size).await?;
+        // pictures of one job are scaled alike, and one note says it for all
         drawn.notes.extend(note.filter(|note| !drawn.notes.contains(note)));
         drawn.pictures.push((host.png(&picture).await?, seed));
     }
@@ -44,6 +46,7 @@ pub(crate) async fn draw<H: Host>(
     Ok(drawn)
 }
 
+/// The prompt to draw: the client's own, or what the enhancer makes of it for the model that was chosen.
 async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<Prompt, Failure> {
     let own = Prompt {
         text: request.prompt.clone(),
@@ -68,6 +71,7 @@ async fn run<H: Host>(
     let source = source.as_ref().map(|picture| (picture, request.strength));
     let order = order(request, plan, prompt, progress);
     let mut job = host.generate(order, source).await?;
+    // events of a job that nobody follows are not read; its outcome does not wait for them
     if progress.is_followed() {
         while let Some(event) = job.next_event().await {
             progress.job(event).await;
@@ -76,6 +80,7 @@ async fn run<H: Host>(
     Ok(job.outcome().await?)
 }
 
+/// The job as the host takes it. What the client left out stays out, and the host fills in the model's own.
 fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress) -> Order {
     let model = &plan.model;
     Order {
@@ -96,6 +101,7 @@ fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress
     }
 }
 
+/// Says which field the host's text is about: it knows pictures, not requests.
 fn unreadable(failure: Failure) -> Failure {
     failure.prefixed("`image` cannot be read: ")
 }
@@ -109,7 +115,9 @@ async fn finish<H: Host>(
     wanted: Size,
 ) -> Result<(H::Image, Option<String>), Failure> {
     let drawn = host.size(&picture);
+    // a plugin is told a size only when there is something to scale
     let target = (drawn != wanted).then_some(wanted);
+    // a stage that is missing or refuses costs quality; one that is broken must be seen
     let (picture, refusal) = match host.finish(host.share(&picture), prompt, target).await {
         Ok(finished) => (finished, None),
         Err(StageError::NotConfigured(_)) => (picture, None),

@@ -1,4 +1,6 @@
 //! Better prompts: from the language model server when one is configured, from the route's style plugins otherwise.
+//!
+//! A server that fails is an error and not a reason to take the plugins: the two write very different prompts.
 
 use atelier_kit::Host;
 use atelier_kit::host::Prompt;
@@ -19,6 +21,7 @@ pub(crate) async fn enhance(host: &impl Host, prompt: Prompt) -> Result<Prompt, 
 
 /// Enhances a prompt on its own, for the model that would draw it.
 pub(crate) async fn enhance_alone(host: &impl Host, text: String) -> Result<String, Failure> {
+    // style plugins write in words that one model understands, so one is named although nothing is drawn
     let model = plan::likely_model(host, &text).await;
     let prompt = Prompt { text, negative: None, model };
     Ok(enhance(host, prompt).await?.text)

@@ -1,5 +1,7 @@
 //! What went wrong, in the service's error shape: `{"error": "...", "status_code": 400}`. Every error of a stage or
 //! capability is translated here, once.
+//!
+//! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace.
 
 use atelier_kit::Response;
 use atelier_kit::host::{CallError, GenerationError, ImageError, StageError};
@@ -8,9 +10,12 @@ use serde_json::{Value, json};
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
+    /// The HTTP status, repeated in the body.
     status: u16,
     text: String,
+    /// When to come back, for a full queue.
     retry_after_ms: Option<u64>,
+    /// The methods of a path, for a wrong one.
     allow: Option<&'static str>,
 }
 
@@ -68,6 +73,7 @@ impl Failure {
             response = response.with("allow", allow);
         }
         if let Some(ms) = self.retry_after_ms {
+            // rounded up: a client that comes back a moment early is refused again
             let seconds = ms.div_ceil(1000).max(1).to_string();
             response = response.with("retry-after", &seconds).with("x-should-retry", "true");
         }
@@ -85,6 +91,7 @@ impl From<GenerationError> for Failure {
                 let text = format!("too many pictures are waiting: {reason}; try again later");
                 Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text) }
             }
+            // the models were listed as granted just before, so these are faults of the host's side
             GenerationError::AccessDenied(text)
             | GenerationError::UnknownModel(text)
             | GenerationError::Failed(text) => Self::backend(text),
@@ -92,6 +99,7 @@ impl From<GenerationError> for Failure {
             GenerationError::WorkerGone => {
                 Self::backend("the inference worker has stopped; the host needs its operator")
             }
+            // its text may be anything, so it is not shown
             GenerationError::Other(_) => Self::unexpected(),
         }
     }
@@ -101,6 +109,7 @@ impl From<StageError> for Failure {
     fn from(error: StageError) -> Self {
         match error {
             StageError::Refused(text) => Self::invalid(text),
+            // callers that can do without a stage look for `NotConfigured` themselves
             StageError::NotConfigured(text) | StageError::Failed(text) => Self::backend(text),
         }
     }

@@ -1,4 +1,6 @@
 //! The thin side that faces the host: the export that hands every request to `api`.
+//!
+//! Nothing is decided here: what can be tested natively is in `api` and below it.
 
 #![allow(unsafe_code, missing_docs, reason = "the export macro generates it")]
 

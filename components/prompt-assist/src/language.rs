@@ -23,6 +23,7 @@ pub(crate) async fn enhance(host: &impl Host, server: &Server, prompt: &str) -> 
         timeout_ms: server.timeout_ms,
     };
     let (status, body) = host.post(call).await?;
+    // its body is not shown: it may hold the operator's keys or addresses
     if status != 200 {
         return Err(Failure::backend(format!("the language model server answered with status {status}")));
     }
@@ -35,6 +36,7 @@ pub(crate) async fn enhance(host: &impl Host, server: &Server, prompt: &str) -> 
     }
 }
 
+/// The body of a chat completion. The user's prompt is a message of its own, never part of the instructions.
 fn question(server: &Server, prompt: &str) -> Value {
     json!({
         "model": server.model,
@@ -48,6 +50,7 @@ fn question(server: &Server, prompt: &str) -> Value {
     })
 }
 
+/// The text of the first choice, where OpenAI's interface has it.
 fn content(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     answer.pointer("/choices/0/message/content")?.as_str().map(str::to_owned)
@@ -55,12 +58,14 @@ fn content(body: &[u8]) -> Option<String> {
 
 /// The prompt in an answer: without the model's thoughts, quotes around everything, or control characters.
 fn cleaned(text: &str) -> String {
+    // reasoning models that llama.cpp serves write their thoughts into the same text
     let text = text.rsplit_once("</think>").map_or(text, |(_, after)| after);
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<_> = unquoted(plain.trim()).split_whitespace().collect();
     words.join(" ").chars().take(MAX_PROMPT_CHARS).collect()
 }
 
+/// The text without one pair of quotes around it, which small models add whatever they are told.
 fn unquoted(text: &str) -> &str {
     const PAIRS: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('«', '»')];
     let inner = PAIRS.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));

@@ -1,4 +1,6 @@
 //! The OpenAPI document. Request bodies come from the tables that parse them; only answers are described here.
+//!
+//! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
 use atelier_kit::fields::schema;
 use serde_json::{Value, json};
@@ -71,6 +73,7 @@ fn generate() -> Value {
     })
 }
 
+/// A request body by the name of its schema.
 fn body(name: &str, example: Value) -> Value {
     json!({
         "required": true,
@@ -99,6 +102,7 @@ fn responses(content: Value, queued: bool) -> Value {
     responses
 }
 
+/// An answer that is an error; all have one shape.
 fn error(description: &str) -> Value {
     json!({
         "description": description,
@@ -106,6 +110,7 @@ fn error(description: &str) -> Value {
     })
 }
 
+/// Schemas stand once, under `components`; a test follows every reference.
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
@@ -156,6 +161,7 @@ fn generation_response() -> Value {
     )
 }
 
+/// An object of an answer, which may gain properties: clients should not refuse unknown ones.
 fn object(properties: Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }

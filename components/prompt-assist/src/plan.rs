@@ -1,4 +1,7 @@
 //! Which model draws, and how large: the select stage's choice held against the request and the operator's variables.
+//!
+//! Everything that can be told to be impossible before a job exists is refused here, by the request's field or by the
+//! operator's variable.
 
 use atelier_kit::Host;
 use atelier_kit::host::{Hints, Model, Size, StageError};
@@ -58,6 +61,8 @@ fn wanted(host: &impl Host, request: &Generation, models: &[Model]) -> Result<Op
     }
 }
 
+/// The select stage's choice, or without such a stage the wanted model or the first. A choice that the request did
+/// not name becomes a note.
 async fn choose(
     host: &impl Host,
     request: &Generation,
@@ -79,6 +84,7 @@ async fn choose(
         Err(error) => return Err(error.into()),
     };
     let model = models.into_iter().find(|model| model.id == id);
+    // a plugin is not trusted to stay within the candidates
     let model = model
         .ok_or_else(|| Failure::backend("the select stage chose a model that the route does not have"))?;
     let notes = other_than(&model, wanted.as_deref(), &reason).into_iter().collect();
@@ -93,11 +99,13 @@ fn first<'a>(models: &'a [Model], wanted: Option<&str>) -> Option<&'a Model> {
     }
 }
 
+/// What the user is told when a plugin overrules a name.
 fn other_than(model: &Model, wanted: Option<&str>, reason: &str) -> Option<String> {
     let wanted = wanted.filter(|name| !model.is_called(name))?;
     Some(format!("drawn by {} instead of {wanted}: {reason}", model.id))
 }
 
+/// Refuses what the model would ignore, by the field that asks for it.
 fn check_features(model: &Model, request: &Generation) -> Result<(), Failure> {
     let id = &model.id;
     let refused =
@@ -114,6 +122,7 @@ fn check_features(model: &Model, request: &Generation) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The service let its operator insist on a device; here devices are the host's, so the two are only compared.
 fn check_device(host: &impl Host, model: &Model) -> Result<(), Failure> {
     match settings::device(host)? {
         Some(device) if device != model.device => {

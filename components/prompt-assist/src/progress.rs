@@ -8,6 +8,7 @@ use futures::SinkExt;
 use serde_json::{Value, json};
 
 /// How many previews a picture gets.
+/// Enough to see a picture form; each one costs a decode that the job waits for.
 const PREVIEWS: u32 = 4;
 
 /// Where events go, if anywhere.
@@ -52,6 +53,7 @@ impl Progress {
     /// Sends an event. A client that has gone is noticed by the body's writer, which drops the whole work.
     pub(crate) async fn send(&mut self, name: &str, data: &Value) {
         if let Some(writer) = &mut self.0 {
+            // the failure is seen a second time by whoever polls the body, and acted on there
             let _ = writer.send(sse::frame(name, data)).await;
         }
     }

@@ -1,4 +1,7 @@
 //! The two request bodies: one table of fields each, from which parser, error texts and OpenAPI come.
+//!
+//! Fields of the original service keep its names, bounds and defaults; all others are marked as extension and may be
+//! left out. What a model allows is not known here.
 
 use atelier_kit::fields::{Boolean, Choice, Field, Integer, Number, Reader, Rule, Table, Text};
 use atelier_kit::host::Size;
@@ -17,6 +20,7 @@ pub(crate) const MAX_BODY_BYTES: usize = MAX_IMAGE_BYTES / 3 * 4 + (64 << 10);
 /// The largest seed: what every JSON client writes exactly, 2^53 - 1.
 const MAX_SEED: u64 = (1 << 53) - 1;
 
+/// Shared by both bodies' prompts; counted in characters, as the service counts.
 const PROMPT_RULE: Text = Text { min: 1, max: 4096 };
 static PROMPT: Field<Text> = Field::required(
     "prompt",
@@ -103,15 +107,21 @@ pub(crate) const GENERATION: Table = &[
 pub(crate) struct Generation {
     pub(crate) prompt: String,
     pub(crate) use_enhancer: bool,
+    /// How many pictures, 1 to 4; picture i has the seed + i.
     pub(crate) count: u32,
     pub(crate) size: Size,
+    /// The first picture's; drawn by the host when left out.
     pub(crate) seed: Option<u64>,
+    /// Never empty: an empty one asks for nothing.
     pub(crate) negative_prompt: Option<String>,
     pub(crate) steps: Option<u32>,
     pub(crate) guidance: Option<f64>,
+    /// By id or hub name; may name no model at all.
     pub(crate) model: Option<String>,
     pub(crate) schedule: Option<String>,
+    /// A file as it was sent, its base64 taken off and its format not yet looked at.
     pub(crate) image: Option<Vec<u8>>,
+    /// Over 0 to 1; only with `image`.
     pub(crate) strength: Option<f64>,
 }
 
@@ -149,6 +159,7 @@ pub(crate) fn parse_enhancement(body: &[u8]) -> Result<String, Failure> {
 
 /// A size of the table, whose words are all `NxN`.
 fn size(word: &str) -> Size {
+    // the words have passed the table, so the 0 is never seen
     let side = word.split_once('x').and_then(|(side, _)| side.parse().ok()).unwrap_or(0);
     Size { width: side, height: side }
 }
@@ -161,6 +172,7 @@ impl Rule for Base64 {
 
     fn read(&self, value: &Value) -> Result<Vec<u8>, String> {
         let text = value.as_str().ok_or_else(|| format!("is not text; give {}", self.wanted()))?;
+        // the type that a data URL names is not read: the bytes say what they are
         let data = match text.strip_prefix("data:") {
             Some(url) => url.split_once(";base64,").map_or("", |(_, data)| data),
             None => text,

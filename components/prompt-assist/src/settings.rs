@@ -5,6 +5,7 @@ use atelier_kit::Host;
 
 use crate::failure::Failure;
 
+// the service's own names, letter for letter: its operators bring their environment along
 const MODEL_ID: &str = "TEXT_TO_IMAGE_STABLE_DIFFUSION_MODEL_ID";
 const DEVICE: &str = "TEXT_TO_IMAGE_STABLE_DIFFUSION_DEVICE";
 const SERVER_BASE_URL: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_SERVER_BASE_URL";
@@ -72,16 +73,19 @@ fn without_path(url: &str) -> String {
     url.strip_suffix("/v1").unwrap_or(url).trim_end_matches('/').to_owned()
 }
 
+/// A number within bounds; one that is not a number is in no bounds.
 fn number(host: &impl Host, key: &str, default: f64, min: f64, max: f64) -> Result<f64, Failure> {
     let Some(text) = given(host, key) else { return Ok(default) };
     let found = text.parse().ok().filter(|number| (min..=max).contains(number));
     found.ok_or_else(|| unusable(key, &format!("a number from {min} to {max}")))
 }
 
+/// A key's text. Set to nothing is not set, as compose files and shells leave variables.
 fn given(host: &impl Host, key: &str) -> Option<String> {
     host.config(key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
+/// A backend's failure and not the request's: the client can do nothing about the operator's variables.
 fn unusable(key: &str, wanted: &str) -> Failure {
     Failure::backend(format!("the server's variable {key} cannot be used; it must be {wanted}"))
 }

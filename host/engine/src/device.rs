@@ -1,4 +1,7 @@
 //! The device that computes. What was asked for is what is used, or an error says why not; only `auto` chooses.
+//!
+//! Opened once, when the engine is made; every model of a process shares it. The rest of the crate is handed candle's
+//! `Device` and asks it no more than which of the two it is.
 
 use std::str::FromStr;
 
@@ -33,6 +36,11 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where CUDA was asked for by name and is not there. `auto` never fails: it says in the log
+    /// why it fell back, so that a slow host can be explained.
     pub(crate) fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -50,6 +58,7 @@ pub(crate) fn name(device: &Device) -> &'static str {
     if device.is_cuda() { "cuda" } else { "cpu" }
 }
 
+/// The first CUDA device; the two refusals name different fixes, a build and a driver.
 fn cuda() -> Result<Device> {
     let refused = |reason: String| Error::Device { name: "cuda".into(), reason };
     if !candle_core::utils::cuda_is_available() {

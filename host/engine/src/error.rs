@@ -1,5 +1,6 @@
 //! What can go wrong between a model's files and its pixels. Every variant names the place, so that the message alone
-//! is enough to act on. Translated once, in `engine.rs`, into `atelier_inference::Error`.
+//! is enough to act on. Translated once, in `engine`, into `atelier_inference::Error`: a fault of the request stays
+//! one, everything else becomes a failure whose text is for the operator.
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub enum Error {
         reason: String,
     },
     /// A model cannot be used.
+    /// The id is put around the cause by `engine`, because only it knows under which name a folder is served.
     #[error("model `{id}`: {source}")]
     Model {
         /// Its name in requests.

@@ -1,5 +1,8 @@
 //! The files of one model: a folder on disk or a list embedded in the binary, in the layout of diffusers. Reads bytes
 //! and JSON; never knows what they mean. Every error names the file.
+//!
+//! Names come from this crate and from a model's own index files, never from requests; those of an index are checked
+//! by `weights` before they get here.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,12 +19,15 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Where a model's files come from. Names are relative, with `/`, as in `unet/config.json`.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
+    /// Private, so that nobody but this module can tell the two kinds apart.
     root: Root,
 }
 
 #[derive(Debug, Clone)]
 enum Root {
+    /// Read anew each time: a folder that is replaced under a running host shows up at the next load.
     Folder(PathBuf),
+    /// Names and bytes of a model that is part of the binary; a handful, so they are searched one by one.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
 
@@ -93,10 +99,12 @@ impl ModelFiles {
         }
     }
 
+    /// The error for a file of this model whose content is wrong.
     pub(crate) fn malformed(&self, name: &str, reason: impl Into<String>) -> Error {
         Error::Malformed { path: self.path(name), reason: reason.into() }
     }
 
+    /// The error for a file of this model that cannot be read at all.
     pub(crate) fn unreadable(&self, name: &str, source: io::Error) -> Error {
         Error::Read { path: self.path(name), source }
     }
@@ -108,6 +116,7 @@ impl ModelFiles {
 }
 
 impl Blob {
+    /// Bytes in all, as of now.
     pub(crate) fn len(&self) -> io::Result<u64> {
         match self {
             Blob::File(file) => file.metadata().map(|metadata| metadata.len()),
@@ -119,6 +128,7 @@ impl Blob {
     pub(crate) fn read_at(&mut self, offset: u64, length: usize) -> io::Result<Cow<'static, [u8]>> {
         match self {
             Blob::File(file) => {
+                // `length` was held against the file's size, so a lying header cannot make this allocate more
                 let mut buffer = vec![0; length];
                 file.seek(SeekFrom::Start(offset))?;
                 file.read_exact(&mut buffer)?;

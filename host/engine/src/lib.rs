@@ -4,6 +4,7 @@
 //! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). No candle type leaves
 //! this crate, and nothing here knows HTTP, wasm or queues.
 
+// hidden modules are public for this crate's own tests and benchmarks alone: they may change without notice
 mod device;
 mod engine;
 mod error;

@@ -108,6 +108,7 @@ impl TorchCpu {
     }
 
     /// In [0, 1), 24 bits.
+    /// Takes one word of the stream: the low bits of it, as torch does.
     fn uniform_f32(&mut self) -> f32 {
         (self.bits.next() & ((1 << 24) - 1)) as f32 * (1.0 / (1u32 << 24) as f32)
     }
@@ -216,6 +217,7 @@ impl MersenneTwister {
         y ^ (y >> 18)
     }
 
+    /// Makes the next `N` words of state at once, as the reference does; what is handed out is tempered from them.
     fn advance(&mut self) {
         for j in 0..Self::N {
             let mixed = self.state[j] & 0x8000_0000 | self.state[(j + 1) % Self::N] & 0x7fff_ffff;

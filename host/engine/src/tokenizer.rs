@@ -1,5 +1,8 @@
 //! CLIP's tokenizer: text to ids, by byte-pair encoding (transformers' `CLIPTokenizer`), from `tokenizer/vocab.json` and
 //! `merges.txt` or from `tokenizer.json`. Knows nothing of chunks or encoders.
+//!
+//! Must give the ids that transformers gives, token by token: one id off is another picture. So the two files become
+//! the `tokenizer.json` that transformers itself would write, and the same Rust library runs it.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,11 +16,13 @@ const SPLIT: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// Longest context when the file names none, or the placeholder that transformers writes for "no limit".
 const DEFAULT_LENGTH: usize = 77;
+/// A `model_max_length` above this is the placeholder (transformers writes 1e30).
 const MAX_LENGTH: f64 = 4_096.0;
 
 /// A tokenizer and the ids around a prompt.
 #[derive(Debug)]
 pub struct ClipTokenizer {
+    /// Adds no special tokens: the pipeline puts them around each chunk.
     tokenizer: Tokenizer,
     /// Starts every sequence.
     pub bos: u32,
@@ -37,6 +42,7 @@ enum Special {
     Object { content: String },
 }
 
+/// The keys that `tokenizer_config.json` and `special_tokens_map.json` share; the rest of either does not change ids.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Config {
@@ -57,6 +63,9 @@ struct Specials {
 
 impl ClipTokenizer {
     /// Reads `tokenizer/`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Malformed`] name the file; so does a special token that the vocabulary lacks.
     #[doc(hidden)]
     pub fn open(files: &ModelFiles) -> Result<Self> {
         let config: Config = optional(files, "tokenizer/tokenizer_config.json")?;
@@ -86,17 +95,20 @@ impl ClipTokenizer {
         Ok(encoding.map_err(reason)?.get_ids().to_vec())
     }
 
-    /// One more than the highest id.
+    /// One more than the highest id: the rows that the text encoder's embedding table must have at least.
     pub(crate) fn vocabulary(&self) -> usize {
         self.tokenizer.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
     }
 }
 
+/// A file that may be missing; every key of it then takes its default.
 fn optional(files: &ModelFiles, name: &str) -> Result<Config> {
     if files.contains(name) { files.json(name) } else { Ok(Config::default()) }
 }
 
 impl Specials {
+    /// The configuration wins over the map. A missing `unk` or `pad` is the end of the text, which Stable Diffusion 1
+    /// pads with; Stable Diffusion 2 names `!`.
     fn of(config: &Config, map: Config) -> Self {
         let text = |first: &Option<Special>, second: Option<Special>, default: &str| {
             first.clone().or(second).map_or_else(|| default.into(), Special::into_text)
@@ -119,6 +131,8 @@ impl Special {
     }
 }
 
+/// The tokenizer and the file that errors should name. The vocabulary comes first: folders that have both were
+/// written from it.
 fn load(files: &ModelFiles, specials: &Specials) -> Result<(&'static str, Tokenizer)> {
     let (name, json) = if files.contains("tokenizer/vocab.json") {
         ("tokenizer/vocab.json", from_vocabulary(files, specials)?)
@@ -163,7 +177,8 @@ fn from_vocabulary(files: &ModelFiles, specials: &Specials) -> Result<Vec<u8>> {
     Ok(tokenizer.to_string().into_bytes())
 }
 
-/// The special tokens, each once, by id.
+/// The special tokens, each once, by id. Without these, `<|endoftext|>` inside of a prompt would be split into pieces
+/// instead of becoming one id.
 fn added_tokens(vocabulary: &Value, specials: &Specials) -> Vec<Value> {
     let mut tokens: Vec<(u64, &String)> = [&specials.bos, &specials.eos, &specials.unk, &specials.pad]
         .into_iter()

@@ -1,5 +1,8 @@
 //! Weights: from safetensors files to tensors by name. The header is checked before anything is read by it; a tensor
 //! that the model wants and the file lacks, or that the file has and the model does not know, is an error by name.
+//!
+//! Bytes come from `files`; tensors go to whatever network is being built. Pickled checkpoints are never opened: they
+//! can run code.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ const DERIVED: [&str; 1] = ["embeddings.position_ids"];
 
 /// One component's tensors, all f32.
 pub(crate) struct Weights {
+    /// The first shard's file, for messages.
     path: PathBuf,
     device: Device,
     tensors: BTreeMap<String, Tensor>,
@@ -33,6 +37,7 @@ struct Shard {
     blob: Blob,
     /// Where the tensors' bytes begin.
     start: u64,
+    /// Names, types, shapes and offsets; the library has checked that they neither overlap nor overflow.
     header: Metadata,
 }
 
@@ -61,11 +66,16 @@ impl Weights {
         self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
-    /// Lets `build` take its tensors. Every tensor must be taken, exactly once.
+    /// Builds a network: lets `build` take its tensors. Every tensor must be taken, exactly once.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names a tensor that is missing, has another shape, or was taken by nobody: each means
+    /// that `config.json` describes another model than the one whose weights these are.
     pub(crate) fn build<T>(
         self,
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
     ) -> Result<T> {
+        // shared with the builder, which keeps its half to itself; the lock is candle's demand and never waits
         let left = Arc::new(Mutex::new(self.tensors));
         let backend = Box::new(Taking(left.clone()));
         let malformed = |reason| Error::Malformed { path: self.path, reason };
@@ -88,6 +98,7 @@ impl Weights {
 /// Hands out each tensor once; what is left at the end was unknown to the model.
 struct Taking(Arc<Mutex<BTreeMap<String, Tensor>>>);
 
+// taking instead of cloning also frees what a layer packs anew: weights are in memory once, not twice
 impl SimpleBackend for Taking {
     fn get(
         &self,
@@ -117,6 +128,7 @@ impl SimpleBackend for Taking {
     }
 }
 
+/// Every file of a component, with its header checked and no tensor read.
 fn shards(files: &ModelFiles, component: &str, stem: &str) -> Result<Vec<Shard>> {
     let names = file_names(files, component, stem)?;
     names.into_iter().map(|name| Shard::open(files, name)).collect()
@@ -141,6 +153,8 @@ fn file_names(files: &ModelFiles, component: &str, stem: &str) -> Result<Vec<Str
     Err(files.malformed(component, reason))
 }
 
+/// The distinct files that a `*.safetensors.index.json` names, in order. Which tensor it claims to be where is not
+/// asked: the files' own headers say that.
 fn shard_names(files: &ModelFiles, component: &str, index: &str) -> Result<Vec<String>> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -182,6 +196,7 @@ impl Shard {
         Ok(Shard { name, blob, start, header })
     }
 
+    /// Reads every tensor in the order of the file, one at a time: the peak is the model in f32 and one tensor more.
     fn read_into(
         &mut self,
         files: &ModelFiles,
@@ -206,6 +221,8 @@ impl Shard {
     }
 }
 
+/// Little-endian values of the three precisions that are published, as f32; none for any other type. Both halves
+/// widen exactly.
 fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     let pairs = || bytes.as_chunks::<2>().0.iter();
     match dtype {

@@ -2,7 +2,7 @@
 //! wasmtime's own [`ProxyHandler`] set up as `wasmtime serve` does: the same guest, the same process, in turns. Prints one
 //! ratio per `wasi:http` generation; 1.0 or more is the bar. No sockets: the edge has its own benchmark.
 //!
-//! Build the guests first by running the tests: `cargo test -p atelier-runtime --test runtime`.
+//! Build the guests first by running the tests: `cargo test --release -p atelier-runtime --test runtime`.
 
 use std::path::Path;
 use std::pin::Pin;

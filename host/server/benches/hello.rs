@@ -57,13 +57,13 @@ fn serve_ours(guest: &Path) -> Result<Server> {
     std::fs::create_dir_all(&folder)?;
     let manifest = folder.join("atelier.toml");
     let text = format!(
-        "[server]\nlisten = \"{OURS}\"\nadmin = \"127.0.0.1:0\"\n[[route]]\nname = \"hello\"\npath = \"/\"\n\
+        "[server]\nlisten = \"{OURS}\"\nadmin = \"127.0.0.1:0\"\nlog = \"warn\"\n[[route]]\nname = \"hello\"\npath = \"/\"\n\
          component = \"{}\"\n",
         guest.display()
     );
     std::fs::write(&manifest, text)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
-    start(command.args(["serve", "--config"]).arg(manifest).env("RUST_LOG", "warn"), OURS)
+    start(command.args(["serve", "--config"]).arg(manifest), OURS)
 }
 
 fn serve_theirs(peer: &str, flags: &[&str], guest: &Path) -> Result<Server> {

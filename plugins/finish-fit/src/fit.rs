@@ -1,4 +1,6 @@
 //! How a picture gets to its size.
+//!
+//! Owns the order of attempts and the limit on size. Knows pixels and the prompt, not which model drew the picture.
 
 use std::fmt;
 
@@ -24,6 +26,7 @@ impl fmt::Display for TooLarge {
 /// Brings a picture to a size. What does not fit the shape is cut off evenly. The prompt that made it tells whether pixel
 /// art was meant.
 pub fn fit(picture: &Picture, prompt: &str, width: usize, height: usize) -> Result<Picture, TooLarge> {
+    // the source counts as well: both are held at once, and one of them may be the larger
     let pixels = width.saturating_mul(height);
     if pixels.max(picture.width * picture.height) > MAX_PIXELS {
         return Err(TooLarge);
@@ -31,10 +34,13 @@ pub fn fit(picture: &Picture, prompt: &str, width: usize, height: usize) -> Resu
     if (picture.width, picture.height) == (width, height) {
         return Ok(picture.clone());
     }
+    // cut before it is scaled: what is cut off need not be computed, and blocks of pixel art keep their shape
     let picture = picture.cropped_to_shape(width, height);
     Ok(scale(&picture, prompt, width, height))
 }
 
+/// A picture of the right shape to its size. Art is looked for only when the picture grows: reduced by whole pixels
+/// it would lose lines.
 fn scale(picture: &Picture, prompt: &str, width: usize, height: usize) -> Picture {
     let grows = width > picture.width;
     // soft blocks first: each of them is made of smaller ones that are even

@@ -29,6 +29,7 @@ impl Picture {
 
     /// The largest middle part that has the shape of `width` by `height`.
     pub(crate) fn cropped_to_shape(&self, width: usize, height: usize) -> Self {
+        // one of the two stays whole; rounding up keeps a thin picture from losing its last line
         let wide = (self.height * width).div_ceil(height).clamp(1, self.width);
         let high = (self.width * height).div_ceil(width).clamp(1, self.height);
         if (wide, high) == (self.width, self.height) {
@@ -40,6 +41,7 @@ impl Picture {
 
     /// A scaled copy in which every pixel is one of the source's.
     pub(crate) fn nearest(&self, width: usize, height: usize) -> Self {
+        // the source pixel under the centre of a destination pixel, in whole numbers and thus alike on every machine
         let place = |at: usize, from: usize, to: usize| (2 * at + 1) * from / (2 * to);
         Self::from_fn(width, height, |x, y| {
             self.pixel(place(x, self.width, width), place(y, self.height, height))

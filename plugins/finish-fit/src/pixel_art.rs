@@ -23,9 +23,11 @@ pub(crate) fn find(picture: &Picture) -> Option<Picture> {
     BLOCK_SIDES
         .iter()
         .find_map(|side| blocks(picture, *side))
+        // last: pictures made of blocks often have few colours as well, and would stay large
         .or_else(|| has_few_colours(picture).then(|| picture.clone()))
 }
 
+/// Stops at the first colour too many, so photographs cost a few pixels. One colour alone is a plain area.
 fn has_few_colours(picture: &Picture) -> bool {
     let mut seen: Vec<&[u8]> = Vec::with_capacity(FEW_COLOURS);
     for pixel in picture.rgba.chunks_exact(CHANNELS) {
@@ -51,6 +53,7 @@ fn blocks(picture: &Picture, side: usize) -> Option<Picture> {
     for (x, y) in (0..high).flat_map(|y| (0..wide).map(move |x| (x, y))) {
         let mean = mean(picture, x * side, y * side, side);
         uneven += usize::from(!is_even(picture, x * side, y * side, side, mean));
+        // given up early: nearly every picture that is no art fails within its first rows
         if uneven > allowed {
             return None;
         }
@@ -59,10 +62,12 @@ fn blocks(picture: &Picture, side: usize) -> Option<Picture> {
     jumps(picture, side).then_some(small)
 }
 
+/// The places of a block whose first pixel is at (x, y).
 fn block(x: usize, y: usize, side: usize) -> impl Iterator<Item = (usize, usize)> {
     (y..y + side).flat_map(move |y| (x..x + side).map(move |x| (x, y)))
 }
 
+/// A block's mean by channel, rounded.
 fn mean(picture: &Picture, x: usize, y: usize, side: usize) -> [i32; CHANNELS] {
     let mut sum = [0i32; CHANNELS];
     for (x, y) in block(x, y, side) {
@@ -73,6 +78,7 @@ fn mean(picture: &Picture, x: usize, y: usize, side: usize) -> [i32; CHANNELS] {
     sum.map(|sum| (sum + count / 2) / count)
 }
 
+/// Whether every pixel of a block is close to its mean.
 fn is_even(picture: &Picture, x: usize, y: usize, side: usize, mean: [i32; CHANNELS]) -> bool {
     block(x, y, side).all(|(x, y)| is_close(picture.pixel(x, y).map(i32::from), mean))
 }
@@ -81,7 +87,8 @@ fn is_close(one: [i32; CHANNELS], other: [i32; CHANNELS]) -> bool {
     one.iter().zip(other).all(|(a, b)| (a - b).abs() <= CLOSE)
 }
 
-/// Whether enough neighbouring blocks meet in a jump of colour; a smooth picture has none.
+/// Whether enough neighbouring blocks meet in a jump of colour; a smooth picture has none. Looks at left and right
+/// neighbours alone, halfway down each block.
 fn jumps(picture: &Picture, side: usize) -> bool {
     let (wide, high) = (picture.width / side, picture.height / side);
     let places = (0..high).flat_map(|y| (1..wide).map(move |x| (x * side, y * side + side / 2)));

@@ -1,6 +1,8 @@
 //! Separable resampling: Mitchell's cubic to enlarge, area averages to reduce. Colours are premultiplied while they are
 //! mixed, and an enlarged pixel never leaves the range of the four source pixels around it, so that there are no halos
 //! at hard edges. Lanczos would be sharper, but it needs that clamp so often that slanted lines become stairs.
+//!
+//! Works on rows of f32, 0 to 255, first across and then down: two short sums for each pixel, not one over a square.
 
 use crate::picture::{CHANNELS, Picture};
 
@@ -9,7 +11,9 @@ const REACH: f32 = 2.0;
 
 /// The source pixels of one destination pixel along one axis, and how much each counts; the weights sum to one.
 struct Mix {
+    /// The first source pixel; the others follow it.
     first: usize,
+    /// One for each source pixel; those beyond the border are left out and the rest made to sum to one again.
     weights: Vec<f32>,
 }
 
@@ -17,8 +21,10 @@ struct Mix {
 pub(crate) fn resample(picture: &Picture, width: usize, height: usize) -> Picture {
     let source = premultiplied(picture);
     let (columns, rows) = (mixes(picture.width, width), mixes(picture.height, height));
+    // across first: an enlarged picture is still short then, so less is summed
     let narrow = across(&source, picture.width, &columns);
     let grows = width > picture.width || height > picture.height;
+    // averages cannot leave the range of what they average; only the cubic, which has negative weights, can
     let bounds = grows.then(|| Bounds::new(&source, picture.width, picture.height, width, height));
     let mut rgba = Vec::with_capacity(width * height * CHANNELS);
     for (y, mix) in rows.iter().enumerate() {
@@ -31,6 +37,7 @@ pub(crate) fn resample(picture: &Picture, width: usize, height: usize) -> Pictur
     Picture { width, height, rgba }
 }
 
+/// Channels as f32, colours times alpha: what is transparent must lend no colour to its neighbours.
 fn premultiplied(picture: &Picture) -> Vec<f32> {
     let scaled = |pixel: &[u8]| {
         let alpha = f32::from(pixel[3]) / 255.0;
@@ -40,16 +47,19 @@ fn premultiplied(picture: &Picture) -> Vec<f32> {
     picture.rgba.chunks_exact(CHANNELS).flat_map(scaled).collect()
 }
 
+/// Bytes of a mixed pixel, rounded, its colours divided by alpha again. What is fully transparent becomes black.
 fn straight(pixel: &[f32]) -> [u8; CHANNELS] {
     let scale = if pixel[3] > 0.0 { 255.0 / pixel[3] } else { 0.0 };
     let byte = |value: f32| (value + 0.5).clamp(0.0, 255.0) as u8;
     [byte(pixel[0] * scale), byte(pixel[1] * scale), byte(pixel[2] * scale), byte(pixel[3])]
 }
 
+/// The mixes of all destination pixels along one axis, which may grow while the other shrinks.
 fn mixes(from: usize, to: usize) -> Vec<Mix> {
     (0..to).map(|at| if to > from { cubic(at, from, to) } else { area(at, from, to) }).collect()
 }
 
+/// Source pixels within reach of a destination pixel's centre; centres lie at halves.
 fn cubic(at: usize, from: usize, to: usize) -> Mix {
     let centre = (at as f32 + 0.5) * from as f32 / to as f32 - 0.5;
     let first = (centre - REACH).ceil().max(0.0) as usize;
@@ -58,6 +68,7 @@ fn cubic(at: usize, from: usize, to: usize) -> Mix {
 }
 
 /// Mitchell and Netravali's cubic with B = C = 1/3.
+/// From "Reconstruction Filters in Computer Graphics", SIGGRAPH 1988.
 fn mitchell(x: f32) -> f32 {
     let x = x.abs();
     match x {
@@ -67,6 +78,7 @@ fn mitchell(x: f32) -> f32 {
     }
 }
 
+/// Source pixels under a destination pixel, each by how much of it is covered.
 fn area(at: usize, from: usize, to: usize) -> Mix {
     let (start, end) = ((at * from) as f32 / to as f32, ((at + 1) * from) as f32 / to as f32);
     let first = start as usize;
@@ -75,12 +87,14 @@ fn area(at: usize, from: usize, to: usize) -> Mix {
     normalised(first, (first..last).map(covered).collect())
 }
 
+/// A mix whose weights sum to one, so that a plain area keeps its value at the border too.
 fn normalised(first: usize, mut weights: Vec<f32>) -> Mix {
     let sum: f32 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= sum);
     Mix { first, weights }
 }
 
+/// Rows of `width` pixels to rows of as many as there are mixes.
 fn across(source: &[f32], width: usize, columns: &[Mix]) -> Vec<f32> {
     let mut out = Vec::with_capacity(source.len() / width * columns.len());
     for row in source.chunks_exact(width * CHANNELS) {
@@ -96,6 +110,7 @@ fn across(source: &[f32], width: usize, columns: &[Mix]) -> Vec<f32> {
     out
 }
 
+/// One destination row from the rows that it mixes.
 fn down(narrow: &[f32], width: usize, mix: &Mix) -> Vec<f32> {
     let length = width * CHANNELS;
     let mut out = vec![0f32; length];
@@ -107,10 +122,15 @@ fn down(narrow: &[f32], width: usize, mix: &Mix) -> Vec<f32> {
 
 /// The least and greatest values of every two by two source pixels, and which of them surround a destination pixel.
 struct Bounds {
+    /// Source pixels in a row.
     width: usize,
+    /// For each source pixel and channel, premultiplied: the least of it and its neighbours to the right and below.
     least: Vec<f32>,
+    /// The greatest of the same four.
     most: Vec<f32>,
+    /// For each destination column the source column at the left of the four pixels around it.
     columns: Vec<usize>,
+    /// For each destination row the source row above.
     rows: Vec<usize>,
 }
 
@@ -129,6 +149,7 @@ impl Bounds {
         }
     }
 
+    /// Brings destination row `y` into the range of the source pixels around each of its own.
     fn clamp(&self, y: usize, row: &mut [f32]) {
         for (pixel, column) in row.chunks_exact_mut(CHANNELS).zip(&self.columns) {
             let at = (self.rows[y] * self.width + column) * CHANNELS;

@@ -12,9 +12,11 @@ const TEXTURE: i32 = 24;
 /// Sharpens a picture that was enlarged so that one source pixel is `scale` pixels wide.
 pub(crate) fn sharpen(picture: &mut Picture, scale: f32) {
     let radius = (scale / 2.0).round() as usize;
+    // hardly enlarged: there is no softness to take away
     if radius == 0 {
         return;
     }
+    // colours alone, one plane after another; alpha keeps its soft edge
     for channel in 0..CHANNELS - 1 {
         let plane: Vec<u8> = picture.rgba.iter().skip(channel).step_by(CHANNELS).copied().collect();
         let least = window(&plane, picture.width, radius, u8::min);
@@ -27,6 +29,8 @@ pub(crate) fn sharpen(picture: &mut Picture, scale: f32) {
     }
 }
 
+/// A value moved away from the blurred one and kept between its neighbours' extremes; in between texture and edge,
+/// moved by a part.
 fn steepened(value: u8, blurred: u8, least: u8, most: u8) -> u8 {
     let (value, blurred, least, most) =
         (i32::from(value), i32::from(blurred), i32::from(least), i32::from(most));
@@ -49,6 +53,7 @@ fn window(plane: &[u8], width: usize, radius: usize, pick: fn(u8, u8) -> u8) -> 
     out
 }
 
+/// The least or greatest value within `radius` along a row.
 fn along(row: &[u8], radius: usize, pick: fn(u8, u8) -> u8) -> Vec<u8> {
     let mut out = row.to_vec();
     for distance in 1..=radius.min(row.len() - 1) {
@@ -61,6 +66,7 @@ fn along(row: &[u8], radius: usize, pick: fn(u8, u8) -> u8) -> Vec<u8> {
 }
 
 /// The mean of the square of `radius` around each value; places outside repeat the border.
+/// A box twice, across and down: cheap, and all that a mask needs.
 fn blur(plane: &[u8], width: usize, radius: usize) -> Vec<u8> {
     let across: Vec<u8> = plane.chunks_exact(width).flat_map(|row| running_mean(row, radius)).collect();
     let height = plane.len() / width;
@@ -69,6 +75,7 @@ fn blur(plane: &[u8], width: usize, radius: usize) -> Vec<u8> {
         &across[start..start + width]
     };
     let (reach, count) = (radius as isize, 2 * radius as u32 + 1);
+    // begins with half of the divisor, so that the division rounds
     let mut sums = vec![count / 2; width];
     (-reach..=reach)
         .for_each(|y| sums.iter_mut().zip(row(y)).for_each(|(sum, value)| *sum += u32::from(*value)));
@@ -83,6 +90,7 @@ fn blur(plane: &[u8], width: usize, radius: usize) -> Vec<u8> {
     out
 }
 
+/// The mean within `radius` along a row, rounded; one value enters and one leaves at each step, whatever the radius.
 fn running_mean(row: &[u8], radius: usize) -> Vec<u8> {
     let value = |at: isize| u32::from(row[at.clamp(0, row.len() as isize - 1) as usize]);
     let (reach, count) = (radius as isize, 2 * radius as u32 + 1);

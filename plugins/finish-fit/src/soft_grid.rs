@@ -23,6 +23,7 @@ pub(crate) fn find(picture: &Picture) -> Option<Picture> {
     let columns: Vec<_> = (1..picture.width).map(|x| column_jump(picture, x)).collect();
     let rows: Vec<_> = (1..picture.height).map(|y| row_jump(picture, y)).collect();
     let fits = |side: &usize| picture.width.is_multiple_of(*side) && picture.height.is_multiple_of(*side);
+    // the lesser of both axes: stripes have a grid along one alone
     let share = |side: usize| on_grid_percent(&columns, side).min(on_grid_percent(&rows, side));
     let shares: Vec<_> = BLOCK_SIDES.into_iter().filter(fits).map(|side| (side, share(side))).collect();
     let best = shares.iter().map(|(_, share)| *share).max()?;
@@ -37,14 +38,17 @@ pub(crate) fn is_asked_for(prompt: &str) -> bool {
     ["pixel", "8-bit", "8 bit", "16-bit", "sprite", "retro game"].iter().any(|word| prompt.contains(word))
 }
 
+/// The sum of jumps between column `x` and the one before it.
 fn column_jump(picture: &Picture, x: usize) -> u64 {
     (0..picture.height).map(|y| jump(picture.pixel(x - 1, y), picture.pixel(x, y))).sum()
 }
 
+/// The sum of jumps between row `y` and the one before it.
 fn row_jump(picture: &Picture, y: usize) -> u64 {
     (0..picture.width).map(|x| jump(picture.pixel(x, y - 1), picture.pixel(x, y))).sum()
 }
 
+/// The difference of two pixels over all channels; 0 where it is faint, so that noise adds up to nothing.
 fn jump(one: [u8; CHANNELS], other: [u8; CHANNELS]) -> u64 {
     let sum: u32 = one.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(b))).sum();
     if sum > FAINT { u64::from(sum) } else { 0 }
@@ -52,6 +56,7 @@ fn jump(one: [u8; CHANNELS], other: [u8; CHANNELS]) -> u64 {
 
 /// How much of the jumps between neighbouring lines is where blocks of a side meet, in percent.
 fn on_grid_percent(jumps: &[u64], side: usize) -> u64 {
+    // entry 0 is between lines 0 and 1, so the first border of a block is at `side - 1`
     let grid = || jumps.iter().skip(side - 1).step_by(side);
     let lines = grid().filter(|jump| **jump > 0).count();
     if lines < LINES { 0 } else { grid().sum::<u64>() * 100 / jumps.iter().sum::<u64>() }

@@ -1,5 +1,8 @@
 //! The choice: by name if there is one; else by what is needed, by size, by taste, by native size, by what is loaded,
 //! and at last by the manifest's order.
+//!
+//! Rules in the order of what hurts most when it is wrong: a model that cannot do it at all, a scaled picture, the
+//! wrong kind of picture, a wait for weights. Each decides only among those that the one before left equal.
 
 use crate::taste;
 
@@ -17,6 +20,7 @@ pub struct Wish {
 }
 
 /// What matters of a model.
+/// Plain numbers instead of the binding's types, so that the rules are tested natively.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are those of wit/types.wit")]
 pub struct Candidate {
@@ -42,16 +46,19 @@ pub struct Choice {
 }
 
 impl Candidate {
+    /// Whether a name means this model: its id, its source, or its source without scheme or revision.
     fn is_called(&self, name: &str) -> bool {
         let bare = self.source.split_once(':').map_or(self.source.as_str(), |(_, rest)| rest);
         let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
         [self.id.as_str(), &self.source, bare, unpinned].contains(&name)
     }
 
+    /// Whether the model does this kind of work at all.
     fn can(&self, wish: &Wish) -> bool {
         if wish.has_source { self.image_to_image } else { self.text_to_image }
     }
 
+    /// Whether both sides are within the model's limits and on its grid.
     fn allows(&self, (width, height): (u32, u32)) -> bool {
         let fits = |side: u32| {
             (self.min_side..=self.max_side).contains(&side) && side.is_multiple_of(self.side_multiple.max(1))
@@ -69,12 +76,14 @@ pub fn choose(wish: &Wish, candidates: &[Candidate]) -> Result<Choice, String> {
     if able.is_empty() {
         return Err(format!("no model of this route {}", need(wish)));
     }
+    // a size that nobody allows is no reason to refuse: the handler scales what comes out
     let fitting: Vec<_> =
         able.iter().copied().filter(|it| wish.size.is_some_and(|size| it.allows(size))).collect();
     let pool = if fitting.is_empty() { &able } else { &fitting };
     Ok(best(wish, pool, able.len()))
 }
 
+/// A name is obeyed or refused and never replaced: whoever gives one has a reason.
 fn named(name: &str, wish: &Wish, candidates: &[Candidate]) -> Result<Choice, String> {
     let Some(found) = candidates.iter().find(|candidate| candidate.is_called(name)) else {
         let ids: Vec<_> = candidates.iter().map(|candidate| candidate.id.as_str()).collect();
@@ -86,17 +95,20 @@ fn named(name: &str, wish: &Wish, candidates: &[Candidate]) -> Result<Choice, St
     Ok(Choice { model: found.id.clone(), reason: format!("{} was asked for by name.", found.id) })
 }
 
+/// What a model must do for this request, to follow "that".
 fn need(wish: &Wish) -> &'static str {
     if wish.has_source { "starts from pictures" } else { "makes pictures from a prompt alone" }
 }
 
 /// The best of a pool that is not empty; the earliest among equals.
+/// Compares taste, native size and what is loaded, in this order; `able` is how many can do it at any size.
 fn best(wish: &Wish, pool: &[&Candidate], able: usize) -> Choice {
     let taste = |it: &Candidate| taste::shared(&wish.prompt, &it.description);
     let native = |it: &Candidate| wish.size == Some(it.native_size);
     let mut best = pool[0];
     for candidate in &pool[1..] {
         let key = |it: &Candidate| (taste(it), native(it), it.loaded);
+        // over and not at least: the manifest's order decides among equals
         if key(candidate) > key(best) {
             best = candidate;
         }
@@ -104,6 +116,7 @@ fn best(wish: &Wish, pool: &[&Candidate], able: usize) -> Choice {
     Choice { model: best.id.clone(), reason: reason(best, able, taste(best) > 0, native(best)) }
 }
 
+/// The rule that decided, in words; the first that holds when several do.
 fn reason(best: &Candidate, able: usize, taste: bool, native: bool) -> String {
     let id = &best.id;
     match (able, taste, native) {

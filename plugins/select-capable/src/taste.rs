@@ -1,6 +1,9 @@
 //! What kind of picture a prompt asks for, and which kinds a model's description claims.
+//!
+//! Works on words alone, in English; a prompt in another language has no taste, and the other rules decide.
 
 /// Words of one kind of picture. Words of one list are held for the same taste.
+/// The hyphen stays part of a word, for `8-bit`.
 const TASTES: [&[&str]; 4] = [
     &["pixel", "8-bit", "8bit", "16-bit", "sprite", "retro game"],
     &[
@@ -20,11 +23,13 @@ const TASTES: [&[&str]; 4] = [
 ];
 
 /// How many kinds of picture both texts speak of.
+/// A kind counts once, however many of its words are there: length is no merit of a description.
 pub(crate) fn shared(prompt: &str, description: &str) -> usize {
     let (prompt, description) = (words(prompt), words(description));
     TASTES.iter().filter(|taste| speaks_of(&prompt, taste) && speaks_of(&description, taste)).count()
 }
 
+/// Whether any word of a list is there whole, in singular or with an s. `text` comes from `words`.
 fn speaks_of(text: &str, taste: &[&str]) -> bool {
     taste.iter().any(|word| text.contains(&format!(" {word} ")) || text.contains(&format!(" {word}s ")))
 }
@@ -34,6 +39,7 @@ fn words(text: &str) -> String {
     let lower = text.to_lowercase();
     let parts: Vec<_> =
         lower.split(|c: char| !c.is_alphanumeric() && c != '-').filter(|part| !part.is_empty()).collect();
+    // with spaces at both ends too, the first and the last word are found like all others
     format!(" {} ", parts.join(" "))
 }
 

@@ -1,17 +1,25 @@
 //! Words for models of photographs and art at large: medium, light, composition and palette. What is added suits the
 //! medium that the prompt names, so that a photograph gets no brush strokes.
+//!
+//! Adds at most one phrase per aspect. A list of `known_by` is wide on purpose: an aspect that the prompt may speak
+//! of is better left alone than contradicted.
 
 use crate::lot::draw;
 use crate::text::Words;
 
 /// One aspect of a picture: the words that show it is spoken of, and what can be said of it.
 struct Aspect {
+    /// Tells the draws of one prompt apart; never shown.
     name: &'static str,
+    /// Words that show the aspect is spoken of; the phrases below are recognised by them too.
     known_by: &'static [&'static str],
+    /// What can be said in a photograph.
     photo: &'static [&'static str],
+    /// What can be said of anything that is painted, drawn or rendered.
     art: &'static [&'static str],
 }
 
+/// Words by which a prompt asks for a photograph.
 const PHOTO: &[&str] = &[
     "photo",
     "photograph",
@@ -24,6 +32,7 @@ const PHOTO: &[&str] = &[
     "realistic",
 ];
 
+/// Words by which a prompt names any other medium or style.
 const MEDIA: &[&str] = &[
     "painting",
     "oil",
@@ -60,6 +69,7 @@ const MEDIA: &[&str] = &[
 /// What a prompt without any medium becomes.
 const DEFAULT_MEDIA: &[&str] = &["detailed digital illustration", "digital painting", "photograph, 35mm"];
 
+/// In the order in which they are added, after the medium.
 const ASPECTS: [Aspect; 3] = [
     Aspect {
         name: "light",
@@ -174,12 +184,16 @@ const ASPECTS: [Aspect; 3] = [
 ];
 
 /// What the prompt leaves unsaid.
+/// The medium first, then light, composition and palette, as captions of such models have them.
 pub(crate) fn missing(prompt: &str, words: &Words) -> Vec<String> {
+    // looked at together: a prompt that names either has its medium, and gets no second one
     let (is_photo, is_art) = (words.have_any(PHOTO), words.have_any(MEDIA));
     let medium = if is_photo || is_art { None } else { draw(prompt, "medium", DEFAULT_MEDIA) };
+    // a medium that was just added counts like one that the user named
     let suits_photo = is_photo || medium.is_some_and(|medium| medium.starts_with("photo"));
     let absent = ASPECTS.iter().filter(|aspect| !words.have_any(aspect.known_by));
     let drawn = absent.filter_map(|aspect| {
+        // `an illustration of a photograph` names both and is drawn as art
         draw(prompt, aspect.name, if suits_photo && !is_art { aspect.photo } else { aspect.art })
     });
     medium.into_iter().chain(drawn).map(str::to_owned).collect()

@@ -1,8 +1,12 @@
 //! Choices that look random and are not: drawn by a hash of the prompt and of what is being chosen.
+//! A random choice would make the same request with the same seed another picture.
 
 /// One of the options, always the same for the same prompt and purpose; none when there are no options.
 pub(crate) fn draw<'a, T: ?Sized>(prompt: &str, purpose: &str, options: &[&'a T]) -> Option<&'a T> {
     let count = u64::try_from(options.len()).ok().filter(|count| *count > 0)?;
+    // the purpose is hashed too, so that light and palette are drawn independently; the lowest bits are left out,
+    // because in FNV-1a they follow only the lowest bits of the text
+    // spaces around the prompt and capitals are spelling, not another wish
     let at = (hash(&[prompt.trim().to_lowercase().as_str(), purpose]) >> 16) % count;
     options.get(usize::try_from(at).ok()?).copied()
 }

@@ -1,16 +1,23 @@
 //! The little world of `atelier-nano`: fifteen things, ten colours, plain backgrounds or places at a time of day, and
 //! four styles. Only words that the model was trained on are added.
+//!
+//! The lists are data about the model's training prompts, not opinions; whoever trains another model writes others.
+//! Each list of names begins with the model's own word.
 
 use crate::lot::draw;
 use crate::text::Words;
 
 /// A thing: its names, its usual colour, and the settings that suit it.
 struct Thing {
+    /// The model's own word and others that mean it.
     names: &'static [&'static str],
+    /// Added when the prompt names none; the first word of one of `COLOURS`.
     colour: &'static str,
+    /// One of the lists below.
     settings: &'static [&'static str],
 }
 
+/// Settings by kind of thing; `#` stands for a colour. One that stands twice is drawn twice as often.
 const PLAIN: &[&str] = &["on a plain # background"];
 const MEADOW: &[&str] =
     &["in a meadow", "in a meadow", "in a meadow at sunset", "in the snow", "in a meadow at night"];
@@ -19,6 +26,7 @@ const DAY: &[&str] = &["in the sky", "under a blue sky", "at sunset", "on the se
 const NIGHT: &[&str] =
     &["in the night sky", "in the night sky", "on the sea at night", "in the snow at night"];
 
+/// Everything that the model can draw; a prompt about anything else gets a style alone.
 const THINGS: &[Thing] = &[
     Thing {
         names: &["circle", "ball", "disc", "disk", "dot", "sphere", "orb"],
@@ -49,6 +57,7 @@ const THINGS: &[Thing] = &[
     Thing { names: &["cat", "kitten", "kitty", "pussycat", "tomcat"], colour: "orange", settings: MEADOW },
 ];
 
+/// The world's colours, each with the words that people use for it.
 const COLOURS: &[&[&str]] = &[
     &["red", "crimson", "scarlet", "ruby"],
     &["orange", "tangerine", "amber"],
@@ -76,6 +85,7 @@ const COLOUR_TALK: &[&str] = &[
     "monochrome",
 ];
 
+/// Words by which a prompt speaks of a place or a time of day; any of them keeps a setting from being added.
 const SETTINGS: &[&str] = &[
     "background",
     "backdrop",
@@ -118,6 +128,7 @@ const SETTINGS: &[&str] = &[
     "landscape",
 ];
 
+/// Words by which a prompt speaks of a style.
 const STYLES: &[&str] = &[
     "flat",
     "vector",
@@ -161,15 +172,18 @@ pub(crate) fn missing(prompt: &str, words: &Words) -> Vec<String> {
     let things: Vec<_> = THINGS.iter().filter(|thing| words.have_any(thing.names)).collect();
     let colours: Vec<_> =
         COLOURS.iter().filter(|names| words.have_any(names)).map(|names| names[0]).collect();
+    // with two things it would be unclear whose colour it is
     let colour = || match things.as_slice() {
         [thing] if colours.is_empty() && !words.have_any(COLOUR_TALK) => {
             Some(format!("coloured {}", thing.colour))
         }
         _ => None,
     };
+    // usual colours too: the one that is about to be added must not vanish into its background
     let taken = || colours.iter().copied().chain(things.iter().map(|thing| thing.colour)).collect::<Vec<_>>();
     let setting = || setting(prompt, things.first()?, &taken());
     let style = || draw(prompt, "style", STYLE_WORDS).map(str::to_owned);
+    // each part is drawn only where nothing is said of it, which is also why a styled prompt gets none
     let parts = [
         colour(),
         (!words.have_any(SETTINGS)).then(setting).flatten(),
@@ -182,8 +196,10 @@ pub(crate) fn missing(prompt: &str, words: &Words) -> Vec<String> {
 /// model does not know get none: what their prompt says of the place would be contradicted.
 fn setting(prompt: &str, thing: &Thing, taken: &[&str]) -> Option<String> {
     let setting = draw(prompt, "setting", thing.settings)?;
+    // the colours that a background may have, less those in the picture
     let free: Vec<_> =
         ["white", "yellow", "blue", "pink", "green"].into_iter().filter(|it| !taken.contains(it)).collect();
+    // only plain backgrounds have a place for it; other settings pass unchanged
     Some(setting.replace('#', draw(prompt, "background", &free)?))
 }
 

@@ -1,4 +1,6 @@
 //! The stage: which words a model understands, and what is missing of them.
+//!
+//! Pure: the same prompt and model always give the same text, so a job can be repeated from its answer.
 
 use crate::text::{Words, extended};
 use crate::{general, nano};
@@ -12,10 +14,13 @@ const ENOUGH_WORDS: usize = 60;
 /// Adds to a prompt what it leaves unsaid, in words that the model understands.
 pub fn style(prompt: &str, model: Option<&str>) -> String {
     let words = Words::of(prompt);
+    // by name, because a styler is told no more of a model; all others understand general words
     let is_nano = model.is_some_and(|id| id.contains("nano"));
+    // an empty prompt may be meant, and nothing is known of what it should show
     if prompt.trim().is_empty() || prompt.split_whitespace().count() > ENOUGH_WORDS {
         return prompt.to_owned();
     }
+    // `extended` leaves out what does not fit whole: half a phrase would be noise
     let additions = if is_nano { nano::missing(prompt, &words) } else { general::missing(prompt, &words) };
     extended(prompt, &additions, MAX_CHARS)
 }

@@ -1,18 +1,22 @@
 //! Finding words and phrases in a prompt, and adding to its end.
+//!
+//! Lists of the other modules are written as `Words` makes a prompt: lower case, hyphens and apostrophes kept.
 
 /// A prompt made ready for searching: lower case, punctuation gone, one space around every word.
+/// Spaces at both ends too, so that a search for ` word ` finds whole words wherever they stand.
 pub(crate) struct Words(String);
 
 impl Words {
     /// Reads a prompt.
     pub(crate) fn of(prompt: &str) -> Self {
         let lower = prompt.to_lowercase();
+        // hyphens and apostrophes hold a word together: `8-bit`, `bird's-eye`
         let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '\'';
         let parts: Vec<_> = lower.split(|c| !is_part(c)).filter(|part| !part.is_empty()).collect();
         Self(format!(" {} ", parts.join(" ")))
     }
 
-    /// Whether the phrase is there, in singular or plural.
+    /// Whether the phrase is there, as it is or with an s behind it; plurals of another form are not found.
     pub(crate) fn have(&self, phrase: &str) -> bool {
         self.0.contains(&format!(" {phrase} ")) || self.0.contains(&format!(" {phrase}s "))
     }
@@ -25,9 +29,11 @@ impl Words {
 
 /// The prompt with additions behind it, as many as fit into `max_chars`; itself when there are none.
 pub(crate) fn extended(prompt: &str, additions: &[String], max_chars: usize) -> String {
+    // the user's own full stop would end the prompt before the additions
     let mut text = prompt.trim_end().trim_end_matches(['.', ',', ';', ' ']).to_owned();
     let mut grown = false;
     for addition in additions {
+        // the 2 are the comma and the space; a shorter addition further on may still fit
         if text.chars().count() + 2 + addition.chars().count() <= max_chars {
             text.push_str(", ");
             text.push_str(addition);

@@ -58,6 +58,7 @@ impl Rule for Boolean {
     fn read(&self, value: &Value) -> Result<bool, String> {
         let word = match value {
             Value::Bool(value) => return Ok(*value),
+            // 1 and 1.0 print alike; any other number is no boolean
             Value::Number(number) => number.as_f64().unwrap_or(f64::NAN).to_string(),
             Value::String(text) => text.to_lowercase(),
             _ => String::new(),
@@ -178,12 +179,14 @@ impl Rule for Choice {
     }
 }
 
+/// A whole number in any form that is taken for one; wide enough that no u64 or i64 is rounded before it is compared.
 fn whole(value: &Value) -> Option<i128> {
     match value {
         Value::Bool(value) => Some(i128::from(*value)),
         Value::Number(number) if number.is_u64() => number.as_u64().map(i128::from),
         Value::Number(number) if number.is_i64() => number.as_i64().map(i128::from),
         Value::Number(number) => {
+            // a float beyond this is whole only because it has no digits left
             number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e18).map(|n| n as i128)
         }
         Value::String(text) => whole_text(text.trim()),
@@ -197,6 +200,7 @@ fn whole_text(text: &str) -> Option<i128> {
     zeros.bytes().all(|byte| byte == b'0').then(|| digits.parse().ok())?
 }
 
+/// A finite number in any form that is taken for one.
 fn decimal(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Bool(value) => f64::from(u8::from(*value)),
@@ -207,6 +211,7 @@ fn decimal(value: &Value) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
+/// The end of "`field` …" for a value of the wrong kind.
 fn not_a(value: &Value, kind: &str, wanted: &str) -> String {
     format!("is {}, not {kind}; give {wanted}", shown(value))
 }

@@ -1,4 +1,7 @@
 //! Posting JSON to another server through `wasi:http/client` 0.3, with one deadline over the whole call.
+//!
+//! Where it may go is the host's to decide (`grants.outbound`). What comes back is bounded in time and bytes and is
+//! handed on unread.
 
 use futures::future::{Either, select};
 
@@ -21,6 +24,7 @@ pub(super) async fn post(call: Call) -> Result<(u16, Vec<u8>), CallError> {
     }
 }
 
+/// The call without its deadline.
 async fn exchange(call: Call) -> Result<(u16, Vec<u8>), CallError> {
     let request = request(&call.url)?;
     let (mut body, contents) = wit_stream::new::<u8>();
@@ -33,10 +37,12 @@ async fn exchange(call: Call) -> Result<(u16, Vec<u8>), CallError> {
         // a server that answers before it has read everything is judged by its answer
         let _ = body.write_all(bytes).await;
     };
+    // at once: a server may wait for the body before it answers, and may answer before it has the body
     let (answer, ()) = futures::join!(client::send(outgoing), write);
     read_answer(answer.map_err(|error| CallError(reason(&error)))?, call.max_answer_bytes).await
 }
 
+/// Status and body of an answer, whatever the status is: the caller knows what it means.
 async fn read_answer(answer: Response, max_bytes: usize) -> Result<(u16, Vec<u8>), CallError> {
     let status = answer.get_status_code();
     let (_done, outcome) = wit_future::new(|| Ok(()));
@@ -54,6 +60,7 @@ struct Address {
     path: String,
 }
 
+/// Splits an address of the operator's; what is wrong with it is said without repeating it.
 fn request(url: &str) -> Result<Address, CallError> {
     let bad = || CallError("its address is not an http or https url".into());
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;

@@ -1,4 +1,7 @@
 //! [`Host`] on the bindings: one short method for each import, and the conversions of their types.
+//!
+//! Errors keep their texts, which the host has made safe to show; several of its cases become one where a handler
+//! would answer them alike. No method decides anything.
 
 use crate::bindings::atelier::host::{finish, generation, images, models, select, style, types};
 use crate::bindings::wasi::clocks0_3_0::{monotonic_clock, system_clock};
@@ -39,10 +42,12 @@ impl Host for Granted {
     type Job = RunningJob;
 
     fn config(&self, key: &str) -> Option<String> {
+        // a store that fails is a key that is not set: every key has a default or an error of its own
         store::get(key).ok().flatten()
     }
 
     fn unix_seconds(&self) -> u64 {
+        // a clock before 1970 is a broken host; a wrong time stamp is no reason to withhold a picture
         u64::try_from(system_clock::now().seconds).unwrap_or(0)
     }
 
@@ -110,6 +115,7 @@ impl Host for Granted {
             Some((picture, strength)) => generation::image_to_image(request, picture, strength).await,
         };
         let job = job.map_err(generation_error)?;
+        // the host gives out one stream per job, so it is kept beside the handle
         let events = job.events();
         Ok(RunningJob { job, events })
     }
@@ -119,6 +125,7 @@ impl Host for Granted {
     }
 }
 
+/// Conversions towards the host are called `wire`, those from it `plain`.
 fn wire(size: Size) -> types::Size {
     types::Size { width: size.width, height: size.height }
 }
@@ -138,6 +145,7 @@ fn request(order: Order) -> generation::Request {
         seed: order.seed,
         count: order.count,
         schedule: order.schedule,
+        // no first-party handler offers it
         clip_skip: None,
         preview_every: order.preview_every,
     }
@@ -171,6 +179,7 @@ fn generation_error(error: generation::Error) -> GenerationError {
     }
 }
 
+/// Four kinds of fault lie in the client's bytes or numbers, and one anywhere else.
 fn image_error(error: images::Error) -> ImageError {
     use images::Error::{Invalid, Malformed, Other, TooLarge, Unsupported};
     match error {
@@ -189,6 +198,7 @@ fn style_error(error: style::Error) -> StageError {
 
 fn select_error(error: select::Error) -> StageError {
     match error {
+        // no candidate can do what the request asks for: to the client that is a refusal like any other
         select::Error::NoMatch(text) => StageError::Refused(text),
         select::Error::NotConfigured(text) => StageError::NotConfigured(text),
         select::Error::Failed(text) => StageError::Failed(text),
@@ -226,6 +236,7 @@ fn model(info: types::ModelInfo) -> Model {
     }
 }
 
+/// The way back, for the candidates that a select stage is shown.
 fn model_info(model: &Model) -> types::ModelInfo {
     let mut features = types::Features::empty();
     features.set(types::Features::TEXT_TO_IMAGE, model.text_to_image);

@@ -31,6 +31,7 @@ pub async fn serve<F: Future<Output = Reply>>(
     }
 }
 
+/// Reads head and body. The path is as the host hands it over, with the route's prefix taken off.
 async fn read(incoming: Incoming, max_bytes: usize) -> Result<Request, BodyError> {
     let target = incoming.get_path_with_query().unwrap_or_default();
     let (path, query) =
@@ -46,6 +47,7 @@ async fn read(incoming: Incoming, max_bytes: usize) -> Result<Request, BodyError
     Ok(request)
 }
 
+/// The body, if it came whole: a connection that breaks shows in the trailers, not in the stream.
 async fn read_body(incoming: Incoming, max_bytes: usize) -> Result<Vec<u8>, BodyError> {
     let (done, outcome) = wit_future::new(|| Ok(()));
     let (stream, trailers) = Incoming::consume_body(incoming, outcome);
@@ -64,6 +66,7 @@ pub(super) async fn read_stream(
     loop {
         let (result, chunk) = stream.read(Vec::with_capacity(READ_BYTES)).await;
         body.extend_from_slice(&chunk);
+        // after each read, so that at most one read is held beyond the limit
         if body.len() > max_bytes {
             return Err(BodyError::TooLarge);
         }
@@ -90,6 +93,7 @@ fn method_name(method: &Method) -> String {
     name.to_ascii_uppercase()
 }
 
+/// Values that are not UTF-8 are left out: no handler reads such a header.
 fn headers(fields: &Fields) -> Headers {
     let pairs = fields.copy_all().into_iter();
     pairs.filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?))).collect()
@@ -107,6 +111,7 @@ fn whole(response: Response) -> Result<Outgoing, ErrorCode> {
     outgoing(&head, Box::new(|writer| Box::pin(send(writer, response.body))))
 }
 
+/// The answer to a HEAD request: the length that a GET would give, and no bytes.
 fn bodiless(response: &Response) -> Result<Outgoing, ErrorCode> {
     outgoing(&with_length(response), Box::new(|_| Box::pin(future::ready(()))))
 }
@@ -115,6 +120,7 @@ fn streamed(head: &Response, producer: Producer) -> Result<Outgoing, ErrorCode> 
     outgoing(head, producer)
 }
 
+/// The head alone, with the body's length as a header.
 fn with_length(response: &Response) -> Response {
     let head = Response { status: response.status, headers: response.headers.clone(), body: Vec::new() };
     head.with("content-length", &response.body.len().to_string())

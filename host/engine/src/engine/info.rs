@@ -1,5 +1,8 @@
-//! What the catalog says of a model, read from its configurations and its weights' headers. Everything that would fail
-//! at the first job fails here.
+//! What the catalog says of a model, read from its configurations and its weights' headers alone, so that a host with
+//! many models starts at once. What these can tell to be wrong fails here, when the host starts, and not at the first
+//! job.
+//!
+//! Comes from a `ModelSpec`, goes into `ModelInfo`. Builds no network and reads no tensor.
 
 use atelier_inference::{Features, ModelId, ModelInfo, Size};
 use candle_core::Device;
@@ -18,10 +21,13 @@ use crate::weights::Weights;
 use crate::{Error, Result, device};
 
 const FAMILY: &str = "stable-diffusion";
+/// Classes of `model_index.json` that this crate's one pipeline can stand in for; all have the same components.
 const PIPELINES: [&str; 3] =
     ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"];
+/// Written by operators and training scripts, not by diffusers, so its keys are ours and unknown ones are refused.
 const OVERRIDES: &str = "atelier.json";
 /// Sides in pixels that any model may be asked for.
+/// The upper end bounds memory: attention over a picture of twice the side costs sixteen times as much.
 const SIDES: (u32, u32) = (64, 1_024);
 /// Steps and guidance scale for plain models, and for those distilled to take guidance as an input.
 const DEFAULTS: (u32, f64) = (25, 7.5);
@@ -49,6 +55,7 @@ struct Overrides {
     negative_prompt: String,
 }
 
+/// The configurations of a folder, each checked alone; `check` then holds them against each other.
 struct Components {
     text: ClipConfig,
     unet: UNetConfig,
@@ -72,6 +79,8 @@ pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<(ModelInfo, 
     Ok((info, components.schedule.default_note()))
 }
 
+/// `model_index.json`, if it names a pipeline that is implemented. An inpainting or XL folder has similar parts and
+/// would run to a wrong picture.
 fn check_pipeline(files: &ModelFiles) -> Result<Map<String, Value>> {
     let index: Map<String, Value> = files.json("model_index.json")?;
     match index.get("_class_name").and_then(Value::as_str) {
@@ -84,11 +93,14 @@ fn check_pipeline(files: &ModelFiles) -> Result<Map<String, Value>> {
     }
 }
 
+/// Bytes that the three networks take once they are loaded, whatever precision their files have.
 fn memory(files: &ModelFiles) -> Result<u64> {
     let parts = [(clip::FOLDER, clip::STEM), (unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)];
     parts.iter().map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem)).sum()
 }
 
+/// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and
+/// nobody runs is said, because users of the original pipeline rely on it.
 fn description(
     spec: &ModelSpec,
     index: &Map<String, Value>,
@@ -112,7 +124,8 @@ impl Components {
         })
     }
 
-    /// What one component hands to the next must fit.
+    /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes
+    /// that names no file.
     fn check(&self, files: &ModelFiles) -> Result<()> {
         let latents = self.vae.latent_channels();
         for (key, channels) in
@@ -132,6 +145,7 @@ impl Components {
             let reason = format!("cross_attention_dim {unet} is not the text encoder's hidden_size {text}");
             return Err(files.malformed("unet/config.json", reason));
         }
+        // an id outside of the embedding table would be a failed lookup in the middle of a job
         let tokenizer = ClipTokenizer::open(files)?;
         let (tokens, positions) = (tokenizer.max_length, self.text.max_position_embeddings);
         if tokens > positions || tokenizer.vocabulary() > self.text.vocab_size {
@@ -144,6 +158,8 @@ impl Components {
         Ok(())
     }
 
+    /// The facts without description and overrides. Schedules are named with the folder's own first, which is the
+    /// default; all others can be built from the same training table.
     fn info(&self, spec: &ModelSpec, memory: u64, device: &Device) -> Result<ModelInfo> {
         let factor = self.vae.factor() as u32;
         let (height, width) = self.unet.sample_size.unwrap_or(SAMPLE_SIZE);
@@ -159,6 +175,7 @@ impl Components {
             description: String::new(),
             features: Features { text_to_image: true, image_to_image: true, negative_prompt: !is_distilled },
             native_size,
+            // the native size is always allowed, however small or large a model was trained
             min_side: SIDES.0.min(native_size.width).min(native_size.height),
             max_side: SIDES.1.max(native_size.width).max(native_size.height),
             side_multiple: factor,
@@ -172,6 +189,10 @@ impl Components {
 }
 
 impl Overrides {
+    /// Lays the folder's own numbers over what was derived.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a native size that the model's own limits would refuse, or for no steps.
     fn apply(&self, files: &ModelFiles, info: &mut ModelInfo) -> Result<()> {
         if !self.negative_prompt.is_empty() {
             let reason = "negative_prompt must be empty: requests bring their own";

@@ -1,5 +1,8 @@
 //! `atelier_inference::Engine` on candle: the models of the manifest, their weights loaded at the first job and kept.
 //! The one place where this crate's errors become the domain's.
+//!
+//! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: a job comes in
+//! checked against `ModelInfo`, a run goes out and is stepped by the worker.
 
 mod info;
 
@@ -42,10 +45,13 @@ pub struct CandleEngine {
     models: Vec<Model>,
 }
 
+/// A model of the catalog, with or without its weights.
 struct Model {
     info: ModelInfo,
     files: ModelFiles,
+    /// What to tell those who use the default schedule, such as that it stands in for another.
     note: Option<String>,
+    /// Loaded at the first job and never dropped: loading takes seconds, which that job reports.
     pipeline: Option<Arc<Pipeline>>,
 }
 
@@ -62,6 +68,7 @@ impl CandleEngine {
         Ok(CandleEngine { device, models })
     }
 
+    /// Loads the model if need be and encodes the job's texts; the first step is the caller's.
     fn start(&mut self, job: &Job) -> Result<Begun> {
         let known =
             || self.models.iter().map(|model| model.info.id.to_string()).collect::<Vec<_>>().join(", ");
@@ -76,6 +83,7 @@ impl CandleEngine {
 }
 
 impl Model {
+    /// Everything but the weights.
     fn new(spec: ModelSpec, device: &Device) -> Result<Self> {
         let described = info::describe(&spec, device);
         let (info, note) =
@@ -83,6 +91,7 @@ impl Model {
         Ok(Self { info, files: spec.files, note, pipeline: None })
     }
 
+    /// The weights, and how long it took to load them; no time at all from the second job on.
     fn load(&mut self, device: &Device) -> Result<(Arc<Pipeline>, Duration)> {
         if let Some(pipeline) = &self.pipeline {
             return Ok((pipeline.clone(), Duration::ZERO));
@@ -120,6 +129,7 @@ impl inference::Engine for CandleEngine {
 impl From<Error> for inference::Error {
     fn from(error: Error) -> Self {
         match error {
+            // the only variant that the client can mend; all others are the operator's
             Error::Invalid { field, reason } => Self::Invalid { field, reason },
             other => Self::Failed(other.to_string()),
         }

@@ -1,4 +1,6 @@
 //! Pointwise activations and the gated unit of the transformer's feed-forward.
+//!
+//! On the CPU, SiLU, GELU and the gated unit are one pass over the memory on all threads; the rest is candle's.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -32,6 +34,7 @@ impl Activation {
     }
 
     /// Applies it to every value.
+    /// ReLU and quick GELU are left to candle: the first is bound by memory, the second is the text encoder's alone.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Relu => x.relu(),
@@ -57,6 +60,7 @@ fn plain_geglu(x: &Tensor) -> Result<Tensor> {
     value * gate.gelu_erf()?
 }
 
+/// The kernels read plain slices of f32 in main memory.
 fn has_kernel(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
@@ -80,8 +84,10 @@ vectorized! {
 }
 
 /// Values that one thread takes at a time.
+/// Large enough that handing a piece out costs little, small enough to stay in the second-level cache.
 const PIECE: usize = 1 << 14;
 
+/// A function of each value alone, over slices of one length.
 struct Pointwise(fn(&mut [f32], &[f32]));
 
 impl CustomOp1 for Pointwise {
@@ -97,6 +103,7 @@ impl CustomOp1 for Pointwise {
     }
 }
 
+/// (..., 2 * width) to (..., width), without the two copies that taking halves of a tensor would make.
 struct Geglu;
 
 impl CustomOp1 for Geglu {

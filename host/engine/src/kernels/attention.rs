@@ -1,5 +1,8 @@
 //! Scaled dot-product attention (arXiv 1706.03762, 3.2) in slices of queries, so that the scores of a large picture are
 //! never in memory all at once. On the CPU a slice is 32 queries of one head: its scores stay in the cache.
+//!
+//! Takes projected queries, keys and values; the projections are the models' own linear layers. The weights are never
+//! handed out, so that nothing forces them into memory whole.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -9,6 +12,7 @@ use super::gemm::{self, COLUMNS, Output, PackedRows};
 use super::math::{exp, vectorized};
 
 /// Most bytes of scores at a time.
+/// Bounds the general path alone; a smaller slice than this would launch too many small products on a device.
 const MAX_SCORE_BYTES: usize = 64 << 20;
 
 /// Which keys a query sees.
@@ -55,7 +59,9 @@ fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)?.contiguous()
 }
 
+/// One slice of queries, the first of which is number `first_query` of all: (b, heads, slice, d).
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, first_query: usize) -> Result<Tensor> {
+    // queries carry the scale already: they are fewer than the scores
     let scores = q.contiguous()?.matmul(k)?; // (b, heads, slice, keys)
     let scores = match mask {
         Mask::None => scores,
@@ -73,6 +79,7 @@ fn causal(scores: &Tensor, first_query: usize) -> Result<Tensor> {
     Tensor::from_vec(values, (queries, keys), scores.device())
 }
 
+/// The kernel: heads are packed once per image, then threads take slices of 32 queries through all heads.
 struct Sliced {
     heads: usize,
 }
@@ -127,6 +134,8 @@ impl CustomOp3 for Sliced {
 }
 
 impl Sliced {
+    /// Keys and values of one image, (keys, width) each, head by head. Values are packed transposed, because the
+    /// second product runs along the keys.
     fn pack(&self, k: &[f32], v: &[f32], width: usize) -> Vec<Head> {
         let (d, keys) = (width / self.heads, k.len() / width.max(1));
         let head = |head: usize| Head {
@@ -146,6 +155,7 @@ impl Head {
         let (panel, rest) = scratch.split_at_mut(COLUMNS * d);
         let (mixed, scores) = rest.split_at_mut(COLUMNS * d);
         let scale = (d as f32).powf(-0.5);
+        // the last slice may have fewer than 32 queries; its empty columns are computed as zeros and never copied out
         panel.fill(0.0);
         for (column, row) in q.chunks_exact(width).enumerate() {
             let own = &row[index * d..(index + 1) * d];
@@ -153,11 +163,13 @@ impl Head {
                 .enumerate()
                 .for_each(|(channel, value)| panel[channel * COLUMNS + column] = value * scale);
         }
+        // both products work on 32 columns side by side, so queries lie in columns and everything else in rows
         Output::new(scores, COLUMNS).set_rows(&self.keys, panel); // (keys, 32)
         let totals = softmax_numerators(scores);
         Output::new(mixed, COLUMNS).set_rows(&self.values, scores); // (d, 32)
         for (column, row) in out.chunks_exact_mut(width).enumerate() {
             let own = &mut row[index * d..(index + 1) * d];
+            // dividing d mixed values is less work than dividing every weight
             let inverse = 1.0 / totals[column];
             own.iter_mut()
                 .enumerate()

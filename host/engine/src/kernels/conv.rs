@@ -1,5 +1,8 @@
 //! Two-dimensional convolution. On the CPU the picture is never unrolled whole: blocks
 //! of its pixels are packed as they are multiplied.
+//!
+//! An output pixel is a column of `B` in the product of `gemm`: its inputs, kernel rows and kernel columns are the
+//! depth, the weight's outputs the rows of `A`. So the product's result is the picture itself, plane by plane.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
@@ -29,6 +32,7 @@ impl Window {
     /// 3x3 that halves the size of a picture which its caller has padded.
     pub const HALF_UNPADDED: Window = Window { kernel: 3, stride: 2, padding: 0 };
 
+    /// Outputs along a side of `side` pixels; none where the window does not fit once.
     fn output(self, side: usize) -> Option<usize> {
         Some((side + 2 * self.padding).checked_sub(self.kernel)? / self.stride + 1)
     }
@@ -69,6 +73,7 @@ impl Conv2d {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Packed(weight) => {
+                // a copy of a few hundred values, against the millions of the product
                 let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
                 x.contiguous()?.apply_op1_no_bwd(&PackedConv { weight, bias, window: self.window })
             }
@@ -88,6 +93,7 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> 
 
 impl Weight {
     fn new(weight: Tensor) -> Result<Self> {
+        // decided once, when the model is loaded: the packed form takes the place of the plain one, not more memory
         if !weight.device().is_cpu() || weight.dtype() != DType::F32 || !gemm::is_available() {
             return Ok(Self::Plain(weight));
         }
@@ -98,6 +104,7 @@ impl Weight {
     }
 }
 
+/// One call of the kernel: the weight as packed at loading, bias (outputs).
 struct PackedConv<'a> {
     weight: &'a PackedRows,
     bias: Option<Vec<f32>>,
@@ -128,11 +135,13 @@ impl CustomOp1 for PackedConv<'_> {
         let padded = Padded::new(contiguous(x, layout)?, (batch * inputs, height, width), window.padding);
         let plane = out_height * out_width;
         let mut out = vec![0.0f32; batch * outputs * plane];
+        // tiles are added to what is there, so the bias is there first
         if let Some(bias) = &self.bias {
             out.par_chunks_mut(plane)
                 .enumerate()
                 .for_each(|(index, plane)| plane.fill(bias[index % outputs]));
         }
+        // images one after another, each on all threads: the values of one never depend on how many others there are
         let block = block_size(batch * plane);
         for (image, out) in out.chunks_exact_mut((outputs * plane).max(1)).enumerate() {
             let source = Source { padded: &padded, first_plane: image * inputs, window, out_width };
@@ -155,6 +164,7 @@ fn block_size(pixels: usize) -> usize {
 impl PackedConv<'_> {
     /// All outputs for the pixels from `first` to `end`.
     fn multiply(&self, source: &Source<'_>, output: &Output<'_>, first: usize, end: usize) {
+        // depth outermost: a slab of pixels is packed once, used by all outputs while it is cached, and overwritten
         let panels = (end - first).div_ceil(COLUMNS);
         let mut packed = vec![0.0f32; panels * COLUMNS * gemm::DEPTH];
         for (from, to) in gemm::blocks(self.weight.depth()) {
@@ -181,6 +191,7 @@ impl PackedConv<'_> {
 
 /// Planes with zeros around them, so that packing never asks where a picture ends.
 struct Padded<'a> {
+    /// Plane after plane, row after row; borrowed where there is no padding.
     values: std::borrow::Cow<'a, [f32]>,
     height: usize,
     width: usize,
@@ -208,8 +219,10 @@ impl<'a> Padded<'a> {
 /// One image on its way into panels.
 struct Source<'a> {
     padded: &'a Padded<'a>,
+    /// The image's first plane among those of the batch.
     first_plane: usize,
     window: Window,
+    /// Output pixels in a row, to tell a pixel's place by its number.
     out_width: usize,
 }
 
@@ -219,6 +232,7 @@ impl Source<'_> {
         let Window { kernel, stride, .. } = self.window;
         let plane = self.padded.height * self.padded.width;
         for (k, line) in (from..).zip(packed.chunks_exact_mut(COLUMNS)) {
+            // the weight's order: inputs, then kernel rows, then kernel columns
             let (input, place) = (k / (kernel * kernel), k % (kernel * kernel));
             let start =
                 (self.first_plane + input) * plane + place / kernel * self.padded.width + place % kernel;
@@ -238,6 +252,7 @@ impl Source<'_> {
                 }
                 at += run;
             }
+            // the buffer is used again for every slab, so a part of a panel must not keep old pixels
             line[end - pixel..].fill(0.0);
         }
     }

@@ -8,6 +8,7 @@
 use std::marker::PhantomData;
 
 /// Rows of a panel of `A`.
+/// 12 by 32 needs 24 accumulators of 16 lanes, and leaves registers for a row of `B` and the factor from `A`.
 pub(super) const ROWS: usize = 12;
 /// Columns of a panel of `B`: two vector registers.
 pub(super) const COLUMNS: usize = 32;
@@ -15,6 +16,7 @@ pub(super) const COLUMNS: usize = 32;
 pub(super) const DEPTH: usize = 256;
 
 /// Whether this machine runs these kernels; where it does not, layers use tensor operations.
+/// Asked by layers at loading and by attention at each call; the standard library detects the features once.
 pub(super) fn is_available() -> bool {
     tiles().next().is_some()
 }
@@ -38,8 +40,10 @@ fn tiles() -> impl Iterator<Item = Tile> {
 }
 
 /// `A`, packed whole.
+/// Stays for the model's life where it holds a convolution's weight.
 #[derive(Debug)]
 pub(super) struct PackedRows {
+    /// Panel after panel; in each, the `ROWS` values of one depth lie together.
     values: Vec<f32>,
     rows: usize,
     depth: usize,
@@ -78,6 +82,7 @@ impl PackedRows {
 /// `B`, packed whole.
 #[derive(Debug)]
 pub(super) struct PackedColumns {
+    /// Panel after panel; in each, the `COLUMNS` values of one depth lie together.
     values: Vec<f32>,
     columns: usize,
     depth: usize,
@@ -115,7 +120,9 @@ impl PackedColumns {
 
 /// A row-major result that threads fill together, each its own part.
 pub(super) struct Output<'a> {
+    /// A pointer, because threads write tiles that interleave in memory and cannot be split into slices.
     values: *mut f32,
+    /// Values behind the pointer; every tile is checked against it.
     length: usize,
     stride: usize,
     lifetime: PhantomData<&'a mut [f32]>,
@@ -141,6 +148,7 @@ impl<'a> Output<'a> {
     fn tile(&self, a: &[f32], b: &[f32], at: (usize, usize), size: (usize, usize), add: bool) {
         let ((row, column), (rows, columns)) = (at, size);
         let depth = a.len() / ROWS;
+        // real assertions, in every build: a wrong size here would write outside of the slice
         assert!(
             rows <= ROWS && columns <= COLUMNS && b.len() >= depth * COLUMNS,
             "a tile is at most one panel"
@@ -232,6 +240,7 @@ mod avx512 {
                 b = b.add(COLUMNS);
             }
         }
+        // 1u64, because 32 columns would shift a u32 by its whole width
         let mask = ((1u64 << columns) - 1) as u32;
         let (left, right) = (mask as u16, (mask >> LANES) as u16);
         let (old_left, old_right) = if add { (left, right) } else { (0, 0) };
@@ -321,6 +330,7 @@ mod avx2 {
         (rows, columns): (usize, usize),
         add: bool,
     ) {
+        // AVX2 has no cheap masked store, so a part of a line goes through this buffer
         let mut line = [0.0f32; WIDE];
         for (row, sum) in sums.iter().enumerate().take(rows) {
             // SAFETY: a whole line goes directly; of a part, `columns` values are copied

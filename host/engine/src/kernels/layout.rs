@@ -1,4 +1,7 @@
 //! Moving values without computing: pixels to tokens and back, and nearest-neighbour upsampling.
+//!
+//! Convolutions want one plane per channel, attention and linear layers one row per pixel; a model changes between
+//! them twice per transformer. All values pass through unchanged, to the bit.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -21,6 +24,7 @@ pub fn to_pixels(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
 }
 
 /// Repeats pixels to reach a size.
+/// Doubling is what nearly every call wants; other sizes come from odd latents, see the denoiser's way up.
 pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (.., old_height, old_width) = x.dims4()?;
     if has_kernel(x) && (height, width) == (2 * old_height, 2 * old_width) {
@@ -29,10 +33,12 @@ pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tenso
     x.upsample_nearest2d(height, width)
 }
 
+/// (b, rows, columns) to (b, columns, rows), contiguous.
 fn transpose(x: &Tensor) -> Result<Tensor> {
     if has_kernel(x) { x.contiguous()?.apply_op1_no_bwd(&Transpose) } else { x.transpose(1, 2)?.contiguous() }
 }
 
+/// The kernels read plain slices of f32 in main memory.
 fn has_kernel(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
@@ -51,6 +57,7 @@ impl CustomOp1 for Transpose {
         let matrix = (rows * columns).max(1);
         let mut out = vec![0.0f32; x.len()];
         for (out, x) in out.chunks_exact_mut(matrix).zip(x.chunks_exact(matrix)) {
+            // a strip of columns becomes rows: 16 neighbours are read at a time and written to 16 lines in the cache
             out.par_chunks_mut(STRIP * rows).enumerate().for_each(|(strip, out)| {
                 let first = strip * STRIP;
                 for (row, x) in x.chunks_exact(columns).enumerate() {
@@ -85,6 +92,7 @@ impl CustomOp1 for Double {
                     .iter_mut()
                     .zip(row)
                     .for_each(|(pair, value)| *pair = [*value; 2]);
+                // the second line is a copy of the first, which is still in the cache
                 lower.copy_from_slice(upper);
             }
         });

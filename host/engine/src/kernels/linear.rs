@@ -1,4 +1,7 @@
 //! Linear layers. On the CPU the weight is packed when it is loaded, and rows of the input as they are multiplied.
+//!
+//! In the product of `gemm`, rows of the input are `A` and the weight is `B`, the other way round than in a
+//! convolution: the result then has its outputs last, as sequences do.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
@@ -10,7 +13,9 @@ use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows};
 /// `x W^T + b` over the last dimension.
 #[derive(Debug)]
 pub struct Linear {
+    /// Plain or packed, decided at loading.
     weight: Weight,
+    /// (outputs)
     bias: Option<Tensor>,
 }
 
@@ -65,6 +70,7 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     out.reshape(with_last(x.dims(), weight.dim(0)?))
 }
 
+/// A shape with its last dimension replaced.
 fn with_last(dims: &[usize], last: usize) -> Vec<usize> {
     [&dims[..dims.len().saturating_sub(1)], &[last]].concat()
 }
@@ -80,6 +86,7 @@ impl Weight {
     }
 }
 
+/// One call of the kernel: the weight as packed at loading, bias (outputs).
 struct PackedLinear<'a> {
     weight: &'a PackedColumns,
     bias: Option<Vec<f32>>,
@@ -116,6 +123,7 @@ fn block_size(rows: usize) -> usize {
 }
 
 impl PackedLinear<'_> {
+    /// `x` (rows, inputs) to `out` (rows, outputs), which is zero or replaced by the bias before anything is added.
     fn multiply(&self, x: &[f32], out: &mut [f32]) {
         let (inputs, outputs) = (self.weight.depth(), self.weight.columns());
         if let Some(bias) = &self.bias {
@@ -123,6 +131,7 @@ impl PackedLinear<'_> {
         }
         let rows = PackedRows::new(x.len() / inputs.max(1), inputs, |row, k| x[row * inputs + k]);
         let output = Output::new(out, outputs);
+        // a panel of the weight is read once for all rows of the block
         for (from, to) in gemm::blocks(inputs) {
             for column in (0..outputs).step_by(COLUMNS) {
                 let panel = self.weight.panel(column / COLUMNS, from, to);

@@ -13,6 +13,7 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // adding and subtracting this rounds to a whole number
     const ROUND: f32 = 12_582_912.0;
+    // within these the result is a normal number, so the exponent below cannot overflow into the sign; NaN stays NaN
     let x = x.clamp(-87.3, 88.3);
     let shifted = x.mul_add(LOG2_E, ROUND);
     let power = shifted - ROUND;
@@ -28,6 +29,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// `x * sigmoid(x)`.
+/// Below -88, where `exp` is clamped, the quotient is too small to matter.
 #[inline(always)]
 pub(super) fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
@@ -63,6 +65,7 @@ pub(super) fn width() -> usize {
 }
 
 /// Runs `body` with the widest vector instructions of this machine.
+/// The same safe code is compiled three times; where sums are kept per lane their order is the same in all three.
 macro_rules! vectorized {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*

@@ -1,4 +1,6 @@
 //! Group and layer normalisation. On the CPU a group norm and the SiLU that follows it are one pass over the memory.
+//!
+//! Mean and variance are those of the population, as torch has it: divided by the count, not by one less.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
@@ -10,9 +12,12 @@ use super::math::{LANES, silu, vectorized};
 /// Normalises each group of channels over its pixels (arXiv 1803.08494).
 #[derive(Debug, Clone)]
 pub struct GroupNorm {
+    /// (channels): each channel has a scale and a shift of its own.
     weight: Tensor,
     bias: Tensor,
+    /// How many; each is `channels / groups` neighbouring channels.
     groups: usize,
+    /// Added to the variance, so that a plain area does not divide by zero.
     eps: f64,
 }
 
@@ -35,6 +40,7 @@ impl GroupNorm {
         self.apply(x, true)
     }
 
+    /// (b, channels, h, w), the shape kept.
     fn apply(&self, x: &Tensor, silu: bool) -> Result<Tensor> {
         if x.device().is_cpu() && x.dtype() == DType::F32 {
             let op = FusedGroupNorm { groups: self.groups, eps: self.eps as f32, silu };
@@ -56,6 +62,7 @@ fn group_norm(x: &Tensor, groups: usize, eps: f64, weight: &Tensor, bias: &Tenso
     normed.broadcast_mul(&weight.reshape(shape)?)?.broadcast_add(&bias.reshape(shape)?)
 }
 
+/// The kernel: a thread takes a group of one image, sums it while it is in the cache, and writes it once.
 struct FusedGroupNorm {
     groups: usize,
     eps: f32,
@@ -88,8 +95,10 @@ impl CustomOp3 for FusedGroupNorm {
         groups.enumerate().for_each(|(index, (out, x))| {
             let (mean, deviation) = moments(x);
             let inverse = 1.0 / (deviation + self.eps).sqrt();
+            // groups of all images lie in one row; within an image they are numbered from 0
             let first = index % self.groups * per_group;
             for (channel, (out, x)) in out.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {
+                // norm, weight and bias folded into one multiplication and one addition for each value
                 let scale = weight[first + channel] * inverse;
                 let shift = bias[first + channel] - mean * scale;
                 affine(out, x, scale, shift, self.silu);
@@ -105,6 +114,7 @@ vectorized! {
         const BLOCK: usize = 1024;
         let count = x.len().max(1) as f64;
         let mean = x.chunks(BLOCK).map(|block| f64::from(sum(block, |value| value))).sum::<f64>() / count;
+        // the second pass needs the mean, and costs little: a group is small and has just been read
         let mean = mean as f32;
         let square = |value: f32| (value - mean) * (value - mean);
         let variance = x.chunks(BLOCK).map(|block| f64::from(sum(block, square))).sum::<f64>() / count;
@@ -124,6 +134,7 @@ fn sum(block: &[f32], value: impl Fn(f32) -> f32) -> f32 {
 }
 
 vectorized! {
+    /// `x * scale + shift`, and SiLU of that where it is wanted.
     fn affine(out: &mut [f32], x: &[f32], scale: f32, shift: f32, with_silu: bool) {
         let pairs = out.iter_mut().zip(x);
         match with_silu {
@@ -134,6 +145,7 @@ vectorized! {
 }
 
 /// Normalises over the last dimension (arXiv 1607.06450).
+/// Left to candle: it is a small part of a step, and its rows are short.
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
     weight: Tensor,

@@ -15,6 +15,7 @@ pub(crate) struct Norm {
 /// Norm, SiLU and convolution, twice, beside a shortcut; with a time embedding between them in the denoiser.
 #[derive(Debug)]
 pub(crate) struct ResnetBlock {
+    // fields are named as the checkpoint's keys, here and in all networks
     norm1: GroupNorm,
     conv1: Conv2d,
     time_emb_proj: Option<Linear>,
@@ -64,6 +65,7 @@ impl ResnetBlock {
 pub(crate) struct Upsample(Conv2d);
 
 impl Upsample {
+    /// Takes the keys below `conv`, as diffusers names them.
     pub(crate) fn load(channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self(Conv2d::load(channels, channels, Window::SAME, vb.pp("conv"))?))
     }

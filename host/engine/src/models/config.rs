@@ -1,5 +1,7 @@
 //! Reading a component's `config.json`: keys that matter are fields of a struct, every other key must hold the value
 //! under which it changes nothing. So a model of a kind that we do not implement is refused by the key's name.
+//!
+//! Defaults are those of the diffusers or transformers class, because folders leave out what equals them.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -45,6 +47,7 @@ impl Neutral {
     pub(crate) fn check(&self, rest: &Map<String, Value>) -> Result<()> {
         let neutral: Map<String, Value> = serde_json::from_str(self.values).unwrap_or_default();
         for (key, value) in rest {
+            // `_class_name`, `_diffusers_version` and `_name_or_path` say where a file comes from
             let is_free = key.starts_with('_') || self.ignored.contains(&key.as_str());
             if !is_free && !neutral.get(key).is_some_and(|neutral| same(neutral, value)) {
                 return Err(unsupported(self.what, key, value));

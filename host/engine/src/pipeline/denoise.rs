@@ -1,5 +1,7 @@
 //! The denoise loop as a value that is stepped, so that whoever holds it may look, report or stop between two steps.
 //! Dropping it is cancelling it.
+//!
+//! Follows the loop of diffusers' `StableDiffusionPipeline.__call__`; how a step moves the latents is the schedule's.
 
 use std::sync::Arc;
 
@@ -13,13 +15,20 @@ use crate::{Error, Result};
 
 /// One job on its way from noise to latents.
 pub struct Denoise {
+    /// Shared with the engine and with nobody else: one job runs at a time.
     pipeline: Arc<Pipeline>,
+    /// This run's own: multistep schedules keep what they saw.
     schedule: Box<dyn Schedule>,
     conditioning: Conditioning,
+    /// The guidance scale; 1 or less switches guidance off.
     guidance: f64,
+    /// One generator per image, drawn from by the first latents and by stochastic schedules, in diffusers' order.
     noise: PerImage,
+    /// (images, channels, h, w) at the noise level of step `done`.
     latents: Tensor,
+    /// Kept for the tests that compare a step with diffusers'.
     prediction: Option<Prediction>,
+    /// Steps done, and so the index of the next.
     done: usize,
 }
 
@@ -62,6 +71,7 @@ impl Denoise {
         self.latents = self.schedule.step(self.done, &guided, &self.latents, &mut self.noise)?;
         self.prediction = Some(prediction);
         self.done += 1;
+        // asked at every step: a NaN never heals, and the rest of the run would be time lost
         match picture::is_finite(&self.latents)? {
             true => Ok(true),
             false => Err(Error::NotFinite { op: "the denoiser" }),
@@ -110,6 +120,7 @@ impl Denoise {
         (0..pictures.dim(0)?).map(|index| picture::to_pixels(&pictures.get(index)?)).collect()
     }
 
+    /// The denoiser's word on all images, a lane at a time, before guidance.
     fn predict(&self, input: &Tensor, timestep: f64) -> Result<Prediction> {
         let images = input.dim(0)?;
         let lane = self.pipeline.lane(images);
@@ -130,11 +141,13 @@ impl Denoise {
         let Some(negative) = &self.conditioning.negative else {
             return Ok(Prediction { prompt: self.forward(input, &prompt, timestep)?, negative: None });
         };
+        // the negative half first, as diffusers lays it out
         let context = Tensor::cat(&[negative.repeat((lane, 1, 1))?, prompt], 0)?;
         let both = self.forward(&Tensor::cat(&[input, input], 0)?, &context, timestep)?;
         Ok(Prediction { prompt: both.narrow(0, lane, lane)?, negative: Some(both.narrow(0, 0, lane)?) })
     }
 
+    /// One pass of the denoiser: `input` (b, channels, h, w) and `context` (b, tokens, width) at one timestep.
     fn forward(&self, input: &Tensor, context: &Tensor, timestep: f64) -> Result<Tensor> {
         let (batch, device) = (input.dim(0)?, input.device());
         let timesteps = Tensor::full(timestep as f32, batch, device)?;

@@ -1,4 +1,5 @@
 //! The latents that a run starts from: noise, or a picture's latents with noise.
+//! Draws from the job's generators and leaves them where the first step goes on.
 
 use atelier_inference::{Job, Pixels};
 use candle_core::{DType, Tensor};
@@ -31,7 +32,9 @@ impl Pipeline {
         }
     }
 
+    /// A picture's latents, once per image, each sampled by its own generator and scaled for the denoiser.
     fn source_latents(&self, pixels: &Pixels, images: usize, noise: &mut PerImage) -> Result<Tensor> {
+        // encoded once: the images differ in the sample that is drawn from it, not in the distribution
         let encoded = self.vae.encode(&picture::to_tensor(pixels, &self.device)?)?;
         let latents = encoded.repeat(images)?.sample(noise)?;
         if !picture::is_finite(&latents)? {

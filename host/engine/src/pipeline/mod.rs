@@ -31,12 +31,15 @@ pub struct Pipeline {
     text_encoder: ClipTextEncoder,
     unet: UNet,
     vae: Vae,
+    /// Chosen at loading, so that a job that wants previews which cannot be made is refused before it begins.
     previewer: Previewer,
+    /// What every run's schedule is built from.
     schedule: ScheduleConfig,
     device: Device,
 }
 
 /// Reads `scheduler/scheduler_config.json`.
+/// Also read by the catalog, which must name the default schedule before any weights are loaded.
 #[doc(hidden)]
 pub fn schedule_config(files: &ModelFiles) -> Result<ScheduleConfig> {
     const NAME: &str = "scheduler/scheduler_config.json";
@@ -45,6 +48,7 @@ pub fn schedule_config(files: &ModelFiles) -> Result<ScheduleConfig> {
 
 impl Pipeline {
     /// Reads every component of a diffusers folder.
+    /// The checker and the feature extractor that older folders carry are left alone.
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
         let vae = Vae::open(files, vae::FOLDER, device)?;
         Ok(Self {

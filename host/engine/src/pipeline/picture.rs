@@ -1,4 +1,5 @@
-//! Pixels to tensors and back, as diffusers' `VaeImageProcessor` does it.
+//! Pixels to tensors and back, as diffusers' `VaeImageProcessor` does it. One thing is ours: what is transparent is
+//! laid over white, where diffusers drops alpha and shows whatever colour lies below it.
 
 use atelier_inference::Pixels;
 use candle_core::{Device, Tensor};
@@ -14,6 +15,7 @@ pub(super) fn to_tensor(pixels: &Pixels, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (1, 3, height, width), device)?)
 }
 
+/// A channel over white, 0 to 255 and not rounded, because the tensor holds fractions as well.
 fn over_white(value: u8, alpha: u8) -> f32 {
     match alpha {
         u8::MAX => f32::from(value),
@@ -35,7 +37,7 @@ pub(super) fn to_pixels(picture: &Tensor) -> Result<Pixels> {
 
 /// Whether no value is NaN or infinite.
 pub(super) fn is_finite(x: &Tensor) -> Result<bool> {
-    // one infinite or NaN value makes the sum so; the halving keeps a sum of large values within range
+    // one infinite or NaN value makes the sum so; the small factor keeps a sum of large values within range
     Ok((x * 1e-6)?.sum_all()?.to_scalar::<f32>()?.is_finite())
 }
 

@@ -1,4 +1,5 @@
 //! Small pictures of unfinished latents: decoded where a small autoencoder is at hand, else by one matrix.
+//! Made from the model's own files; nothing here knows when a preview is due.
 
 use candle_core::{Device, Tensor};
 
@@ -34,6 +35,10 @@ pub(super) enum Previewer {
 }
 
 impl Previewer {
+    /// Finds the best way that the folder's files allow.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a small autoencoder that is none or is made for other latents.
     pub(super) fn open(files: &ModelFiles, vae: &Vae, device: &Device) -> Result<Self> {
         if vae.is_tiny() {
             return Ok(Self::Own);
@@ -63,6 +68,7 @@ impl Previewer {
             Self::Nothing => return Err(refused()),
         };
         let (_, _, height, width) = pictures.dims4()?;
+        // whole factors: each preview pixel is the mean of a square, and pooling drops what does not fill one
         match height.max(width).div_ceil(MAX_SIDE) {
             1 => Ok(pictures),
             factor => Ok(pictures.avg_pool2d(factor)?),

@@ -9,7 +9,7 @@ use crate::models::clip;
 use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
-/// Most chunks: the cost of cross attention grows with them. Enough for 4,096 characters of one token each.
+/// Most chunks: the cost of cross attention grows with them. Enough for 4,096 characters of two tokens each.
 const MAX_CHUNKS: usize = 128;
 
 /// The text as the denoiser sees it.
@@ -34,6 +34,7 @@ pub fn chunks(tokenizer: &ClipTokenizer, text: &str) -> Result<Vec<Vec<u32>>> {
     Ok(rows)
 }
 
+/// One full sequence of `max_length` ids. `chunk` leaves room for `bos` and `eos`.
 fn row(tokenizer: &ClipTokenizer, chunk: &[u32]) -> Vec<u32> {
     let mut row = [&[tokenizer.bos], chunk, &[tokenizer.eos]].concat();
     row.resize(tokenizer.max_length, tokenizer.pad);
@@ -49,6 +50,7 @@ impl Pipeline {
             if is_guided { self.chunks("negative-prompt", &job.negative_prompt)? } else { Vec::new() };
         let notes = [("prompt", &prompt), ("negative prompt", &negative)];
         let notes = notes.into_iter().filter_map(|(name, rows)| self.note(name, rows.len())).collect();
+        // both predictions are made in one pass, so both texts need the same number of tokens: empty chunks fill up
         let longest = prompt.len().max(negative.len());
         prompt.resize(longest, row(&self.tokenizer, &[]));
         let prompt = self.encode(&prompt, self.skip(job)?)?;
@@ -59,6 +61,7 @@ impl Pipeline {
         Ok(Conditioning { prompt, negative: negative.transpose()?, notes })
     }
 
+    /// The chunks of a request's field, if they are not too many.
     fn chunks(&self, field: &'static str, text: &str) -> Result<Vec<Vec<u32>>> {
         let rows = chunks(&self.tokenizer, text)?;
         if rows.len() > MAX_CHUNKS {
@@ -76,6 +79,7 @@ impl Pipeline {
         (chunks > 1).then(|| format!("{name} took {chunks} chunks of {tokens} tokens"))
     }
 
+    /// The layers to leave out at the encoder's end, held against the model: only it knows how many it has.
     fn skip(&self, job: &Job) -> Result<usize> {
         let (skip, most) = (job.clip_skip as usize, self.text_encoder.max_skip());
         if skip <= most {
@@ -85,6 +89,7 @@ impl Pipeline {
         Err(Error::Invalid { field: "clip-skip", reason })
     }
 
+    /// (1, chunks * tokens, width).
     fn encode(&self, rows: &[Vec<u32>], skip: usize) -> Result<Tensor> {
         let hidden = self.text_encoder.forward(rows, skip)?.hidden; // (chunks, tokens, width)
         Ok(clip::join_chunks(&hidden)?)

@@ -1,4 +1,5 @@
 //! The denoise loop as the worker's `Run`.
+//! Adds what the loop does not know: when previews are due, and what the user should be told at the end.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ const LAID_OVER_WHITE: &str = "the source's transparent parts were laid over whi
 /// One job, stepped by the worker.
 pub(crate) struct DenoiseRun {
     denoise: Denoise,
+    /// Steps from one preview to the next; none without previews.
     preview_every: Option<u32>,
+    /// Given away with the pictures.
     notes: Vec<String>,
 }
 
@@ -20,6 +23,7 @@ impl DenoiseRun {
     /// `note` is what the engine has to say of the job.
     pub(crate) fn new(pipeline: Arc<Pipeline>, job: &Job, note: Option<String>) -> Result<Self> {
         if job.preview_every.is_some() {
+            // before the texts are encoded: a refusal should cost nothing
             pipeline.previewer.check()?;
         }
         let denoise = Denoise::new(pipeline, job)?;

@@ -41,6 +41,7 @@ const OFF: [(&str, &[&str]); 12] = [
 ];
 
 /// What a diffusers `scheduler_config.json` says. `None` is "the file does not say": each class has its own default.
+/// Ranges are checked once, when the file is read; schedules rely on it.
 #[derive(Clone, Debug)]
 pub struct ScheduleConfig {
     class_name: String,
@@ -182,6 +183,7 @@ impl ScheduleConfig {
         })
     }
 
+    /// Holds numbers against what the tables can bear: each guards a division, a root, an index or an allocation.
     fn check(&self, keys: &Keys<'_>) -> Result<()> {
         let train = self.num_train_timesteps;
         let open_unit = |value: f64| 0.0 < value && value < 1.0;

@@ -11,11 +11,13 @@ use crate::{Error, Result};
 pub(super) struct Ddim {
     /// ᾱ of every training timestep.
     alphas: Vec<f64>,
+    /// ᾱ after the last step: 1, or that of timestep 0 where `set_alpha_to_one` is off.
     final_alpha: f64,
     timesteps: Vec<f64>,
     /// Training timesteps between two steps.
     stride: usize,
     prediction: Prediction,
+    /// The range that a predicted clean sample is kept in, if any. Right for pixels; files for latents switch it off.
     clip: Option<f64>,
 }
 
@@ -83,6 +85,7 @@ impl Schedule for Ddim {
         let (alpha, sigma) = (bar.sqrt(), (1.0 - bar).sqrt());
         let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
         let mut clean = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
+        // from the output itself, not from the clipped sample: `use_clipped_model_output` is off by default
         let epsilon = match self.prediction {
             Prediction::Epsilon => model_output.clone(),
             Prediction::Velocity => weighted_sum(&[(sigma, sample), (alpha, model_output)])?,
@@ -91,6 +94,7 @@ impl Schedule for Ddim {
         if let Some(range) = self.clip {
             clean = clean.clamp(-range, range)?;
         }
+        // equation 12 with σ = 0: the predicted sample, and the direction that points back to where it came from
         weighted_sum(&[(bar_after.sqrt(), &clean), ((1.0 - bar_after).sqrt(), &epsilon)])
     }
 }

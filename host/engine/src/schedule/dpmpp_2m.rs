@@ -13,6 +13,7 @@ use crate::{Error, Result};
 pub(super) struct Dpmpp2m {
     path: SigmaPath,
     prediction: Prediction,
+    /// Whether steps look back to the prediction before, `solver_order = 2`.
     second_order: bool,
     /// Whether the last step is first order.
     euler_last: bool,
@@ -105,6 +106,7 @@ impl Schedule for Dpmpp2m {
         let clean = self.clean(place, model_output, sample)?;
         let ((_, sigma), (alpha_next, sigma_next)) =
             (self.path.alpha_sigma(place), self.path.alpha_sigma(place + 1));
+        // a final sigma of 0 makes h infinite and the weight -α · (0 - 1): the step then ends on the clean sample
         let h = self.path.lambda(place + 1) - self.path.lambda(place);
         let weight = -alpha_next * (-h).exp_m1();
         let kept = sigma_next / sigma;

@@ -13,6 +13,7 @@ use crate::noise::NoiseSource;
 pub(super) struct Euler {
     path: SigmaPath,
     prediction: Prediction,
+    /// Depends on the spacing as it is in the file, so it is worked out once.
     init_noise_sigma: f64,
 }
 
@@ -66,6 +67,7 @@ pub(super) fn euler_step<'a>(
     sample: &'a Tensor,
     model_output: &'a Tensor,
 ) -> [(f64, &'a Tensor); 2] {
+    // the textbook form, sample + (next - σ) · (sample - clean) / σ, as two weights that are found in f64
     let kept = next / sigma;
     let (of_sample, of_output) = tables::clean_weights_in_sigma(prediction, sigma);
     [(kept + (1.0 - kept) * of_sample, sample), ((1.0 - kept) * of_output, model_output)]

@@ -26,6 +26,7 @@ impl EulerAncestral {
                 supported: "epsilon, v_prediction",
             });
         }
+        // the class knows neither Karras sigmas nor another end than 0, whatever the file says
         let path = SigmaPath::euler(config, false, FinalSigmas::Zero, steps, strength)?;
         let init_noise_sigma = path.euler_init_noise_sigma(config.timestep_spacing);
         Ok(Self { path, prediction: config.prediction_type, init_noise_sigma })

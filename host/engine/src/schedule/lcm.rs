@@ -11,6 +11,7 @@ use super::{Schedule, check_strength, weighted_sum};
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
 
+/// The class's own defaults, which are those of Stable Diffusion.
 const BETAS: BetaDefaults = BetaDefaults { start: 0.00085, end: 0.012, schedule: BetaSchedule::ScaledLinear };
 
 /// The standard deviation of the data that the boundary scalings assume.
@@ -103,6 +104,7 @@ impl Schedule for Lcm {
         }
         let (c_skip, c_out) = self.boundary_scalings(i);
         let denoised = weighted_sum(&[(c_skip, sample), (c_out, &clean)])?;
+        // the last step shows what the model believes; noise would only be seen
         if i + 1 == self.timesteps.len() {
             return Ok(denoised);
         }

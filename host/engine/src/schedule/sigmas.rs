@@ -12,6 +12,7 @@ use crate::{Error, Result};
 pub(super) struct SigmaPath {
     timesteps: Vec<f64>,
     sigmas: Vec<f64>,
+    /// The place of the first run timestep; above 0 where `strength` cuts the beginning off.
     begin: usize,
 }
 
@@ -157,6 +158,7 @@ impl SigmaPath {
     }
 }
 
+/// The file's bounds win over those of the table.
 fn karras(config: &ScheduleConfig, min: f64, max: f64, steps: usize) -> Vec<f64> {
     tables::karras(config.sigma_min.unwrap_or(min), config.sigma_max.unwrap_or(max), steps)
 }
@@ -168,6 +170,7 @@ fn final_sigma(kind: FinalSigmas, lowest_first: &[f64]) -> f64 {
     }
 }
 
+/// As diffusers keeps them in its f32 tensors.
 fn rounded_to_f32(values: Vec<f64>) -> Vec<f64> {
     values.into_iter().map(|value| f64::from(value as f32)).collect()
 }

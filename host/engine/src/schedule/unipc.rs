@@ -76,11 +76,14 @@ impl UniPc {
         weighted_sum(&terms)
     }
 
+    /// The order of the step from `place`: no higher than the predictions there are, and falling towards the end,
+    /// where λ goes to infinity.
     fn order_at(&self, place: usize) -> usize {
         let left = if self.lower_order_final { self.path.len() - place } else { usize::MAX };
         self.solver_order.min(left).min(self.history.len())
     }
 
+    /// Keeps as many predictions as the highest order needs.
     fn remember(&mut self, clean: Tensor) {
         if self.history.len() == self.solver_order {
             self.history.remove(0);
@@ -167,6 +170,7 @@ impl Schedule for UniPc {
         let (alpha, sigma) = self.path.alpha_sigma(place);
         let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
         let clean = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
+        // corrected first: the corrector's history ends with the prediction before this one
         let sample = self.correct(place, &clean, sample)?;
         self.remember(clean);
         let order = self.order_at(place);

@@ -2,7 +2,7 @@
 
     python make_pipelines.py --out fixtures                      # the committed ones
     python make_pipelines.py --out other --seed 7 --height 24 --width 40
-    ATELIER_GOLDEN_DIR=$PWD/other cargo test -p atelier-engine --test golden
+    ATELIER_GOLDEN_DIR=$PWD/other cargo test --release -p atelier-engine --test golden
 
 Each folder `<out>/<pipeline>/` is a diffusers folder with `golden.json` (what was asked) and `golden.safetensors` (what
 diffusers made: `<case>/<stage>`). New seeds and sizes need no change to the Rust side.

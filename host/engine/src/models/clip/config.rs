@@ -1,4 +1,7 @@
 //! `text_encoder/config.json`.
+//!
+//! Unlike the other components' files it is full of keys for training and text generation, so those that would change
+//! the network are looked for by name, and the rest is left alone.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,6 +95,7 @@ impl ClipConfig {
 }
 
 impl Raw {
+    /// Refuses encoders of another kind, such as XL's second one, whose states would be the wrong ones.
     fn check_kind(&self) -> Result<()> {
         let architectures = self.architectures.as_deref().unwrap_or_default();
         if let Some(other) = architectures.iter().find(|name| *name != "CLIPTextModel") {

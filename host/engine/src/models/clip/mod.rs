@@ -20,7 +20,9 @@ pub(crate) const STEM: &str = "model";
 /// A text encoder with its weights.
 #[derive(Debug)]
 pub struct ClipTextEncoder {
+    /// (vocabulary, width)
     token_embedding: Embedding,
+    /// (positions, width)
     position_embedding: Tensor,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
@@ -85,6 +87,7 @@ impl ClipTextEncoder {
         Ok(Encoded { hidden, pooled: self.pool(&last, ids)? })
     }
 
+    /// Rows of ids to (batch, tokens, width): what each token means, and where it stands.
     fn embed(&self, ids: &[Vec<u32>]) -> TensorResult<Tensor> {
         let tokens = ids.first().map_or(0, Vec::len);
         let flat: Vec<u32> = ids.concat();
@@ -93,6 +96,7 @@ impl ClipTextEncoder {
         self.token_embedding.forward(&ids)?.broadcast_add(&positions)
     }
 
+    /// (batch, width), from the final norm's states (batch, tokens, width).
     fn pool(&self, last: &Tensor, ids: &[Vec<u32>]) -> TensorResult<Tensor> {
         let at = |(row, ids): (usize, &Vec<u32>)| last.i((row, end_of_text(ids, self.eos_token_id)));
         let rows: Vec<_> = ids.iter().enumerate().map(at).collect::<TensorResult<_>>()?;
@@ -107,6 +111,7 @@ fn end_of_text(ids: &[u32], eos: u32) -> usize {
     ids.iter().position(|id| *id == wanted).unwrap_or(0)
 }
 
+/// One transformer layer with the norms before its two parts. Attention is causal: a token sees none after itself.
 #[derive(Debug)]
 struct EncoderLayer {
     layer_norm1: LayerNorm,

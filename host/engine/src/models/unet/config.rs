@@ -47,6 +47,7 @@ pub(crate) enum BlockKind {
 pub(crate) struct BlockConfig {
     pub(crate) kind: BlockKind,
     pub(crate) channels: usize,
+    /// On the way down `layers_per_block`, on the way up one more, for the skip of the convolution before the block.
     pub(crate) resnets: usize,
     pub(crate) attention: AttentionConfig,
 }
@@ -54,6 +55,8 @@ pub(crate) struct BlockConfig {
 /// A spatial transformer's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct AttentionConfig {
+    /// The file's `attention_head_dim`: diffusers reads it as the number of heads, because Stable Diffusion 1 was
+    /// published so, and keeps the name.
     pub(crate) heads: usize,
     pub(crate) layers: usize,
     pub(crate) context_width: usize,
@@ -83,6 +86,7 @@ pub struct UNetConfig {
     pub(crate) up: Vec<BlockConfig>,
 }
 
+/// The file as it stands, with the class's defaults for what it leaves out.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Raw {
@@ -235,6 +239,7 @@ impl Raw {
         (0..count).map(block).collect()
     }
 
+    /// The way up mirrors the way down in width, heads and layers; its kinds of block are in a list of their own.
     fn checked(self, down: Vec<BlockConfig>) -> Result<UNetConfig> {
         let mirrored = down.iter().rev().zip(&self.up_block_types).map(|(block, name)| {
             let kind = kind("up_block_types", name, "UpBlock2D", "CrossAttnUpBlock2D")?;

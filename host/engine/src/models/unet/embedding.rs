@@ -7,6 +7,7 @@ use candle_nn::VarBuilder;
 use super::config::UNetConfig;
 use crate::kernels::{Activation, Linear};
 
+/// Of the slowest sine, as in the transformer (arXiv 1706.03762, 3.5).
 const MAX_PERIOD: f32 = 10_000.0;
 
 /// Sines and cosines of one number per sample.

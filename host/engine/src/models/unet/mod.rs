@@ -1,5 +1,8 @@
 //! The denoiser (diffusers' `UNet2DConditionModel`): noisy latents, one timestep per sample and the text's states to a
 //! prediction of the noise, the velocity or the sample, as the schedule's configuration says.
+//!
+//! A network of the U-Net kind (arXiv 1505.04597, as in 2112.10752): the way down halves the picture block by block
+//! and leaves its states as skips, the way up takes them in reverse order. Knows nothing of mixing two predictions.
 
 mod config;
 mod embedding;
@@ -133,6 +136,7 @@ impl Common {
     }
 }
 
+/// Layers of one size, and the convolution that halves it; the last block has none.
 #[derive(Debug)]
 struct DownBlock {
     layers: Vec<Layer>,
@@ -188,6 +192,7 @@ impl DownBlock {
     }
 }
 
+/// A layer with attention and a resnet, at the smallest size.
 #[derive(Debug)]
 struct MidBlock {
     first: Layer,
@@ -212,12 +217,14 @@ impl MidBlock {
     }
 }
 
+/// Layers that each take one skip, and the way to the next larger size; the last block has none.
 #[derive(Debug)]
 struct UpBlock {
     layers: Vec<Layer>,
     upsample: Option<Upsample>,
 }
 
+/// Pops the skips' channels as the forward pass pops the skips: both end empty.
 fn load_up(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<UpBlock>> {
     let mut skips = skip_channels(config);
     let mut inputs = config.up[0].channels;
@@ -275,6 +282,7 @@ impl UpBlock {
             };
             hidden = layer.forward(&Tensor::cat(&[hidden, skip], 1)?, time, context)?;
         }
+        // to the size of the skip that comes next, so that sides which do not halve evenly meet again
         match (&self.upsample, skips.last()) {
             (Some(upsample), Some(next)) => upsample.forward(&hidden, next.dim(2)?, next.dim(3)?),
             _ => Ok(hidden),

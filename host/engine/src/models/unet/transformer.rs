@@ -9,6 +9,7 @@ use crate::kernels::{GroupNorm, LayerNorm, Linear, Mask, attention, geglu, to_pi
 
 /// Of the group norm before the projection, whatever the configuration says for the others.
 const NORM_EPS: f64 = 1e-6;
+/// torch's default, which no configuration changes.
 const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// Transformer blocks over all pixels of a feature map.
@@ -22,6 +23,7 @@ pub(crate) struct SpatialTransformer {
 
 impl SpatialTransformer {
     pub(crate) fn load(channels: usize, config: &AttentionConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        // Stable Diffusion 2 wrote the same projection as a linear layer; only the shape of the weight differs
         let projection = if config.use_linear_projection { Linear::load } else { Linear::load_conv1x1 };
         let blocks = vb.pp("transformer_blocks");
         Ok(Self {
@@ -45,6 +47,7 @@ impl SpatialTransformer {
     }
 }
 
+/// Self-attention, cross-attention and a gated feed-forward, each after a norm and beside a shortcut.
 #[derive(Debug)]
 struct TransformerBlock {
     norm1: LayerNorm,
@@ -57,6 +60,7 @@ struct TransformerBlock {
 }
 
 impl TransformerBlock {
+    /// `ff_in` makes value and gate at once, so it is twice as wide as what it feeds.
     fn load(width: usize, config: &AttentionConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let inner = 4 * width;
         let net = vb.pp("ff").pp("net");
@@ -80,6 +84,7 @@ impl TransformerBlock {
     }
 }
 
+/// Queries from the pixels; keys and values from the pixels or the text, whichever `context` is.
 #[derive(Debug)]
 struct Attention {
     to_q: Linear,

@@ -144,6 +144,7 @@ impl TinyConfig {
     }
 }
 
+/// Widths of the levels: few enough to shift by, each large enough to exist.
 fn ensure_levels(files: &ModelFiles, name: &str, key: &str, channels: &[usize]) -> Result<()> {
     ensure((1..=MAX_LEVELS).contains(&channels.len()), files, name, || {
         format!("{key} has {} entries; 1 to {MAX_LEVELS} make sense", channels.len())
@@ -151,10 +152,12 @@ fn ensure_levels(files: &ModelFiles, name: &str, key: &str, channels: &[usize]) 
     channels.iter().try_for_each(|width| ensure_counts(files, name, &[(key, *width)]))
 }
 
+/// The factor is divided by before decoding.
 fn ensure_scale(files: &ModelFiles, name: &str, factor: f64) -> Result<()> {
     ensure(factor.is_finite() && factor != 0.0, files, name, || format!("scaling_factor is {factor}"))
 }
 
+/// Pictures have three channels on both sides; anything else is a network for other data.
 fn ensure_rgb(inputs: usize, outputs: usize) -> Result<()> {
     match (inputs, outputs) {
         (3, 3) => Ok(()),

@@ -1,4 +1,7 @@
 //! The autoencoder of latent diffusion (arXiv 2112.10752; diffusers' `AutoencoderKL`).
+//!
+//! Pictures (b, 3, h, w) and latents (b, c, h / factor, w / factor), where the factor is 8 with four levels. Both
+//! halves have resnets and one attention over all pixels at the smallest size. The caller scales the latents.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -8,6 +11,7 @@ use super::config::KlConfig;
 use crate::kernels::{Conv2d, GroupNorm, Linear, Mask, Window, attention, to_pixels, to_tokens};
 use crate::models::blocks::{Norm, ResnetBlock, Upsample};
 
+/// Of every norm; diffusers fixes it and writes it nowhere.
 const EPS: f64 = 1e-6;
 /// The logarithm of the variance is kept within these.
 const LOGVAR_RANGE: (f32, f32) = (-30.0, 20.0);
@@ -34,6 +38,7 @@ impl AutoencoderKl {
         })
     }
 
+    /// (b, 3, h, w) to a distribution: the encoder gives means and logarithms of variances, channel after channel.
     pub(crate) fn encode(&self, picture: &Tensor) -> Result<Encoded> {
         let moments = through(&self.quant_conv, self.encoder.forward(picture)?)?;
         let moments = moments.chunk(2, 1)?; // (b, latents, h, w), twice
@@ -42,11 +47,13 @@ impl AutoencoderKl {
         Ok(Encoded::Posterior { mean: moments[0].contiguous()?, deviation })
     }
 
+    /// Unscaled latents to (b, 3, h, w).
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         self.decoder.forward(&through(&self.post_quant_conv, latents.clone())?)
     }
 }
 
+/// Some relatives have no 1x1 convolutions there.
 fn through(conv: &Option<Conv2d>, x: Tensor) -> Result<Tensor> {
     match conv {
         Some(conv) => conv.forward(&x),
@@ -74,6 +81,7 @@ fn run(resnets: &[ResnetBlock], x: Tensor) -> Result<Tensor> {
     resnets.iter().try_fold(x, |x, resnet| resnet.forward(&x, None))
 }
 
+/// Picture to (b, 2 * latents, h, w): each level halves the size, the last does not.
 #[derive(Debug)]
 struct Encoder {
     conv_in: Conv2d,
@@ -120,6 +128,7 @@ impl Encoder {
     }
 }
 
+/// Latents to picture: the encoder backwards, with one resnet more in each level.
 #[derive(Debug)]
 struct Decoder {
     conv_in: Conv2d,
@@ -163,6 +172,7 @@ impl Decoder {
     }
 }
 
+/// Resnet, attention, resnet at the smallest size.
 #[derive(Debug)]
 struct MidBlock {
     resnets: Vec<ResnetBlock>,

@@ -18,11 +18,13 @@ pub(crate) struct AutoencoderTiny {
     decoder: Vec<Layer>,
 }
 
+/// One entry of the checkpoint's sequence; its place there is the number in the tensors' names.
 #[derive(Debug)]
 enum Layer {
     Conv(Conv2d),
     Activation(Activation),
     Block(Block),
+    /// Nearest-neighbour upsampling, which has no weights but takes a number.
     Double,
 }
 
@@ -46,6 +48,7 @@ impl AutoencoderTiny {
     }
 }
 
+/// The first level keeps the size, each other one halves it.
 fn encoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
     let activation = activation(config)?;
     let mut layers = Vec::new();
@@ -68,6 +71,8 @@ fn encoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
     Ok(layers)
 }
 
+/// Levels double the size but for the last, whose convolution makes the picture. `LATENT_LIMIT` is no layer here: the
+/// checkpoint does not count it.
 fn decoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
     let activation = activation(config)?;
     let widths = &config.decoder_block_out_channels;
@@ -120,6 +125,7 @@ impl Block {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let hidden = self.activation.forward(&self.convs[0].forward(x)?)?;
         let hidden = self.activation.forward(&self.convs[1].forward(&hidden)?)?;
+        // ReLU always, whatever `act_fn` says: diffusers' `AutoencoderTinyBlock` fixes it
         (self.convs[2].forward(&hidden)? + x)?.relu()
     }
 }
