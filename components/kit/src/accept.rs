@@ -49,7 +49,10 @@ fn ranges(text: &str) -> impl Iterator<Item = (&str, u32)> {
     text.split(',').map(|part| {
         let mut pieces = part.split(';').map(str::trim);
         let range = pieces.next().unwrap_or_default();
-        let quality = pieces.find_map(|piece| piece.strip_prefix("q=")?.parse::<f32>().ok());
+        let quality = pieces.find_map(|piece| {
+            let (name, value) = piece.split_once('=')?;
+            value.parse::<f32>().ok().filter(|_| name.eq_ignore_ascii_case("q"))
+        });
         (range, quality.map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u32))
     })
 }
@@ -74,6 +77,7 @@ mod tests {
     fn what_is_refused_is_never_chosen() {
         assert_eq!(preferred(Some("text/html"), &OFFERS), None);
         assert_eq!(preferred(Some("image/png;q=0"), &OFFERS), None);
+        assert_eq!(preferred(Some("image/png;Q=0"), &OFFERS), None);
         assert_eq!(preferred(Some("image/png;q=0, image/*;q=0.5"), &OFFERS), None);
     }
 

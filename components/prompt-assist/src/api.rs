@@ -76,9 +76,10 @@ async fn generate<H: Host + Clone + 'static>(host: H, request: &Request) -> Resu
     // a client that takes none of the three gets JSON, as the service always answered
     let form = [JSON, PNG, EVENTS];
     match accept::preferred(request.headers.get("accept"), &form).map(|index| form[index]) {
-        Some(EVENTS) => {
-            Ok(Reply::Stream(sse::head(), Box::new(|writer| Box::pin(follow(host, generation, writer)))))
-        }
+        Some(EVENTS) => Ok(Reply::Stream(
+            sse::head().with("vary", "accept"),
+            Box::new(|writer| Box::pin(follow(host, generation, writer))),
+        )),
         Some(PNG) => picture(&host, generation).await,
         _ => {
             let drawn = draw(&host, generation, &mut Progress::silent()).await?;

@@ -31,8 +31,10 @@ pub(crate) async fn draw<H: Host>(
 ) -> Result<Drawn, Failure> {
     // in this order: styles depend on the model, and what can be refused is refused before the job is queued
     let mut plan = plan(host, &request).await?;
+    let source = source(host, &request).await?;
     let prompt = prompt(host, &request, &plan).await?;
-    let outcome = run(host, &request, &plan, &prompt, progress).await?;
+    let source = source.as_ref().map(|picture| (picture, request.strength));
+    let outcome = run(host, order(&request, &plan, &prompt, progress), source, progress).await?;
     let mut drawn = Drawn { notes: std::mem::take(&mut plan.notes), ..Drawn::default() };
     drawn.notes.extend(outcome.notes);
     for (picture, seed) in outcome.pictures {
@@ -56,20 +58,21 @@ async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<P
     if request.use_enhancer { enhance(host, own).await } else { Ok(own) }
 }
 
+/// The picture to start from, decoded by the host.
+async fn source<H: Host>(host: &H, request: &Generation) -> Result<Option<H::Image>, Failure> {
+    match &request.image {
+        Some(bytes) => host.decode(bytes.clone()).await.map(Some).map_err(|error| unreadable(error.into())),
+        None => Ok(None),
+    }
+}
+
 /// Runs the job to its end.
 async fn run<H: Host>(
     host: &H,
-    request: &Generation,
-    plan: &Plan,
-    prompt: &Prompt,
+    order: Order,
+    source: Option<(&H::Image, Option<f64>)>,
     progress: &mut Progress,
 ) -> Result<Outcome<H::Image>, Failure> {
-    let source = match &request.image {
-        Some(bytes) => Some(host.decode(bytes.clone()).await.map_err(|error| unreadable(error.into()))?),
-        None => None,
-    };
-    let source = source.as_ref().map(|picture| (picture, request.strength));
-    let order = order(request, plan, prompt, progress);
     let mut job = host.generate(order, source).await?;
     // events of a job that nobody follows are not read; its outcome does not wait for them
     if progress.is_followed() {

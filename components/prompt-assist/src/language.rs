@@ -68,7 +68,11 @@ fn cleaned(text: &str) -> String {
 /// The text without one pair of quotes around it, which small models add whatever they are told.
 fn unquoted(text: &str) -> &str {
     const PAIRS: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('«', '»')];
-    let inner = PAIRS.iter().find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+    let inner = PAIRS.iter().find_map(|(open, close)| {
+        let inner = text.strip_prefix(*open)?.strip_suffix(*close)?;
+        // quotes around two parts are not a pair around everything
+        (!inner.contains([*open, *close])).then_some(inner)
+    });
     inner.map_or(text, str::trim)
 }
 
@@ -81,6 +85,7 @@ mod tests {
         assert_eq!(cleaned(" \"a cat\n on a  sill\" "), "a cat on a sill");
         assert_eq!(cleaned("<think>hm</think>\n“a cat”"), "a cat");
         assert_eq!(cleaned("it's a cat"), "it's a cat");
+        assert_eq!(cleaned("\"a\" and \"b\""), "\"a\" and \"b\"");
         assert_eq!(cleaned("\"\""), "");
         assert_eq!(cleaned("\""), "\"");
     }

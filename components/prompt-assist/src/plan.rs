@@ -4,7 +4,7 @@
 //! operator's variable.
 
 use atelier_kit::Host;
-use atelier_kit::host::{Hints, Model, Size, StageError};
+use atelier_kit::host::{GenerationError, Hints, Model, Order, Size, StageError};
 
 use crate::failure::Failure;
 use crate::request::Generation;
@@ -27,7 +27,7 @@ pub(crate) async fn plan(host: &impl Host, request: &Generation) -> Result<Plan,
     if models.is_empty() {
         return Err(Failure::backend("no model is granted to this route: add its id to `grants.models`"));
     }
-    let wanted = wanted(host, request, &models)?;
+    let wanted = wanted(host, request, &models).await?;
     let (model, notes) = choose(host, request, models, wanted).await?;
     check_features(&model, request)?;
     check_device(host, &model)?;
@@ -46,14 +46,23 @@ pub(crate) async fn likely_model(host: &impl Host, prompt: &str) -> Option<Strin
     }
 }
 
+/// Why a model that is not listed cannot be used. Only the host knows of those that are granted and whose files are
+/// missing, and it tells whoever asks for one.
+async fn why_not(host: &impl Host, name: &str) -> String {
+    let order = Order { model: name.to_owned(), count: 1, ..Order::default() };
+    match host.generate(order, None).await {
+        Err(GenerationError::UnknownModel(text)) => text,
+        _ => format!("`{name}` is not granted to this route"),
+    }
+}
+
 /// The name that decides: the client's, or else the operator's. Both must be a granted model's.
-fn wanted(host: &impl Host, request: &Generation, models: &[Model]) -> Result<Option<String>, Failure> {
+async fn wanted(host: &impl Host, request: &Generation, models: &[Model]) -> Result<Option<String>, Failure> {
     let known = |name: &String| models.iter().any(|model| model.is_called(name));
     if let Some(name) = &request.model {
+        let why = if known(name) { return Ok(request.model.clone()) } else { why_not(host, name).await };
         let ids: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
-        let unknown =
-            || format!("`model`: `{name}` is not granted to this route; give one of {}", ids.join(", "));
-        return if known(name) { Ok(request.model.clone()) } else { Err(Failure::invalid(unknown())) };
+        return Err(Failure::invalid(format!("`model`: {why}; give one of {}", ids.join(", "))));
     }
     match settings::model_id(host) {
         Some(name) if !known(&name) => Err(settings::model_not_granted(&name)),

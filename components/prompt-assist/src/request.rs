@@ -14,8 +14,9 @@ use crate::failure::Failure;
 /// The most bytes of a picture that is to be changed, before base64.
 const MAX_IMAGE_BYTES: usize = 10 << 20;
 
-/// The most bytes of a body: the largest picture in base64, and room for the other fields.
-pub(crate) const MAX_BODY_BYTES: usize = MAX_IMAGE_BYTES / 3 * 4 + (64 << 10);
+/// The most bytes of a body: the largest picture in base64, and room for the other fields. Two prompts of the longest
+/// kind take 96 KiB when every character is written as a pair of escapes.
+pub(crate) const MAX_BODY_BYTES: usize = MAX_IMAGE_BYTES / 3 * 4 + (128 << 10);
 
 /// The largest seed: what every JSON client writes exactly, 2^53 - 1.
 const MAX_SEED: u64 = (1 << 53) - 1;

@@ -215,6 +215,10 @@ impl Shard {
                 let reason = format!("tensor `{key}` is {:?}; f32, f16 and bf16 are read", info.dtype);
                 return Err(files.malformed(&self.name, reason));
             };
+            if tensors.contains_key(&key) {
+                let reason = format!("tensor `{key}` is in another shard as well");
+                return Err(files.malformed(&self.name, reason));
+            }
             tensors.insert(key, Tensor::from_vec(values, info.shape.as_slice(), device)?);
         }
         Ok(())

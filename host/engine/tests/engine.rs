@@ -227,6 +227,15 @@ fn a_small_autoencoder_beside_a_large_one_makes_the_previews() {
 }
 
 #[test]
+fn what_lies_beside_the_autoencoder_and_is_none_is_refused_at_start() {
+    let mut wrong = files("sd1");
+    let own = wrong.iter().filter(|(name, _)| name.starts_with("vae/")).cloned().collect::<Files>();
+    wrong.extend(own.into_iter().map(|(name, bytes)| (name.replace("vae/", "taesd/"), bytes)));
+    let error = try_engine(wrong).err().unwrap();
+    assert!(error.contains("taesd") && error.contains("AutoencoderTiny"), "{error}");
+}
+
+#[test]
 fn answers_say_what_was_done_to_the_request() {
     let mut rgba = vec![200; 16 * 16 * 4];
     rgba[3] = 0;

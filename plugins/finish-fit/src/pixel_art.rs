@@ -87,14 +87,16 @@ fn is_close(one: [i32; CHANNELS], other: [i32; CHANNELS]) -> bool {
     one.iter().zip(other).all(|(a, b)| (a - b).abs() <= CLOSE)
 }
 
-/// Whether enough neighbouring blocks meet in a jump of colour; a smooth picture has none. Looks at left and right
-/// neighbours alone, halfway down each block.
+/// Whether enough neighbouring blocks meet in a jump of colour, beside each other or above each other; a smooth picture
+/// has none. Looks at the middle of each border.
 fn jumps(picture: &Picture, side: usize) -> bool {
     let (wide, high) = (picture.width / side, picture.height / side);
-    let places = (0..high).flat_map(|y| (1..wide).map(move |x| (x * side, y * side + side / 2)));
     let at = |x: usize, y: usize| picture.pixel(x, y).map(i32::from);
-    let found = places.filter(|(x, y)| !is_close(at(x - 1, *y), at(*x, *y))).count();
-    found * DIFFERENT_ONE_IN >= wide * high
+    let beside = (0..high).flat_map(|y| (1..wide).map(move |x| (x * side, y * side + side / 2)));
+    let beside = beside.filter(|(x, y)| !is_close(at(x - 1, *y), at(*x, *y))).count();
+    let above = (1..high).flat_map(|y| (0..wide).map(move |x| (x * side + side / 2, y * side)));
+    let above = above.filter(|(x, y)| !is_close(at(*x, y - 1), at(*x, *y))).count();
+    beside.max(above) * DIFFERENT_ONE_IN >= wide * high
 }
 
 #[cfg(test)]

@@ -199,7 +199,9 @@ fn setting(prompt: &str, thing: &Thing, taken: &[&str]) -> Option<String> {
     // the colours that a background may have, less those in the picture
     let free: Vec<_> =
         ["white", "yellow", "blue", "pink", "green"].into_iter().filter(|it| !taken.contains(it)).collect();
-    // only plain backgrounds have a place for it; other settings pass unchanged
+    if !setting.contains('#') {
+        return Some(setting.to_owned());
+    }
     Some(setting.replace('#', draw(prompt, "background", &free)?))
 }
 

@@ -15,7 +15,7 @@ const ENOUGH_WORDS: usize = 60;
 pub fn style(prompt: &str, model: Option<&str>) -> String {
     let words = Words::of(prompt);
     // by name, because a styler is told no more of a model; all others understand general words
-    let is_nano = model.is_some_and(|id| id.contains("nano"));
+    let is_nano = model.is_some_and(|id| id.contains("atelier-nano"));
     // an empty prompt may be meant, and nothing is known of what it should show
     if prompt.trim().is_empty() || prompt.split_whitespace().count() > ENOUGH_WORDS {
         return prompt.to_owned();

@@ -16,9 +16,13 @@ impl Words {
         Self(format!(" {} ", parts.join(" ")))
     }
 
-    /// Whether the phrase is there, as it is or with an s behind it; plurals of another form are not found.
+    /// Whether the phrase is there, in singular or in plural: `cats`, `boxes`, `daisies`.
     pub(crate) fn have(&self, phrase: &str) -> bool {
-        self.0.contains(&format!(" {phrase} ")) || self.0.contains(&format!(" {phrase}s "))
+        let whole = |form: String| self.0.contains(&format!(" {form} "));
+        whole(phrase.to_owned())
+            || whole(format!("{phrase}s"))
+            || whole(format!("{phrase}es"))
+            || phrase.strip_suffix('y').is_some_and(|stem| whole(format!("{stem}ies")))
     }
 
     /// Whether any of the phrases is there.
@@ -51,6 +55,8 @@ mod tests {
     fn phrases_are_found_whole_in_any_case_and_in_plural() {
         let words = Words::of("Two RED cats, in the evening-sky!");
         assert!(words.have("cat") && words.have("red cat") && words.have("evening-sky"));
+        let words_of_plurals = Words::of("boxes with daisies");
+        assert!(words_of_plurals.have("box") && words_of_plurals.have("daisy"));
         assert!(!words.have("evening") && !words.have("at") && !words.have("ed"));
     }
 

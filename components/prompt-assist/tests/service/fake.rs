@@ -201,6 +201,10 @@ impl Host for Fake {
         order: Order,
         source: Option<(&Size, Option<f64>)>,
     ) -> Result<FakeJob, GenerationError> {
+        if !self.script.models.iter().any(|model| model.id == order.model) {
+            let text = format!("model `{}` is not here: pull it", order.model);
+            return Err(GenerationError::UnknownModel(text));
+        }
         let strength = source.map(|(_, strength)| strength.unwrap_or(0.8));
         self.record.borrow_mut().orders.push((order.clone(), strength));
         if let Some(error) = &self.script.refuse {
@@ -246,7 +250,7 @@ impl Fake {
         else {
             panic!("a whole answer where a stream was expected")
         };
-        assert_eq!(head.headers, sse::head().headers);
+        assert_eq!(head.headers, sse::head().with("vary", "accept").headers);
         let (writer, reader) = futures::channel::mpsc::channel(64);
         let (_, chunks) = block_on(future::join(producer(writer), reader.collect::<Vec<_>>()));
         String::from_utf8(chunks.concat()).expect("utf-8").split_terminator("\n\n").map(event).collect()

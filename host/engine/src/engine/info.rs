@@ -14,7 +14,7 @@ use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
 use crate::models::unet::{self, UNetConfig};
 use crate::models::vae::{self, VaeConfig};
-use crate::pipeline::schedule_config;
+use crate::pipeline::{schedule_config, small_autoencoder};
 use crate::schedule::{self, ScheduleConfig};
 use crate::tokenizer::ClipTokenizer;
 use crate::weights::Weights;
@@ -73,7 +73,7 @@ pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<(ModelInfo, 
         true => files.json(OVERRIDES)?,
         false => Overrides::default(),
     };
-    let mut info = components.info(spec, memory(files)?, device)?;
+    let mut info = components.info(spec, components.memory(files)?, device)?;
     info.description = description(spec, &index, &overrides, &info);
     overrides.apply(files, &mut info)?;
     Ok((info, components.schedule.default_note()))
@@ -91,12 +91,6 @@ fn check_pipeline(files: &ModelFiles) -> Result<Map<String, Value>> {
             supported: "StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, LatentConsistencyModelPipeline",
         }),
     }
-}
-
-/// Bytes that the three networks take once they are loaded, whatever precision their files have.
-fn memory(files: &ModelFiles) -> Result<u64> {
-    let parts = [(clip::FOLDER, clip::STEM), (unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)];
-    parts.iter().map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem)).sum()
 }
 
 /// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and
@@ -122,6 +116,20 @@ impl Components {
             vae: VaeConfig::read(files, vae::FOLDER)?,
             schedule: schedule_config(files)?,
         })
+    }
+
+    /// Bytes that the networks take once they are loaded, whatever precision their files have; with the small
+    /// autoencoder for previews where the model needs one.
+    fn memory(&self, files: &ModelFiles) -> Result<u64> {
+        let small = match self.vae {
+            VaeConfig::Tiny(_) => None,
+            VaeConfig::Kl(_) => small_autoencoder(files, self.vae.latent_channels())?,
+        };
+        [(clip::FOLDER, clip::STEM), (unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)]
+            .into_iter()
+            .chain(small.map(|folder| (folder, vae::STEM)))
+            .map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem))
+            .sum()
     }
 
     /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes

@@ -93,8 +93,8 @@ impl CustomOp3 for FusedGroupNorm {
             .par_chunks_exact_mut((per_group * plane).max(1))
             .zip(x.par_chunks_exact((per_group * plane).max(1)));
         groups.enumerate().for_each(|(index, (out, x))| {
-            let (mean, deviation) = moments(x);
-            let inverse = 1.0 / (deviation + self.eps).sqrt();
+            let (mean, variance) = moments(x);
+            let inverse = 1.0 / (variance + self.eps).sqrt();
             // groups of all images lie in one row; within an image they are numbered from 0
             let first = index % self.groups * per_group;
             for (channel, (out, x)) in out.chunks_exact_mut(plane).zip(x.chunks_exact(plane)).enumerate() {

@@ -21,6 +21,7 @@ use crate::tokenizer::ClipTokenizer;
 use preview::Previewer;
 
 pub use denoise::Denoise;
+pub(crate) use preview::small_autoencoder;
 pub use prompt::{Conditioning, chunks};
 pub(crate) use run::DenoiseRun;
 

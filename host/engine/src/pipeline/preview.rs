@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::files::ModelFiles;
-use crate::models::vae::Vae;
+use crate::models::vae::{Vae, VaeConfig};
 use crate::{Error, Result};
 
 /// A small autoencoder for previews, beside the model's own.
@@ -43,13 +43,8 @@ impl Previewer {
         if vae.is_tiny() {
             return Ok(Self::Own);
         }
-        if files.contains(&format!("{FOLDER}/config.json")) {
-            let beside = Vae::open(files, FOLDER, device)?;
-            if !beside.is_tiny() || beside.latent_channels() != vae.latent_channels() {
-                let reason = "must be an AutoencoderTiny for the latents of vae/; mend or remove it";
-                return Err(files.malformed(FOLDER, reason));
-            }
-            return Ok(Self::Beside(Box::new(beside)));
+        if let Some(folder) = small_autoencoder(files, vae.latent_channels())? {
+            return Ok(Self::Beside(Box::new(Vae::open(files, folder, device)?)));
         }
         if vae.latent_channels() == SD_MATRIX.len() && (vae.scaling_factor() - SD_SCALE).abs() < 1e-9 {
             let matrix =
@@ -79,6 +74,22 @@ impl Previewer {
     pub(super) fn check(&self) -> Result<()> {
         if matches!(self, Self::Nothing) { Err(refused()) } else { Ok(()) }
     }
+}
+
+/// The folder of the small autoencoder, if there is one; reads its configuration only.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is none, or is made for other latents.
+pub(crate) fn small_autoencoder(files: &ModelFiles, latent_channels: usize) -> Result<Option<&'static str>> {
+    if !files.contains(&format!("{FOLDER}/config.json")) {
+        return Ok(None);
+    }
+    let config = VaeConfig::read(files, FOLDER)?;
+    if !matches!(config, VaeConfig::Tiny(_)) || config.latent_channels() != latent_channels {
+        let reason = "must be an AutoencoderTiny for the latents of vae/; mend or remove it";
+        return Err(files.malformed(FOLDER, reason));
+    }
+    Ok(Some(FOLDER))
 }
 
 fn refused() -> Error {

@@ -245,12 +245,17 @@ impl Raw {
             let kind = kind("up_block_types", name, "UpBlock2D", "CrossAttnUpBlock2D")?;
             Ok(BlockConfig { kind, resnets: block.resnets + 1, ..block.clone() })
         });
-        let sample_size = self.sample_size.and_then(|size| size.per_block(2)).map(|size| (size[0], size[1]));
+        let sample_size = self.sample_size.clone().map(pair).transpose()?;
+        let context_width = down[0].attention.context_width;
+        // one prompt is encoded for all blocks
+        if let Some(other) = down.iter().find(|block| block.attention.context_width != context_width) {
+            return Err(unsupported(WHAT, "cross_attention_dim", &other.attention.context_width.into()));
+        }
         Ok(UNetConfig {
             sample_size,
             in_channels: self.in_channels,
             out_channels: self.out_channels,
-            cross_attention_dim: down[0].attention.context_width,
+            cross_attention_dim: context_width,
             time_cond_proj_dim: self.time_cond_proj_dim,
             flip_sin_to_cos: self.flip_sin_to_cos,
             freq_shift: self.freq_shift,
@@ -258,6 +263,15 @@ impl Raw {
             up: mirrored.collect::<Result<_>>()?,
             down,
         })
+    }
+}
+
+/// Height and width, of a number for both or a list of two.
+fn pair(size: OneOrMany) -> Result<(usize, usize)> {
+    let shown = format!("{size:?}");
+    match size.per_block(2).as_deref() {
+        Some([height, width]) => Ok((*height, *width)),
+        _ => Err(unsupported(WHAT, "sample_size", &shown.into())),
     }
 }
 
@@ -291,6 +305,8 @@ mod tests {
     #[test]
     fn what_is_not_implemented_is_refused_by_key() {
         for (text, named) in [
+            (r#"{"sample_size": [64, 64, 64]}"#, "sample_size"),
+            (r#"{"cross_attention_dim": [768, 768, 1024, 768]}"#, "cross_attention_dim"),
             (r#"{"class_embed_type": "timestep"}"#, "class_embed_type"),
             (r#"{"num_attention_heads": 4}"#, "num_attention_heads"),
             (r#"{"addition_embed_type": "text_time"}"#, "addition_embed_type"),

@@ -132,6 +132,11 @@ impl TinyConfig {
                 format!("num_{key}_blocks and {key}_block_out_channels must be of one length")
             })?;
         }
+        // else latents that were encoded would have another size than those that are decoded
+        let (encoder, decoder) = (&config.encoder_block_out_channels, &config.decoder_block_out_channels);
+        ensure(encoder.len() == decoder.len(), files, name, || {
+            "encoder_block_out_channels and decoder_block_out_channels must be of one length".into()
+        })?;
         ensure_counts(files, name, &[("latent_channels", config.latent_channels)])?;
         ensure_scale(files, name, config.scaling_factor)?;
         ensure_rgb(config.in_channels, config.out_channels)?;
