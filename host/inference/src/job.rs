@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::{Error, ModelInfo, Pixels, Result};
+use crate::{Error, ModelInfo, Pixels, Priority, Result, TenantId};
 
 /// Most steps of one job.
 pub const MAX_STEPS: u32 = 150;
@@ -33,7 +33,7 @@ impl fmt::Display for Size {
 }
 
 /// The host's name of a job: 128 random bits in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct JobId(String);
 
 impl JobId {
@@ -95,6 +95,10 @@ pub struct Request {
 pub struct Job {
     /// Minted here.
     pub id: JobId,
+    /// On whose account; never a guest's own choice.
+    pub tenant: TenantId,
+    /// Within its tenant.
+    pub priority: Priority,
     /// The model, as the catalog describes it.
     pub model: ModelInfo,
     /// What to show.
@@ -125,6 +129,8 @@ impl Job {
         let size = checked_size(&request, model)?;
         Ok(Job {
             id: JobId::mint(),
+            tenant: TenantId::default(),
+            priority: Priority::default(),
             prompt: checked_text("prompt", request.prompt)?,
             negative_prompt: checked_negative(request.negative_prompt, model)?,
             size,
@@ -137,6 +143,11 @@ impl Job {
             source: checked_source(request.source, size, model)?,
             model: model.clone(),
         })
+    }
+
+    /// The same job on a tenant's account. Without this it belongs to the default tenant, with normal priority.
+    pub fn for_tenant(self, tenant: TenantId, priority: Priority) -> Job {
+        Job { tenant, priority, ..self }
     }
 
     /// Denoiser work of the whole job, in pixels times steps that are run times pictures.

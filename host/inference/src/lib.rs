@@ -1,10 +1,11 @@
 //! What Atelier does, without how: jobs, models, the queue in front of the one thread that owns the engine, and pictures.
 //!
 //! The flow, in the order of the files: a [`Request`] is checked against a [`ModelInfo`] and becomes a [`Job`]
-//! (`job.rs`); [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue.rs`) and answers with a
-//! [`Ticket`]; the worker thread (`worker.rs`) takes it, asks the [`Engine`] (`engine.rs`) for a [`Run`] and steps that
-//! run to its end, sending [`Event`]s (`events.rs`); the [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the
-//! ticket cancels the job before its next step.
+//! (`job.rs`); [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between
+//! tenants (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`); the worker thread (`worker.rs`) takes it, asks
+//! the [`Engine`] (`engine.rs`) for a [`Run`] and steps that run to its end, sending [`Event`]s (`events.rs`); the
+//! [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the ticket cancels the job before its next step. Operators
+//! look at the queue through `view.rs`.
 //!
 //! Nothing here knows wasm, candle or HTTP; no inference happens on an async thread.
 
@@ -14,10 +15,16 @@ mod events;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod job;
+mod ledger;
+mod measured;
 mod model;
 pub mod picture;
 mod queue;
 mod scheduler;
+mod shared;
+mod tenant;
+mod ticket;
+mod view;
 mod worker;
 
 pub use engine::{Begun, Engine, Finished, Preview, Run, StepState};
@@ -26,6 +33,11 @@ pub use events::{Event, EventReader};
 pub use job::{
     Job, JobId, MAX_CLIP_SKIP, MAX_GUIDANCE, MAX_PICTURES, MAX_PROMPT_BYTES, MAX_STEPS, Request, Size, Source,
 };
+pub use ledger::Counters;
 pub use model::{Catalog, Features, ModelId, ModelInfo};
 pub use picture::{Parameters, Picture, Pixels};
-pub use scheduler::{CancelGuard, Counters, Outcome, QueueConfig, QueueStatus, Scheduler, Ticket, Timings};
+pub use queue::Share;
+pub use scheduler::{QueueConfig, QueueStatus, Scheduler};
+pub use tenant::{Priority, TenantId};
+pub use ticket::{CancelGuard, Outcome, Ticket, Timings};
+pub use view::{JobStatus, TenantStatus, TenantsStatus};

@@ -103,6 +103,11 @@ impl Catalog {
         self.models.iter().any(|(info, loaded)| info.id == *id && loaded.load(Ordering::Relaxed))
     }
 
+    /// The model's place in the catalog; one past the end when it is not there.
+    pub(crate) fn place(&self, id: &ModelId) -> usize {
+        self.iter().position(|info| info.id == *id).unwrap_or(self.models.len())
+    }
+
     pub(crate) fn mark(&self, is_loaded: impl Fn(&ModelId) -> bool) {
         for (info, loaded) in self.models.iter() {
             loaded.store(is_loaded(&info.id), Ordering::Relaxed);

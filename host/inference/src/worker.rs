@@ -2,13 +2,14 @@
 //! still wanted. When the thread ends, even by a panic, every waiting caller learns it at once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Begun, Engine, Finished, Run, StepState};
 use crate::events::Event;
+use crate::measured::nanos;
 use crate::picture::{Parameters, Picture};
-use crate::scheduler::{Entry, Outcome, Shared, Timings};
+use crate::shared::{Entry, Running, Shared, State};
+use crate::ticket::{Outcome, Timings};
 use crate::{Catalog, Error, Job, Result};
 
 pub(crate) struct Worker {
@@ -47,9 +48,8 @@ impl Worker {
         let shared = &self.line.0;
         let mut state = shared.lock();
         loop {
-            if let Some(entry) = state.queue.pop() {
-                state.running = Some((entry.job.work(), Instant::now()));
-                shared.tell_positions(&state);
+            if let Some(entry) = take(&mut state) {
+                state.tell_positions();
                 return Some(entry);
             }
             if !state.open {
@@ -65,23 +65,27 @@ impl Worker {
         let began = Instant::now();
         let result = self.produce(&entry, began).map(|(finished, load)| {
             let run = began.elapsed().saturating_sub(load);
-            self.learn_pace(&entry.job, run);
             outcome(&entry.job, finished, Timings { queue, load, run })
         });
-        self.count(&result);
+        self.account(&entry, &result);
         // the caller may be gone by now, which is fine: the work is done or dropped
         let _ = entry.outcome.send(result);
     }
 
     fn produce(&mut self, entry: &Entry, began: Instant) -> Result<(Finished, Duration)> {
-        if entry.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let begun = self.engine.begin(&entry.job);
-        let engine = &self.engine;
-        self.catalog.mark(|id| engine.is_loaded(id));
+        let begun = if entry.is_cancelled() { Err(Error::Cancelled) } else { self.engine.begin(&entry.job) };
+        self.look_what_is_loaded();
         let Begun { mut run, load } = begun?;
         Ok((self.step_through(entry, run.as_mut(), began)?, load))
+    }
+
+    /// Loading one model may have unloaded others.
+    fn look_what_is_loaded(&self) {
+        self.catalog.mark(|id| self.engine.is_loaded(id));
+        let mut state = self.line.0.lock();
+        for (place, model) in self.catalog.iter().enumerate() {
+            state.measured.set_loaded(place, self.catalog.is_loaded(&model.id));
+        }
     }
 
     fn step_through(&self, entry: &Entry, run: &mut dyn Run, began: Instant) -> Result<Finished> {
@@ -92,7 +96,8 @@ impl Worker {
             match run.next_step()? {
                 StepState::Done(finished) => return Ok(finished),
                 StepState::Step { step, total, previews } => {
-                    self.line.0.lock().counters.steps += 1;
+                    let tenant = &entry.job.tenant;
+                    self.line.0.lock().ledger.count(tenant, |counters| counters.steps += 1);
                     entry.events.send(Event::Step { step, total, elapsed: began.elapsed() });
                     previews.into_iter().for_each(|preview| entry.events.send(Event::Preview(preview)));
                 }
@@ -100,24 +105,46 @@ impl Worker {
         }
     }
 
-    /// An average that forgets: each job counts a third.
-    fn learn_pace(&self, job: &Job, run: Duration) {
-        let pace = &self.line.0.pace;
-        let now = (run.as_nanos() as u64) / (job.work() / 1_000).max(1);
-        let old = pace.load(Ordering::Relaxed);
-        let new = if old == 0 { now } else { (old * 2 + now) / 3 };
-        pace.store(new.max(1), Ordering::Relaxed);
-    }
-
-    fn count(&self, result: &Result<Outcome>) {
+    /// Charges the job's tenant for the time that the job really took, however it ended.
+    fn account(&self, entry: &Entry, result: &Result<Outcome>) {
         let mut state = self.line.0.lock();
-        state.running = None;
-        match result {
-            Ok(_) => state.counters.completed += 1,
-            Err(Error::Cancelled) => state.counters.cancelled += 1,
-            Err(_) => state.counters.failed += 1,
+        let state = &mut *state;
+        let Some(Running { began, charge, .. }) = state.running.take() else { return };
+        let took = began.elapsed();
+        state.queue.settle(charge, nanos(took));
+        if let Ok(Outcome { timings: Timings { load, run, .. }, .. }) = result {
+            state.measured.learn(entry.model, entry.job.work(), *load, *run);
         }
+        state.ledger.count(&entry.job.tenant, |counters| {
+            counters.work += took;
+            match result {
+                Ok(_) => counters.completed += 1,
+                Err(Error::Cancelled) => counters.cancelled += 1,
+                Err(_) => counters.failed += 1,
+            }
+        });
     }
+}
+
+/// Takes the next job out of the line; it runs from now on.
+fn take(state: &mut State) -> Option<Entry> {
+    let (entry, charge) = state.queue.pop(&state.measured)?;
+    let Entry { job, model, submitted, cancel, .. } = &entry;
+    let estimate = Duration::from_nanos(state.measured.cost(*model, job.work()));
+    // so it will be by the time the next one is chosen; if loading fails, that is seen right after
+    state.measured.set_loaded(*model, true);
+    state.running = Some(Running {
+        id: job.id.clone(),
+        tenant: job.tenant.clone(),
+        priority: job.priority,
+        model: job.model.id.clone(),
+        submitted: *submitted,
+        began: Instant::now(),
+        estimate,
+        cancel: cancel.clone(),
+        charge,
+    });
+    Some(entry)
 }
 
 fn outcome(job: &Job, finished: Finished, timings: Timings) -> Outcome {

@@ -14,7 +14,8 @@ const PNG: Encoding = Encoding { format: Format::Png, quality: None, parameters:
 async fn run(request: Request) -> Vec<Picture> {
     let remote = Remote::default();
     remote.allow_all();
-    let scheduler = Scheduler::start(remote.engine(), QueueConfig { depth: 1 }).unwrap();
+    let scheduler =
+        Scheduler::start(remote.engine(), QueueConfig { depth: 1, ..QueueConfig::default() }).unwrap();
     let job = Job::new(request, &scripted::model()).unwrap();
     scheduler.submit(job).unwrap().finish().await.unwrap().pictures
 }

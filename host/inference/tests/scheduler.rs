@@ -8,7 +8,7 @@ use atelier_inference::{Error, Event, QueueConfig, Request, Scheduler, Ticket};
 use scripted::{Remote, drain, job};
 
 fn start(remote: &Remote, depth: usize) -> Scheduler {
-    Scheduler::start(remote.engine(), QueueConfig { depth }).unwrap()
+    Scheduler::start(remote.engine(), QueueConfig { depth, ..QueueConfig::default() }).unwrap()
 }
 
 /// A scheduler whose worker is inside the first step of a job named `running`.
@@ -285,6 +285,6 @@ async fn the_catalog_tells_what_is_loaded_once_a_run_began() {
     remote.allow_all();
     scheduler.submit(job("load", 1)).unwrap().finish().await.unwrap();
     assert!(scheduler.catalog().is_loaded(&id));
-    let unknown = scheduler.catalog().get(&atelier_inference::ModelId::new("other")).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no model `other`; known: scripted");
+    let unknown = scheduler.catalog().get(&atelier_inference::ModelId::new("unknown")).unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no model `unknown`; known: scripted, other");
 }

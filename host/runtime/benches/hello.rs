@@ -98,7 +98,8 @@ impl Models for NoModels {
 }
 
 async fn ours(guest: &str) -> Arc<Deployment> {
-    let scheduler = Scheduler::start(Box::new(NoModels), QueueConfig { depth: 1 }).expect("a scheduler");
+    let scheduler = Scheduler::start(Box::new(NoModels), QueueConfig { depth: 1, ..QueueConfig::default() })
+        .expect("a scheduler");
     let runtime = Runtime::new(RuntimeConfig::default(), scheduler, code("decoder")).expect("a runtime");
     let spec = RouteSpec {
         route: "/".into(),

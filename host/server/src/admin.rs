@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use atelier_inference::{ModelId, Scheduler};
+use atelier_inference::{ModelId, Scheduler, TenantsStatus};
 use atelier_runtime::Runtime;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -95,10 +95,20 @@ impl View {
             "manifest": self.manifest,
             "routes": self.live.table().slots.iter().map(|slot| route(slot)).collect::<Vec<_>>(),
             "models": self.models(),
-            "queue": self.scheduler.status(),
+            "queue": self.queue(),
             "reload": self.reports.now(),
             "runtime": self.runtime.metrics(),
         })
+    }
+
+    /// Jobs in the order in which they will be served, and what each tenant had of the engine.
+    fn queue(&self) -> Value {
+        let mut value = json!(self.scheduler.status());
+        value["jobs"] = json!(self.scheduler.jobs(None));
+        let TenantsStatus { tenants, others } = self.scheduler.tenants();
+        value["tenants"] = json!(tenants);
+        value["other_tenants"] = json!(others);
+        value
     }
 
     fn models(&self) -> Vec<Value> {

@@ -115,7 +115,9 @@ pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, S
 
 /// The scheduler in front of an engine.
 pub fn scheduler(config: &Config, engine: Box<dyn Engine>) -> Result<Scheduler, StartError> {
-    Scheduler::start(engine, QueueConfig { depth: config.engine.queue_depth }).map_err(StartError::Worker)
+    let queue =
+        QueueConfig { depth: config.engine.queue_depth, reorder_window: config.engine.reorder_window };
+    Scheduler::start(engine, queue).map_err(StartError::Worker)
 }
 
 /// The runtime with the decoder that the binary carries.

@@ -1,5 +1,6 @@
 //! An engine that does one call of `next_step` per permit, so that a test decides what happens when. No sleeps: both
-//! sides wait on a condition, with a generous deadline that turns a hang into a failure.
+//! sides wait on a condition, with a generous deadline that turns a hang into a failure. It has two models and room for
+//! one of them: the last that was begun.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -33,6 +34,11 @@ pub(crate) fn model() -> ModelInfo {
     }
 }
 
+/// Another model of the same kind.
+pub(crate) fn other_model() -> ModelInfo {
+    ModelInfo { id: ModelId::new("other"), ..model() }
+}
+
 /// A job of the scripted model.
 pub(crate) fn job(prompt: &str, steps: u32) -> Job {
     Job::new(Request { prompt: prompt.into(), steps: Some(steps), ..Request::default() }, &model()).unwrap()
@@ -44,6 +50,7 @@ struct State {
     /// The worker waits for a permit.
     waiting: bool,
     begun: Vec<String>,
+    loaded: Option<ModelId>,
     steps: u32,
 }
 
@@ -104,16 +111,19 @@ struct ScriptedEngine(Remote);
 
 impl Engine for ScriptedEngine {
     fn models(&self) -> Vec<ModelInfo> {
-        vec![model()]
+        vec![model(), other_model()]
     }
 
-    fn is_loaded(&self, _: &ModelId) -> bool {
-        !self.0.begun().is_empty()
+    fn is_loaded(&self, id: &ModelId) -> bool {
+        self.0.0.0.lock().unwrap().loaded.as_ref() == Some(id)
     }
 
     fn begin(&mut self, job: &Job) -> Result<Begun> {
         assert_ne!(job.prompt, "panic at the beginning");
-        self.0.0.0.lock().unwrap().begun.push(job.prompt.clone());
+        let mut state = self.0.0.0.lock().unwrap();
+        state.begun.push(job.prompt.clone());
+        state.loaded = Some(job.model.id.clone());
+        drop(state);
         let run = ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0 };
         Ok(Begun { run: Box::new(run), load: Duration::ZERO })
     }

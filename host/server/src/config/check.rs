@@ -86,6 +86,7 @@ fn engine(table: Table<'_>) -> Engine {
     let engine = Engine {
         device: one_of(&table, "device", &["auto", "cpu", "cuda"]).unwrap_or("auto").to_owned(),
         queue_depth: table.number("queue-depth", 1..=10_000).unwrap_or(64) as usize,
+        reorder_window: table.number("reorder-window", 0..=64).unwrap_or(4) as usize,
     };
     table.finish();
     engine

@@ -103,6 +103,8 @@ pub struct Engine {
     pub device: String,
     /// Jobs that may wait.
     pub queue_depth: usize,
+    /// How often a job may be passed by one whose model is loaded already; 0 for never.
+    pub reorder_window: usize,
 }
 
 /// `[store]`

@@ -1,8 +1,9 @@
 //! The operators' address.
 
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
+use serde_json::json;
 
-use crate::client::{get, with_method};
+use crate::client::{get, try_send, with_method};
 use crate::house::{House, PAGE, folder, manifest, route};
 
 #[tokio::test]
@@ -39,7 +40,25 @@ async fn the_status_tells_of_routes_models_and_the_queue_but_not_of_configuratio
         (&"fake".into(), &true.into())
     );
     assert_eq!((&status["queue"]["alive"], &status["phase"]), (&true.into(), &"running".into()));
+    assert_eq!((&status["queue"]["jobs"], &status["queue"]["tenants"]), (&json!([]), &json!({})));
     assert!(!text.contains("between us"));
+}
+
+#[tokio::test]
+async fn the_status_lists_the_queues_jobs_and_what_each_tenant_had() {
+    let house = House::plain().await;
+    let body = r#"{"prompt": "a red boat", "model": "fake", "steps": 100}"#;
+    let request =
+        Request::post("/v1/images/generations").header("host", "test").header("accept", "image/png");
+    let request = request.header("content-type", "application/json").body(body.into()).unwrap();
+    let client = tokio::spawn(try_send(house.edge, request));
+    let status = house.until("running", |status| status["queue"]["jobs"][0]["running"] == true).await;
+    let job = &status["queue"]["jobs"][0];
+    assert_eq!((&job["tenant"], &job["model"]), (&json!("default"), &json!("fake")));
+    assert_eq!((&job["position"], &job["priority"]), (&json!(0), &json!("normal")));
+    assert_eq!(status["queue"]["tenants"]["default"]["submitted"], 1);
+    client.abort();
+    house.until("counted", |status| status["queue"]["tenants"]["default"]["cancelled"] == 1).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,156 @@
+//! What handles and the worker share: the queue, the running job, and what was measured. Every waiting job is told from
+//! here where it stands, in the order in which the queue will really serve it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::oneshot;
+
+use crate::events::{Event, EventWriter};
+use crate::ledger::Ledger;
+use crate::measured::Measured;
+use crate::queue::{Charge, Full, Place, Queue};
+use crate::ticket::Outcome;
+use crate::{Error, Job, JobId, ModelId, Priority, Result, TenantId};
+
+/// A job in the line, with what ties it to its ticket.
+pub(crate) struct Entry {
+    pub(crate) job: Job,
+    /// Its model's place in the catalog.
+    pub(crate) model: usize,
+    pub(crate) events: EventWriter,
+    pub(crate) outcome: oneshot::Sender<Result<Outcome>>,
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) since: Instant,
+    pub(crate) submitted: SystemTime,
+}
+
+impl Entry {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        let Job { tenant, priority, .. } = &self.job;
+        Place { tenant: tenant.clone(), priority: *priority, model: self.model, work: self.job.work() }
+    }
+}
+
+/// The job that the worker has.
+pub(crate) struct Running {
+    pub(crate) id: JobId,
+    pub(crate) tenant: TenantId,
+    pub(crate) priority: Priority,
+    pub(crate) model: ModelId,
+    pub(crate) submitted: SystemTime,
+    pub(crate) began: Instant,
+    /// What it will probably take.
+    pub(crate) estimate: Duration,
+    pub(crate) cancel: Arc<AtomicBool>,
+    /// To be settled when it ends.
+    pub(crate) charge: Charge,
+}
+
+/// Where a waiting job stands.
+pub(crate) struct Standing<'a> {
+    pub(crate) entry: &'a Entry,
+    /// Jobs ahead of it, the running one included.
+    pub(crate) position: u32,
+    /// Time until it starts, once enough was measured.
+    pub(crate) eta: Option<Duration>,
+}
+
+pub(crate) struct State {
+    pub(crate) queue: Queue<Entry>,
+    pub(crate) measured: Measured,
+    pub(crate) running: Option<Running>,
+    /// False once the worker has ended, or every handle is gone.
+    pub(crate) open: bool,
+    pub(crate) ledger: Ledger,
+}
+
+impl State {
+    /// Every waiting job, in the order in which they will be served.
+    pub(crate) fn standings(&self) -> Vec<Standing<'_>> {
+        let left = |running: &Running| running.estimate.saturating_sub(running.began.elapsed());
+        let left = self.running.as_ref().map_or(Duration::ZERO, left);
+        let (first, is_known) = (u32::from(self.running.is_some()), self.measured.is_known());
+        let standing = |(position, (entry, start))| {
+            let eta = is_known.then(|| left + Duration::from_nanos(start));
+            Standing { entry, position, eta }
+        };
+        (first..).zip(self.queue.forecast(&self.measured)).map(standing).collect()
+    }
+
+    /// Tells every waiting job where it stands.
+    pub(crate) fn tell_positions(&self) {
+        for Standing { entry, position, eta } in self.standings() {
+            entry.events.send(Event::Queued { position, eta });
+        }
+    }
+
+    /// Puts an entry into the line, or says why not and when a place is likely to be free.
+    pub(crate) fn enqueue(&mut self, entry: Entry) -> Result<()> {
+        let place = entry.place();
+        let tenant = place.tenant.clone();
+        if let Err(full) = self.queue.push(&place, entry) {
+            self.ledger.count(&tenant, |counters| counters.refused += 1);
+            return Err(self.refusal(full, &tenant));
+        }
+        self.ledger.count(&tenant, |counters| counters.submitted += 1);
+        self.tell_positions();
+        Ok(())
+    }
+
+    /// A place is free as soon as a job starts: any job where the queue is full, one of the tenant where the tenant is.
+    fn refusal(&self, full: Full, tenant: &TenantId) -> Error {
+        let waiting = self.queue.len();
+        let reason = match full {
+            Full::Queue => format!("{waiting} jobs wait already (engine.queue-depth)"),
+            Full::Tenant(bound) => {
+                format!("no more than {bound} of tenant `{tenant}`'s jobs may wait (tenant.max-waiting)")
+            }
+            Full::Half(bound) => {
+                format!(
+                    "no more than {bound} of tenant `{tenant}`'s jobs may wait: half of engine.queue-depth"
+                )
+            }
+        };
+        let frees = |standing: &Standing<'_>| full == Full::Queue || standing.entry.job.tenant == *tenant;
+        let next = self.standings().into_iter().find(frees).and_then(|standing| standing.eta);
+        Error::Overloaded { reason, retry_after: next.unwrap_or_default().max(Duration::from_secs(1)) }
+    }
+}
+
+pub(crate) struct Shared {
+    // held for moments only, never over a step or an await
+    state: Mutex<State>,
+    pub(crate) arrived: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), arrived: Condvar::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes cancelled entries out at once, so that a dead client's job holds no place in the line.
+    pub(crate) fn sweep(&self) {
+        let mut state = self.lock();
+        let gone = state.queue.take_if(Entry::is_cancelled);
+        if gone.is_empty() {
+            return;
+        }
+        for entry in &gone {
+            state.ledger.count(&entry.job.tenant, |counters| counters.cancelled += 1);
+        }
+        state.tell_positions();
+        drop(state);
+        // a closed channel would read as WorkerGone to whoever still holds the outcome
+        gone.into_iter().for_each(|entry| drop(entry.outcome.send(Err(Error::Cancelled))));
+    }
+}

@@ -1,0 +1,74 @@
+//! What a caller holds of a job: its events, its end, and the guard that keeps it wanted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::events::EventReader;
+use crate::shared::Shared;
+use crate::{Error, JobId, Picture, Result};
+
+/// Where the time of a job went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Waiting.
+    pub queue: Duration,
+    /// Loading the model.
+    pub load: Duration,
+    /// Encoding the prompt, denoising and decoding.
+    pub run: Duration,
+}
+
+/// A finished job.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// In the order of the job's seeds; each carries its parameters.
+    pub pictures: Vec<Picture>,
+    /// What a user should know.
+    pub notes: Vec<String>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// A submitted job. Dropping it, or its [`CancelGuard`], cancels the job before its next step.
+pub struct Ticket {
+    /// The job's id.
+    pub id: JobId,
+    /// What happens to the job.
+    pub events: EventReader,
+    /// The end of the job; a closed channel means [`Error::WorkerGone`].
+    pub outcome: oneshot::Receiver<Result<Outcome>>,
+    /// Keep it for as long as the job is wanted.
+    pub guard: CancelGuard,
+}
+
+impl Ticket {
+    /// Waits for the end.
+    pub async fn finish(self) -> Result<Outcome> {
+        let Ticket { outcome, guard: _guard, .. } = self;
+        outcome.await.unwrap_or(Err(Error::WorkerGone))
+    }
+}
+
+/// Cancels its job when dropped.
+pub struct CancelGuard {
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl CancelGuard {
+    /// Cancels the job before its next step. Repeating it, or doing it after the end, is harmless.
+    pub fn cancel(&self) {
+        if !self.cancel.swap(true, Ordering::Relaxed) {
+            self.shared.sweep();
+        }
+    }
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
