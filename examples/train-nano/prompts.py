@@ -16,7 +16,9 @@ FRAMES = (
     "i would like to see {thing} {place} {style}", "{before} {thing}, {place}", "make {thing} {place} {style}",
     "{tag} {thing} {place}", "{tag}: {thing} {place}", "{thing} {place} | {tag}", "show me {thing} {place} {style}",
     "paint me {thing} {place}, please, {style}", "{place} there is {thing} {style}", "{bare}, {place}, {tag}",
-    "{bare} {place} {tag}",
+    "{bare} {place} {tag}", "a drawing with {thing} {place}, {style}", "a postcard with {thing} {place} {style}",
+    "something with {thing} {place}, {style}", "a page with {thing}, {place}, {style}",
+    "i need an image with {thing} {place} {style}", "could you make one with {thing} {place} {style}?",
 )
 TEST_FRAMES = (
     "can you draw {thing} {place} {style}?", "i want a picture with {thing} {place}, {style}",
