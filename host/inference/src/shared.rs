@@ -52,6 +52,13 @@ pub(crate) struct Running {
     pub(crate) charge: Charge,
 }
 
+impl Running {
+    /// What it will probably still take.
+    pub(crate) fn left(&self) -> Duration {
+        self.estimate.saturating_sub(self.began.elapsed())
+    }
+}
+
 /// Where a waiting job stands.
 pub(crate) struct Standing<'a> {
     pub(crate) entry: &'a Entry,
@@ -73,8 +80,7 @@ pub(crate) struct State {
 impl State {
     /// Every waiting job, in the order in which they will be served.
     pub(crate) fn standings(&self) -> Vec<Standing<'_>> {
-        let left = |running: &Running| running.estimate.saturating_sub(running.began.elapsed());
-        let left = self.running.as_ref().map_or(Duration::ZERO, left);
+        let left = self.running.as_ref().map_or(Duration::ZERO, Running::left);
         let (first, is_known) = (u32::from(self.running.is_some()), self.measured.is_known());
         let standing = |(position, (entry, start))| {
             let eta = is_known.then(|| left + Duration::from_nanos(start));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::ledger::Counters;
-use crate::shared::{Running, Standing};
+use crate::shared::Standing;
 use crate::{JobId, ModelId, Priority, Scheduler, TenantId};
 
 /// A job that waits or runs.
@@ -59,7 +59,6 @@ impl Scheduler {
     /// Every job that runs or waits, in the order in which they will be served; only a tenant's own when one is given.
     pub fn jobs(&self, tenant: Option<&TenantId>) -> Vec<JobStatus> {
         let state = self.shared.lock();
-        let eta = |running: &Running| running.estimate.saturating_sub(running.began.elapsed());
         let running = state.running.iter().map(|running| JobStatus {
             id: running.id.clone(),
             tenant: running.tenant.clone(),
@@ -68,7 +67,7 @@ impl Scheduler {
             running: true,
             position: 0,
             since: running.submitted,
-            eta: state.measured.is_known().then(|| eta(running)),
+            eta: state.measured.is_known().then(|| running.left()),
         });
         let waiting = state.standings().into_iter().map(|Standing { entry, position, eta }| JobStatus {
             id: entry.job.id.clone(),
