@@ -16,7 +16,7 @@ use crate::drive::{self, Call};
 use crate::metrics::count;
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox, is_unset};
-use crate::{Body, Failure};
+use crate::{Body, Failure, Tenant};
 
 /// Which generation of `wasi:http` a handler is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -69,8 +69,7 @@ impl Deployment {
         &self.code_digest
     }
 
-    /// Lets the handler answer a request in a sandbox of its own. Returns with the response's head; the body streams.
-    /// Dropping the future or the response stops the guest and everything it began.
+    /// Lets the handler answer a request that belongs to nobody: see [`Deployment::handle_for`].
     pub async fn handle<B>(
         self: &Arc<Self>,
         request: http::Request<B>,
@@ -79,20 +78,39 @@ impl Deployment {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let answer = self.answer(request).await;
+        self.handle_for(&Arc::default(), request).await
+    }
+
+    /// Lets the handler answer a tenant's request in a sandbox of its own, when it is the tenant's turn. Returns with the
+    /// response's head; the body streams. Dropping the future or the response stops the guest and everything it began.
+    pub async fn handle_for<B>(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let answer = self.answer(tenant, request).await;
         if let Err(failure) = &answer {
             self.host.metrics.failed(failure);
         }
         answer
     }
 
-    async fn answer<B>(self: &Arc<Self>, request: http::Request<B>) -> Result<http::Response<Body>, Failure>
+    async fn answer<B>(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let place = self.host.admission.enter().await?;
-        let meter = Arc::new(Meter::new(self.route.name.clone(), self.route.limits.clone()));
+        let place = self.host.instances.enter(tenant).await?;
+        let meter = Meter::new(self.route.name.clone(), self.route.limits.clone(), tenant.clone());
+        let meter = Arc::new(meter);
         let request = body::incoming(request, &meter)?;
         let (sender, receiver) = oneshot::channel();
         let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };

@@ -1,9 +1,13 @@
 //! Runs a guest to its end or to its limit. The deadline is polled beside the guest's store, never by it: a guest that
 //! spins, sleeps or hangs in a host call is stopped all the same, by dropping its store.
+//!
+//! Guests that compute for long take turns: as many at a time as there are threads, tenant by tenant. So a request that
+//! computes little meets one of them in front of it at most, and not all that spin.
 
 use std::future::{pending, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures::channel::oneshot;
 use wasmtime::AsContextMut;
@@ -11,6 +15,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{Prepared, ProxyPre, Request, Response};
 
 use crate::Failure;
+use crate::admission::Place;
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 
@@ -50,16 +55,18 @@ pub(crate) async fn serve(
         });
         run.await?
     };
-    limited(&call.meter, work).await
+    limited(&call, work).await
 }
 
 /// Polls a guest's work in slices that its meter counts, until it ends or its deadline comes.
 pub(crate) async fn limited<R>(
-    meter: &Meter,
+    call: &Call,
     work: impl Future<Output = wasmtime::Result<R>>,
 ) -> Result<R, Failure> {
+    let (meter, mut turns) = (&call.meter, Turns { call, next: None });
     let mut work = pin!(work);
     let sliced = poll_fn(|cx| {
+        let _turn = ready!(turns.poll(cx));
         let _slice = meter.slice();
         work.as_mut().poll(cx)
     });
@@ -67,5 +74,31 @@ pub(crate) async fn limited<R>(
         biased;
         result = sliced => result.map_err(|error| meter.judge(&error)),
         failure = meter.deadline() => Err(failure),
+    }
+}
+
+/// The turns of a guest that computes for long. Each lasts for one slice.
+struct Turns<'a> {
+    call: &'a Call,
+    next: Option<Turn>,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Result<Place, Failure>> + Send>>;
+
+impl Turns<'_> {
+    /// Ready when the guest may go on. Whoever finds the line full goes on without a turn: the line is longer than all
+    /// guests that can run.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Place>> {
+        let Call { host, meter, .. } = self.call;
+        if !meter.computes_long() {
+            return Poll::Ready(None);
+        }
+        let next = self.next.get_or_insert_with(|| {
+            let (door, tenant) = (host.computing.clone(), meter.tenant().clone());
+            Box::pin(async move { door.enter(&tenant).await })
+        });
+        let place = ready!(next.as_mut().poll(cx));
+        self.next = None;
+        Poll::Ready(place.ok())
     }
 }

@@ -71,6 +71,15 @@ pub enum Failure {
         /// When another attempt is sensible.
         retry_after: Duration,
     },
+    /// The tenant runs its share of requests already, and the others need the rest.
+    Share {
+        /// The tenant.
+        tenant: String,
+        /// Its requests that run.
+        running: u32,
+        /// When another attempt is sensible.
+        retry_after: Duration,
+    },
     /// The request's body is longer than the route accepts.
     RequestBody {
         /// The route.
@@ -104,6 +113,7 @@ impl Failure {
             Failure::Resource { .. } => "resource_limit",
             Failure::NoResponse { .. } => "no_response",
             Failure::Saturated { .. } => "saturated",
+            Failure::Share { .. } => "tenant_share",
             Failure::RequestBody { .. } => "request_body_limit",
             Failure::ResponseBody { .. } => "response_body_limit",
             Failure::Internal { .. } => "internal",
@@ -136,6 +146,10 @@ impl Failure {
             Failure::Saturated { limit, .. } => {
                 format!("{limit} requests run already (server.max-instances); try again later")
             }
+            Failure::Share { tenant, running, .. } => format!(
+                "{running} requests of tenant `{tenant}` run already, at least its share of server.max-instances \
+                 (tenant.share); try again later"
+            ),
             Failure::RequestBody { route, limit } => format!(
                 "the request's body is longer than {limit} bytes (limits.request-body-bytes of route `{route}`)"
             ),

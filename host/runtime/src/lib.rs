@@ -3,8 +3,8 @@
 //!
 //! The way of a route, in the order of the files: a [`RouteSpec`] (`spec.rs`, `limits.rs`) is checked against what its
 //! components import and export (`inspect.rs`), compiled or taken from the cache (`code/`), linked (`linker.rs`) and frozen
-//! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle`], gets a store (`sandbox/`)
-//! and is driven to its end or to its limit (`drive.rs`); what the guest imports is answered in `capabilities/`, one file
+//! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle_for`] on a tenant's account
+//! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`) and is driven to its end or to its limit (`drive.rs`); what the guest imports is answered in `capabilities/`, one file
 //! per WIT interface, on the generated types of `bindings/`.
 //!
 //! Requests come from the server as `http` types and leave as `http` types. No wasmtime type leaves this crate, and
@@ -30,6 +30,7 @@ mod runtime;
 mod sandbox;
 mod spec;
 mod stage;
+mod tenant;
 
 pub use body::Body;
 pub use deployment::{Deployment, HttpVersion};
@@ -41,3 +42,4 @@ pub use metrics::RuntimeMetrics;
 pub use outbound::{Origin, OriginError};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{Code, Grants, RouteSpec};
+pub use tenant::{Exceeded, Quota, Share, Tenant, Work};

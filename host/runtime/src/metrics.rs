@@ -1,6 +1,7 @@
 //! Counts of what the runtime did since its start: written with relaxed atomics on every path, read as one snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -57,6 +58,11 @@ pub(crate) struct Metrics {
     other_failures: AtomicU64,
 }
 
+/// A mean that forgets: the newest value counts an eighth.
+pub(crate) fn mean(mean: Duration, newest: Duration) -> Duration {
+    if mean.is_zero() { newest } else { (mean * 7 + newest) / 8 }
+}
+
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -70,7 +76,7 @@ impl Metrics {
             Failure::Wall { .. } => &self.wall_limits,
             Failure::CapabilityWait { .. } => &self.capability_wait_limits,
             Failure::Memory { .. } => &self.memory_limits,
-            Failure::Saturated { .. } => &self.saturated,
+            Failure::Saturated { .. } | Failure::Share { .. } => &self.saturated,
             _ => &self.other_failures,
         });
     }

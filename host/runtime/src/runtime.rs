@@ -6,17 +6,19 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use atelier_inference::{Pixels, Scheduler};
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::admission::Admission;
+use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler};
 use crate::metrics::Metrics;
 use crate::sandbox::Sandbox;
 use crate::stage::Decoder;
 use crate::{Code, Deployment, Error, LoadError, RouteSpec, RuntimeMetrics, deploy, engine, linker};
+
+/// One of so many places is kept for tenants that run less than their share.
+const KEPT_PART: u32 = 4;
 
 /// How the runtime is set up.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub struct RuntimeConfig {
     pub cache_dir: Option<PathBuf>,
     /// Requests that run at a time (`server.max-instances`).
     pub max_instances: u32,
+    /// Requests of one tenant that wait for their turn (`server.max-waiting`); one more is refused.
+    pub max_waiting: usize,
     /// How long a request waits for its turn before it is refused.
     pub admission_wait: Duration,
     /// How long compiling one component may take.
@@ -36,6 +40,7 @@ impl Default for RuntimeConfig {
         Self {
             cache_dir: None,
             max_instances: 128,
+            max_waiting: 64,
             admission_wait: Duration::from_secs(1),
             compile_timeout: Duration::from_secs(90),
         }
@@ -52,11 +57,14 @@ pub(crate) struct Host {
     pub(crate) scheduler: Scheduler,
     pub(crate) decoder: Decoder,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) admission: Admission,
+    /// Requests that run at a time.
+    pub(crate) instances: Arc<Door>,
+    /// Guests that compute for long at a time, for a slice each.
+    pub(crate) computing: Arc<Door>,
     /// Plugins that run at a time: a request may call many at once, and the pool has room for one each.
-    pub(crate) plugin_places: Semaphore,
+    pub(crate) plugin_places: Arc<Door>,
     /// Pictures that are encoded or scaled at a time, each on a thread that may block.
-    pub(crate) painters: Arc<Semaphore>,
+    pub(crate) painters: Arc<Door>,
     pub(crate) generations: AtomicU64,
 }
 
@@ -81,6 +89,13 @@ impl Runtime {
             Arc::new(Compiler::new(engine.clone(), cache, metrics.clone(), config.compile_timeout));
         let decoder = Decoder::load(&compiler, &plugins, &decoder).map_err(Error::Decoder)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let kept = max_instances / KEPT_PART;
+        let instances = Rules {
+            places: max_instances,
+            kept,
+            waiting: config.max_waiting,
+            patience: config.admission_wait,
+        };
         let host = Host {
             engine,
             pooled: shared.pooled,
@@ -90,9 +105,10 @@ impl Runtime {
             scheduler,
             decoder,
             metrics,
-            plugin_places: Semaphore::new(max_instances as usize),
-            admission: Admission::new(max_instances, config.admission_wait),
-            painters: Arc::new(Semaphore::new(threads)),
+            instances: Door::new(instances),
+            computing: Door::inner(threads as u32, 0),
+            plugin_places: Door::inner(max_instances, kept),
+            painters: Door::inner(threads as u32, 0),
             generations: AtomicU64::new(0),
         };
         Ok(Runtime { host: Arc::new(host) })
@@ -106,7 +122,7 @@ impl Runtime {
     /// Decodes a picture (PNG, JPEG, WebP or the first frame of GIF) from untrusted bytes, in the sandbox. The error is
     /// a text that is safe to show.
     pub async fn decode_image(&self, bytes: bytes::Bytes) -> Result<Pixels, String> {
-        decode_pixels(&self.host, bytes.to_vec()).await.map_err(|error| error.into_text())
+        decode_pixels(&self.host, &Arc::default(), bytes.to_vec()).await.map_err(|error| error.into_text())
     }
 
     /// What happened so far.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::{InstancePre, Linker, Resource};
 use wasmtime_wasi_config::WasiConfigVariables;
 
+use crate::admission::Door;
 use crate::bindings::decoder::exports::atelier::host::media;
 use crate::bindings::finisher::exports::atelier::host::finish;
 use crate::bindings::selector::exports::atelier::host::select;
@@ -25,7 +25,7 @@ use crate::inspect::{Kind, inspect_named};
 use crate::metrics::count;
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
-use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem};
+use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem, Tenant};
 
 /// A linked plugin and the name that people know it by.
 pub(crate) struct Plugin<P> {
@@ -56,6 +56,9 @@ impl<P> Plugin<P> {
             }
             Failure::Resource { what, limit, key, .. } => {
                 format!("the plugin `{name}` needed more than {limit} {what} ({key})")
+            }
+            Failure::Saturated { .. } | Failure::Share { .. } => {
+                format!("the plugin `{name}` had no turn: too many others wait")
             }
             _ => format!("the plugin `{name}` stopped with an error"),
         }
@@ -96,7 +99,7 @@ impl Caller {
                 let run = async |accessor: &_| styler.atelier_host_style().call_style(accessor, prompt).await;
                 store.run_concurrent(run).await?
             };
-            limited(&call.meter, work).await
+            limited(&call, work).await
         })
         .await
     }
@@ -118,7 +121,7 @@ impl Caller {
                 };
                 store.run_concurrent(run).await?
             };
-            limited(&call.meter, work).await
+            limited(&call, work).await
         })
         .await
     }
@@ -143,7 +146,7 @@ impl Caller {
                 let finished = finished.map(|picture| store.data_mut().table.delete(picture));
                 wasmtime::error::Ok(finished.map(Result::ok))
             };
-            let finished = limited(&call.meter, work).await?;
+            let finished = limited(&call, work).await?;
             let lost = || Failure::Trap {
                 route: call.meter.route(),
                 detail: "the picture it returned is gone".into(),
@@ -163,7 +166,7 @@ impl Caller {
     ) -> Result<R, Failure> {
         count(&self.host.metrics.plugin_calls);
         let _wait = self.meter.wait();
-        let _place = self.host.plugin_places.acquire().await;
+        let _place = self.host.plugin_places.enter(self.meter.tenant()).await?;
         let result = task(work).await;
         if let Err(failure) = &result {
             count(&self.host.metrics.plugin_failures);
@@ -200,7 +203,7 @@ const DECODE_MAX_PIXELS: u64 = 4_096 * 4_096;
 pub(crate) struct Decoder {
     pre: DecoderPre<Sandbox>,
     route: Arc<Route>,
-    places: Semaphore,
+    places: Arc<Door>,
 }
 
 impl Decoder {
@@ -227,18 +230,22 @@ impl Decoder {
         let pre: InstancePre<Sandbox> = linker.instantiate_pre(&compiled.component).map_err(broken)?;
         let pre = DecoderPre::new(pre).map_err(broken)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DECODERS);
-        Ok(Self { pre, route: Arc::new(decoder_route(&code.name)), places: Semaphore::new(threads) })
+        // a decoding ends soon by its limits, so no place is kept
+        let places = Door::inner(threads as u32, 0);
+        Ok(Self { pre, route: Arc::new(decoder_route(&code.name)), places })
     }
 
     /// Decodes one picture.
     pub(crate) async fn decode(
         &self,
         host: &Arc<Host>,
+        tenant: &Arc<Tenant>,
         bytes: Vec<u8>,
     ) -> Result<Result<media::Decoded, media::Error>, Failure> {
         host.metrics.decodes.fetch_add(1, Ordering::Relaxed);
-        let _place = self.places.acquire().await;
-        let meter = Arc::new(Meter::new(self.route.name.clone(), self.route.limits.clone()));
+        let _place = self.places.enter(tenant).await?;
+        let meter = Meter::new(self.route.name.clone(), self.route.limits.clone(), tenant.clone());
+        let meter = Arc::new(meter);
         let call = Call { host: host.clone(), route: self.route.clone(), meter };
         let pre = self.pre.clone();
         task(async move {
@@ -251,7 +258,7 @@ impl Decoder {
                 };
                 store.run_concurrent(run).await?
             };
-            limited(&call.meter, work).await
+            limited(&call, work).await
         })
         .await
     }

@@ -1,5 +1,6 @@
-//! What operators and their machines ask, on an address of its own: /health, /ready, /version, /status and /metrics.
-//! Reads counters and tables; changes nothing. Never shows a component's configuration.
+//! What operators and their machines ask, on an address of its own: /health, /ready, /version, /status, /tenants and
+//! /metrics. Reads counters and tables; changes nothing. Never shows a component's configuration, a key or its hash. With
+//! `server.admin-key-hash`, all but the first three want a key.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,16 +8,18 @@ use std::time::{Instant, SystemTime};
 
 use atelier_inference::{ModelId, Scheduler, TenantsStatus};
 use atelier_runtime::Runtime;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::failure::Refusal;
 use crate::http::{Answer, Phase, Service, Stop, boxed, whole};
+use crate::keys::{Key, KeyHash};
 use crate::live::{Live, Slot};
 use crate::metrics::{Kind, Page, Traffic, escaped};
 use crate::reload::Reports;
+use crate::tenants::{Denied, Member, Usage, credential};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -34,21 +37,31 @@ pub(crate) struct View {
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) unrouted: Arc<Traffic>,
     pub(crate) manifest: String,
+    /// What the operators' key is known by, if there is one.
+    pub(crate) key: Option<KeyHash>,
     pub(crate) stop: Stop,
     pub(crate) started: Instant,
 }
 
 impl Service for Admin {
-    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Refusal::Method(vec![Method::GET, Method::HEAD]).response().map(boxed);
         }
         let view = &self.0;
-        let mut answer = match request.uri().path() {
+        let path = request.uri().path();
+        if !matches!(path, "/health" | "/ready" | "/version")
+            && let Err(denied) = view.admit(request.headers())
+        {
+            tracing::info!(%peer, path, "refused on the admin address: {}", denied.internal());
+            return Refusal::Unauthorized(denied).response().map(boxed);
+        }
+        let mut answer = match path {
             "/health" => page(StatusCode::OK, JSON, json!({ "status": "alive" }).to_string()),
             "/ready" => view.ready(),
             "/version" => page(StatusCode::OK, JSON, version().to_string()),
             "/status" => page(StatusCode::OK, JSON, view.status().to_string()),
+            "/tenants" => page(StatusCode::OK, JSON, view.tenants().to_string()),
             "/metrics" => page(StatusCode::OK, PROMETHEUS, view.metrics()),
             _ => return Refusal::NoRoute.response().map(boxed),
         };
@@ -69,6 +82,20 @@ fn version() -> Value {
 }
 
 impl View {
+    /// Whether these headers carry the operators' key, if one is wanted.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        let Some(wanted) = self.key else { return Ok(()) };
+        let given = headers.get(AUTHORIZATION).ok_or(Denied::Missing)?;
+        let key = Key::parse(credential(given).ok_or(Denied::Form)?).map_err(Denied::from)?;
+        if key.hash() == wanted { Ok(()) } else { Err(Denied::Unknown) }
+    }
+
+    fn tenants(&self) -> Value {
+        let table = self.live.table();
+        let tenants: Vec<Value> = table.tenants.members().map(|member| tenant(member)).collect();
+        json!({ "tenants": tenants })
+    }
+
     fn ready(&self) -> Answer {
         let reasons: Vec<&str> = [
             (self.stop.phase() != Phase::Running, "draining"),
@@ -136,6 +163,7 @@ impl View {
         };
         let samples: Vec<(String, u64)> = table.slots.iter().filter_map(in_flight).collect();
         page.metric("atelier_route_in_flight", Kind::Gauge, "requests inside a route's component", &samples);
+        tenant_metrics(&mut page, table.tenants.members());
         self.queue_metrics(&mut page);
         self.runtime_metrics(&mut page);
         let reload = self.reports.now();
@@ -185,6 +213,37 @@ impl View {
     }
 }
 
+/// A tenant without its hashes.
+fn tenant(member: &Member) -> Value {
+    let tenant = &member.tenant;
+    json!({
+        "id": tenant.id,
+        "share": tenant.share,
+        "priority": tenant.priority,
+        "quotas": tenant.quotas,
+        "keys": tenant.keys.iter().map(|key| &key.name).collect::<Vec<_>>(),
+        "usage": member.usage(),
+    })
+}
+
+fn tenant_metrics<'a>(page: &mut Page, members: impl Iterator<Item = &'a Arc<Member>>) {
+    // ids are plain by their form: they need no escaping
+    let usages: Vec<(String, Usage)> =
+        members.map(|member| (format!("{{tenant=\"{}\"}}", member.tenant.id), member.usage())).collect();
+    let mut metric = |name: &str, kind, help: &str, value: fn(&Usage) -> u64| {
+        let samples: Vec<(String, u64)> =
+            usages.iter().map(|(labels, usage)| (labels.clone(), value(usage))).collect();
+        page.metric(&format!("atelier_tenant_{name}"), kind, help, &samples);
+    };
+    metric("requests_total", Kind::Counter, "requests that began", |usage| usage.requests);
+    metric("over_quota_total", Kind::Counter, "requests and jobs that met a quota", |usage| usage.refused);
+    metric("images_today", Kind::Gauge, "pictures since midnight UTC", |usage| usage.images_today);
+    metric("pixel_steps_today", Kind::Gauge, "pixels times steps since midnight UTC", |usage| {
+        usage.pixel_steps_today
+    });
+    metric("in_flight", Kind::Gauge, "requests whose answers are not complete", |usage| usage.in_flight);
+}
+
 fn route(slot: &Slot) -> Value {
     let route = &slot.route;
     let since =
@@ -203,6 +262,8 @@ fn route(slot: &Slot) -> Value {
         "name": route.name,
         "host": route.host,
         "path": route.path,
+        "tenant": route.tenant,
+        "access": route.access,
         "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
         "component": route.component.to_string(),
         "deployment": deployment,

@@ -127,6 +127,7 @@ pub fn runtime(config: &Config, scheduler: Scheduler) -> Result<Runtime, StartEr
     let runtime = RuntimeConfig {
         cache_dir: config.store.cache_dir.clone(),
         max_instances: config.server.max_instances,
+        max_waiting: config.server.max_waiting,
         ..RuntimeConfig::default()
     };
     Ok(Runtime::new(runtime, scheduler, decoder)?)
@@ -179,8 +180,10 @@ impl App {
             builtins: builtins(),
             deployer,
             live: live.clone(),
+            scheduler: scheduler.clone(),
             reports: Reports::default(),
             routes: config.routes.clone(),
+            tenants: config.tenants.clone(),
         };
         // watched before they are read, so that no change falls between
         let mut watch = Watch::new();
@@ -251,6 +254,7 @@ impl App {
             missing: self.reloader.deployer.missing.clone(),
             unrouted,
             manifest: self.config.manifest.to_string(),
+            key: self.config.server.admin_key_hash,
             stop,
             started: Instant::now(),
         }))

@@ -30,7 +30,11 @@ impl Deployer {
             Err(problem) => {
                 tracing::error!(route = route.name, "the route does not load: {problem}");
                 let kept = before.and_then(|slot| Some((slot.route.clone(), slot.deployment.clone()?)));
-                let (route, deployment) = kept.map_or((route, None), |(route, kept)| (route, Some(kept)));
+                // who may ask is no business of the component's: that changes at once
+                let (tenant, access) = (route.tenant.clone(), route.access);
+                let (route, deployment) = kept.map_or((route, None), |(kept, deployment)| {
+                    (Route { tenant, access, ..kept }, Some(deployment))
+                });
                 Slot { route, deployment, problem: Some(problem), traffic }
             }
         }

@@ -1,5 +1,6 @@
-//! A client's request on its way to a component and back: checks what the client sent, finds the route, hands the request
-//! to the route's deployment, and turns every failure into an answer. Never looks into a body.
+//! A client's request on its way to a component and back: checks what the client sent, finds the route, sees who asks and
+//! whether there is an allowance left, hands the request to the route's deployment, and turns every failure into an answer.
+//! Nothing is allocated for a component before that. Never looks into a body.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use hyper::body::Incoming;
 
 use crate::config::Server;
 use crate::failure::Refusal;
-use crate::http::{Access, Answer, Broken, RequestBody, Service, Verdict, boxed};
+use crate::http::{Access, Answer, Broken, Held, RequestBody, Service, Verdict, boxed};
 use crate::live::{Live, Slot};
 use crate::metrics::Traffic;
 use crate::router::{Found, below};
+use crate::tenants::Member;
 
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -47,7 +49,7 @@ impl Edge {
         }
     }
 
-    async fn through(&self, request: Request<Incoming>, access: &mut Access) -> Result<Answer, Refusal> {
+    async fn through(&self, mut request: Request<Incoming>, access: &mut Access) -> Result<Answer, Refusal> {
         let host = host(&request)?;
         let table = self.live.table();
         let slot = match table.router.find(host, request.method(), request.uri().path()) {
@@ -56,15 +58,28 @@ impl Edge {
             Found::Nothing => return Err(Refusal::NoRoute),
         };
         access.routed(&slot.route.name, slot.traffic.clone());
-        self.hand_over(request, slot).await
+        let caller = table.tenants.admit(&slot.route, request.headers_mut())?;
+        access.charged(&caller.member.tenant.id, caller.key);
+        if !caller.may_enter {
+            // another tenant's route is no more than a path without one
+            return Err(Refusal::NoRoute);
+        }
+        let begun = caller.member.begin()?;
+        let answer = self.hand_over(request, slot, &caller.member).await?;
+        Ok(answer.map(|body| boxed(Held::new(body, begun))))
     }
 
-    async fn hand_over(&self, request: Request<Incoming>, slot: &Slot) -> Result<Answer, Refusal> {
+    async fn hand_over(
+        &self,
+        request: Request<Incoming>,
+        slot: &Slot,
+        member: &Member,
+    ) -> Result<Answer, Refusal> {
         let Some(deployed) = &slot.deployment else { return Err(not_deployed(slot)) };
         let verdict = Verdict::default();
         let request = mounted(request, &slot.route.path)?;
         let request = request.map(|body| RequestBody::new(body, self.body_idle_timeout, verdict.clone()));
-        let result = deployed.deployment.handle(request).await;
+        let result = deployed.deployment.handle_for(&member.runtime, request).await;
         match verdict.broken() {
             Some(Broken::Stalled) => Err(Refusal::BodyStalled { limit: self.body_idle_timeout }),
             Some(Broken::Gone) | None => result.map(|answer| answer.map(boxed)).map_err(Refusal::Failed),
@@ -83,7 +98,11 @@ impl Service for Edge {
         };
         let answer = result.unwrap_or_else(|refusal| {
             if let Some(internal) = refusal.internal() {
-                tracing::error!(id = access.id(), code = refusal.code(), "{internal}");
+                let (id, code) = (access.id(), refusal.code());
+                match refusal.status().is_server_error() {
+                    true => tracing::error!(id, code, "{internal}"),
+                    false => tracing::info!(id, code, "{internal}"),
+                }
             }
             refusal.response().map(boxed)
         });

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use atelier_runtime::Failure;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
+
+use crate::tenants::{Denied, OverQuota};
 
 /// Why a request is answered by the host rather than by its handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub(crate) enum Refusal {
     NoRoute,
     /// The path's routes take other methods.
     Method(Vec<Method>),
+    /// The route wants a key, and what came opens nothing.
+    Unauthorized(Denied),
+    /// The tenant has used what it may.
+    OverQuota(OverQuota),
     /// Path and query are too long.
     Url {
         /// The limit in bytes.
@@ -52,6 +58,8 @@ impl Refusal {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Refusal::OverQuota(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Url { .. } => StatusCode::URI_TOO_LONG,
             Refusal::Headers { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyStalled { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -66,6 +74,8 @@ impl Refusal {
             Refusal::BadRequest(_) => "bad_request",
             Refusal::NoRoute => "no_route",
             Refusal::Method(_) => "method_not_allowed",
+            Refusal::Unauthorized(_) => "unauthorized",
+            Refusal::OverQuota(_) => "quota",
             Refusal::Url { .. } => "url_limit",
             Refusal::Headers { .. } => "header_limit",
             Refusal::BodyStalled { .. } => "request_body_timeout",
@@ -80,6 +90,10 @@ impl Refusal {
             Refusal::BadRequest(what) => (*what).into(),
             Refusal::NoRoute => "no route answers this path".into(),
             Refusal::Method(allowed) => format!("this path takes {}", names(allowed)),
+            Refusal::Unauthorized(_) => {
+                "an API key is wanted: send one, as `Authorization: Bearer` or as `x-api-key`".into()
+            }
+            Refusal::OverQuota(over) => over.public(),
             Refusal::Url { limit } => {
                 format!("path and query are longer than {limit} bytes (server.url-bytes)")
             }
@@ -96,9 +110,10 @@ impl Refusal {
         }
     }
 
-    /// What the log says beyond the public text, for failures that an operator should look at.
+    /// What the log says beyond the public text.
     pub(crate) fn internal(&self) -> Option<String> {
         match self {
+            Refusal::Unauthorized(denied) => Some(denied.internal().into()),
             Refusal::Failed(failure) => Some(failure.internal()),
             _ => None,
         }
@@ -114,14 +129,30 @@ impl Refusal {
         if let Refusal::Method(allowed) = self {
             headers.extend(HeaderValue::try_from(names(allowed)).ok().map(|names| (ALLOW, names)));
         }
-        if let Refusal::Failed(Failure::Saturated { retry_after, .. }) = self {
-            headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+        if let Refusal::Unauthorized(_) = self {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, (retry_after.as_millis().div_ceil(1_000) as u64).max(1).into());
+        }
+        if self.status() == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert("x-should-retry", HeaderValue::from_static("true"));
         }
         if self.status().is_server_error() && !self.worth_repeating() {
             // clients of the OpenAI family repeat a 5xx unless they are told that it would end the same way
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Refusal::OverQuota(over) => Some(over.retry_after),
+            Refusal::Failed(Failure::Saturated { retry_after, .. } | Failure::Share { retry_after, .. }) => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
     }
 
     fn worth_repeating(&self) -> bool {
@@ -146,6 +177,7 @@ fn status(failure: &Failure) -> StatusCode {
             StatusCode::GATEWAY_TIMEOUT
         }
         Failure::Saturated { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Share { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::RequestBody { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -177,6 +209,39 @@ mod tests {
             (503, "1")
         );
         assert!(!response.headers().contains_key("x-should-retry"));
+    }
+
+    #[test]
+    fn whoever_has_used_its_part_is_told_the_key_and_when_to_come_back() {
+        let over = OverQuota {
+            tenant: atelier_inference::TenantId::default(),
+            key: "requests-per-second",
+            limit: 5,
+            retry_after: Duration::from_millis(1_001),
+        };
+        let share = Failure::Share { tenant: "a".into(), running: 3, retry_after: Duration::from_secs(2) };
+        for (refusal, key) in [
+            (Refusal::OverQuota(over), "tenant.quotas.requests-per-second"),
+            (Refusal::Failed(share), "tenant.share"),
+        ] {
+            let response = refusal.response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(
+                (&response.headers()[RETRY_AFTER], &response.headers()["x-should-retry"]),
+                (&HeaderValue::from_static("2"), &HeaderValue::from_static("true"))
+            );
+            assert!(refusal.public().contains(key), "{}", refusal.public());
+        }
+    }
+
+    #[test]
+    fn no_client_learns_what_is_wrong_with_its_key() {
+        let texts = [Denied::Missing, Denied::Mistyped, Denied::Unknown].map(Refusal::Unauthorized);
+        let response = texts[0].response();
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        assert!(texts.iter().all(|refusal| refusal.public() == texts[0].public()));
+        assert!(texts.iter().all(|refusal| refusal.status() == StatusCode::UNAUTHORIZED));
+        assert_ne!(texts[1].internal(), texts[2].internal());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! - `config/` reads and checks `atelier.toml`; `router.rs` says which route answers
 //! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` replace them
+//! - `keys.rs` and `tenants/` say who asks, and what is left of the allowance
 //! - `failure.rs` turns every error into an answer, once; `admin.rs` and `metrics.rs` show what happens
 //! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
 //!
@@ -17,10 +18,12 @@ mod edge;
 mod failure;
 mod http;
 pub mod hub;
+mod keys;
 mod live;
 mod metrics;
 mod reload;
 pub mod router;
 mod telemetry;
+mod tenants;
 mod terminal;
 mod watch;

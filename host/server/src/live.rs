@@ -1,4 +1,4 @@
-//! What is being served: a table of routes and their deployments behind one pointer. A request takes the table once and
+//! What is being served: a table of routes, their deployments and the tenants behind one pointer. A request takes the table once and
 //! keeps what it took; a reload makes a new table and swaps the pointer. Tables and slots are never edited.
 
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use atelier_runtime::Deployment;
 
-use crate::config::Route;
+use crate::config::{Route, Tenant};
 use crate::metrics::Traffic;
 use crate::router::Router;
+use crate::tenants::Directory;
 
 /// The pointer.
 pub(crate) struct Live {
@@ -20,6 +21,7 @@ pub(crate) struct Live {
 pub(crate) struct Table {
     pub(crate) router: Router,
     pub(crate) slots: Vec<Arc<Slot>>,
+    pub(crate) tenants: Arc<Directory>,
 }
 
 /// A route and what answers for it.
@@ -54,7 +56,8 @@ pub(crate) struct DeployError {
 impl Live {
     /// Serves nothing yet.
     pub(crate) fn new() -> Self {
-        Self { table: ArcSwap::from_pointee(Table::new(Vec::new())) }
+        let nobody = Arc::new(Directory::new(&[], &[], None));
+        Self { table: ArcSwap::from_pointee(Table::new(Vec::new(), nobody)) }
     }
 
     /// The table now.
@@ -64,13 +67,21 @@ impl Live {
 
     /// Requests that begin from now on see these slots.
     pub(crate) fn swap(&self, slots: Vec<Arc<Slot>>) {
-        self.table.store(Arc::new(Table::new(slots)));
+        let tenants = self.table().tenants.clone();
+        self.table.store(Arc::new(Table::new(slots, tenants)));
+    }
+
+    /// Requests that begin from now on meet these tenants, on the routes that stand.
+    pub(crate) fn swap_tenants(&self, tenants: &[Tenant], routes: &[Route]) {
+        let table = self.table();
+        let directory = Directory::new(tenants, routes, Some(&table.tenants));
+        self.table.store(Arc::new(Table::new(table.slots.clone(), Arc::new(directory))));
     }
 }
 
 impl Table {
-    fn new(slots: Vec<Arc<Slot>>) -> Self {
-        Self { router: Router::new(slots.iter().map(|slot| &slot.route)), slots }
+    fn new(slots: Vec<Arc<Slot>>, tenants: Arc<Directory>) -> Self {
+        Self { router: Router::new(slots.iter().map(|slot| &slot.route)), slots, tenants }
     }
 
     /// The slot of a route.

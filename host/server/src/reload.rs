@@ -4,15 +4,17 @@
 //! What cannot change without a restart ([server], [engine], [store], [[model]]) is said, not done.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use atelier_inference::{Scheduler, Share};
 use futures::future::join_all;
 use serde::Serialize;
 
 use crate::app::StartError;
-use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Variables};
+use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Tenant, Variables};
 use crate::deploy::Deployer;
 use crate::live::{Live, Slot};
 use crate::watch::Watch;
@@ -55,14 +57,18 @@ pub(crate) struct Reloader {
     pub(crate) builtins: Builtins,
     pub(crate) deployer: Deployer,
     pub(crate) live: Arc<Live>,
+    pub(crate) scheduler: Scheduler,
     pub(crate) reports: Reports,
     /// The routes that are wanted: of the newest manifest that is valid.
     pub(crate) routes: Vec<Route>,
+    /// The tenants, of the same manifest.
+    pub(crate) tenants: Vec<Tenant>,
 }
 
 impl Reloader {
     /// Deploys every route for the first time. Some may fail; an error when all do.
     pub(crate) async fn deploy_all(&self) -> Result<(), StartError> {
+        self.admit_tenants();
         let slots = self.routes.iter().map(|route| self.deployer.slot(route.clone(), None));
         let slots: Vec<Arc<Slot>> = join_all(slots).await.into_iter().map(Arc::new).collect();
         let problems: Vec<String> =
@@ -72,6 +78,16 @@ impl Reloader {
         }
         self.live.swap(slots);
         Ok(())
+    }
+
+    /// Lets the tenants that are wanted in, with their shares of the queue.
+    fn admit_tenants(&self) {
+        self.live.swap_tenants(&self.tenants, &self.routes);
+        let share = |tenant: &Tenant| {
+            let weight = NonZeroU32::new(tenant.share).unwrap_or(NonZeroU32::MIN);
+            (tenant.id.clone(), Share::of(weight))
+        };
+        self.scheduler.set_shares(self.tenants.iter().map(share).collect());
     }
 
     /// Takes up what `watch` sees, until it is dropped.
@@ -126,6 +142,9 @@ impl Reloader {
                     tracing::warn!("restart needed for changes of {}", restart_needed.join(", "));
                 }
                 self.routes = config.routes;
+                self.tenants = config.tenants;
+                // at once: no component that takes long to compile keeps a revoked key alive
+                self.admit_tenants();
                 self.reports.change(|report| {
                     report.manifest_error = None;
                     report.restart_needed = restart_needed;

@@ -111,7 +111,7 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CodeSource, Grants, Limits};
+    use crate::config::{Access, CodeSource, Grants, Limits};
 
     fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Route {
         Route {
@@ -119,6 +119,8 @@ mod tests {
             host: host.map(Into::into),
             path: path.into(),
             methods: methods.into(),
+            tenant: None,
+            access: Access::Open,
             component: CodeSource::Builtin("any".into()),
             style: Vec::new(),
             select: None,

@@ -24,6 +24,7 @@ use crate::bindings::generation::{
 };
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
 use crate::stage::Caller;
+use crate::{Exceeded, Work};
 
 /// What is behind a guest's job handle.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -106,9 +107,13 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
         let reason = format!("this request has {limit} jobs already (limits.jobs)");
         Error::Overloaded(Overload { reason, retry_after_ms: 1_000 })
     })?;
-    let job = Job::new(request, model)?;
+    let tenant = caller.meter.tenant();
+    let job = Job::new(request, model)?.for_tenant(tenant.id.clone(), tenant.priority);
     let facts = Arc::new(Job { source: None, ..job.clone() });
-    let ticket = caller.host.scheduler.submit(job)?;
+    let quota = &tenant.quota;
+    let work = Work { images: job.seeds.len() as u64, pixel_steps: job.work() };
+    quota.charge(work)?;
+    let ticket = caller.host.scheduler.submit(job).inspect_err(|_| quota.refund(work))?;
     Ok(RunningJob {
         job: facts,
         id: ticket.id,
@@ -308,6 +313,12 @@ impl From<Request> for HostRequest {
             preview_every: request.preview_every,
             source: None,
         }
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(Exceeded { reason, retry_after }: Exceeded) -> Self {
+        Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
     }
 }
 

@@ -9,12 +9,12 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::{Access, Capabilities, caller, paint};
-use crate::Failure;
 use crate::bindings::decoder::exports::atelier::host::media;
 use crate::bindings::images::{Encoding, Error, Filter, Format, Host, HostImage, HostImageWithStore, Pixels};
 use crate::bindings::types::Size;
 use crate::runtime::Host as HostState;
 use crate::sandbox::{HeldPicture, Meter, Sandbox};
+use crate::{Failure, Tenant};
 
 /// Most pixels of one picture.
 const MAX_PIXELS: u64 = MAX_SIDE as u64 * MAX_SIDE as u64;
@@ -83,7 +83,7 @@ impl HostImageWithStore<Sandbox> for Capabilities {
     async fn decode(access: &Access, bytes: Vec<u8>) -> Result<std::result::Result<Resource<Image>, Error>> {
         let caller = caller(access);
         let wait = caller.meter.wait();
-        let pixels = decode_pixels(&caller.host, bytes).await;
+        let pixels = decode_pixels(&caller.host, caller.meter.tenant(), bytes).await;
         drop(wait);
         match pixels {
             Ok(pixels) => {
@@ -210,9 +210,10 @@ fn undecodable(failure: &Failure) -> Error {
 /// Decodes untrusted bytes in the sandbox. A decoder that traps, hangs or runs out of memory is an error value.
 pub(crate) async fn decode_pixels(
     host: &Arc<HostState>,
+    tenant: &Arc<Tenant>,
     bytes: Vec<u8>,
 ) -> std::result::Result<HostPixels, Error> {
-    match host.decoder.decode(host, bytes).await {
+    match host.decoder.decode(host, tenant, bytes).await {
         Ok(Ok(decoded)) => HostPixels::new(decoded.size.width, decoded.size.height, decoded.rgba)
             .map_err(|error| Error::Other(format!("the decoder returned no picture: {error}"))),
         Ok(Err(error)) => Err(error.into()),

@@ -48,7 +48,7 @@ async fn paint<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> wasmtime::Result<R> {
     let _wait = meter.wait();
-    let place = host.painters.clone().acquire_owned().await?;
+    let place = host.painters.enter(meter.tenant()).await?;
     let work = move || {
         let _place = place;
         work()

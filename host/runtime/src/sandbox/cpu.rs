@@ -26,6 +26,11 @@ impl Cpu {
         Slice { cpu: self, exactly }
     }
 
+    /// Whether the guest is known to compute for long.
+    pub(crate) fn is_long(&self) -> bool {
+        self.exactly.load(Ordering::Relaxed)
+    }
+
     /// What was used up to this tick; `None` when the running slice has not been met by a tick before.
     pub(crate) fn used_at_tick(&self) -> Option<Duration> {
         let (used, began) = (self.used.load(Ordering::Relaxed), self.began.load(Ordering::Relaxed));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cpu::{Cpu, Slice};
-use crate::{Failure, Limits};
+use crate::{Failure, Limits, Tenant};
 
 /// The deadline looks again at least this late while a guest waits in a capability.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -15,6 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Meter {
     route: Arc<str>,
     limits: Arc<Limits>,
+    tenant: Arc<Tenant>,
     wall: Duration,
     capability_wait: Duration,
     started: Instant,
@@ -53,12 +54,13 @@ pub(crate) enum Tick {
 }
 
 impl Meter {
-    pub(crate) fn new(route: Arc<str>, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(route: Arc<str>, limits: Arc<Limits>, tenant: Arc<Tenant>) -> Self {
         Self {
             wall: limits.wall,
             capability_wait: limits.capability_wait,
             route,
             limits,
+            tenant,
             started: Instant::now(),
             cpu: Cpu::default(),
             waits: Mutex::default(),
@@ -75,7 +77,7 @@ impl Meter {
     /// A meter for a plugin called on behalf of this one's guest: its own counts, and no more time than is left here.
     pub(crate) fn child(&self) -> Self {
         let left = self.capability_wait.saturating_sub(self.waits().so_far());
-        let mut child = Self::new(self.route.clone(), self.limits.clone());
+        let mut child = Self::new(self.route.clone(), self.limits.clone(), self.tenant.clone());
         child.wall = child.wall.min(left);
         child.capability_wait = left;
         child
@@ -83,6 +85,16 @@ impl Meter {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// On whose account the guest runs.
+    pub(crate) fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// Whether the guest computes for long, and takes turns with others that do.
+    pub(crate) fn computes_long(&self) -> bool {
+        self.cpu.is_long()
     }
 
     /// Begins a time slice of the guest on this thread; ends with the guard.

@@ -3,7 +3,7 @@
 //! update changes them.
 
 use super::meter::Meter;
-use crate::admission::RETRY_AFTER;
+use crate::admission::MIN_RETRY_AFTER;
 use crate::{Failure, Limits, engine};
 
 impl Meter {
@@ -35,7 +35,7 @@ impl Meter {
         }
         // the pool has room for all that are admitted, unless their components are made of very many parts
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            return Some(Failure::Saturated { limit: engine::room(), retry_after: RETRY_AFTER });
+            return Some(Failure::Saturated { limit: engine::room(), retry_after: MIN_RETRY_AFTER });
         }
         let Bound { what, limit, key, .. } = Bound::behind(error, self.limits())?;
         Some(Failure::Resource { route, what, limit, key, detail })

@@ -10,3 +10,4 @@ mod limits;
 mod loading;
 mod plugins;
 mod serving;
+mod tenants;

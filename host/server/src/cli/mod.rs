@@ -4,6 +4,7 @@
 mod config;
 mod generate;
 mod inspect;
+mod key;
 mod models;
 mod route;
 mod serve;
@@ -43,6 +44,10 @@ enum Verb {
     Route(route::Ask),
     /// Check the configuration, or print all of it.
     Config(config::Check),
+    /// Make keys for tenants.
+    Tenant(key::Tenant),
+    /// Make the key of the admin address.
+    Admin(key::Admin),
 }
 
 /// What every verb takes.
@@ -81,6 +86,11 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
         Some(Verb::Route(arguments)) => route::run(&arguments),
         Some(Verb::Config(arguments)) => config::run(&arguments),
+        Some(Verb::Tenant(arguments)) => key::tenant(arguments),
+        Some(Verb::Admin(arguments)) => {
+            key::admin(arguments);
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ use atelier_runtime::Origin;
 
 use super::problem::{Place, did_you_mean};
 use super::raw::{At, Document, Found, Table};
+use super::tenant::{self, Tenant};
 use super::types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
     Server, Store,
@@ -36,9 +37,11 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
     let models = models(root.tables("model"), context);
-    let routes = routes(root.tables("route"), &models, context);
+    let tenants = tenant::tenants(root.tables("tenant"));
+    let known = Known { models: &models, tenants: &tenants };
+    let routes = routes(root.tables("route"), &known, context);
     root.finish();
-    Config { manifest: Manifest::Embedded, server, engine, store, models, routes }
+    Config { manifest: Manifest::Embedded, server, engine, store, models, tenants, routes }
 }
 
 fn server(table: Table<'_>) -> Server {
@@ -49,8 +52,11 @@ fn server(table: Table<'_>) -> Server {
     let server = Server {
         listen: listen.map_or(SocketAddr::from(([127, 0, 0, 1], 8_000)), |found| found.value),
         admin: admin(&table),
+        admin_key_hash: tenant::hash(&table, "admin-key-hash", "atelier admin key new")
+            .map(|found| found.value),
         max_connections: size("max-connections", 4_096, 1, 1_000_000),
         max_instances: size("max-instances", 128, 1, 10_000) as u32,
+        max_waiting: size("max-waiting", 64, 0, 10_000),
         header_timeout: millis("header-timeout-ms", 10_000, 1),
         body_idle_timeout: millis("body-idle-timeout-ms", 30_000, 1),
         write_idle_timeout: millis("write-idle-timeout-ms", 30_000, 1),
@@ -142,12 +148,18 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
     Some(ModelSource::Folder(path))
 }
 
-fn routes(tables: Vec<Table<'_>>, models: &[Model], context: &Context<'_>) -> Vec<Route> {
+/// What a route may name.
+struct Known<'a> {
+    models: &'a [Model],
+    tenants: &'a [Tenant],
+}
+
+fn routes(tables: Vec<Table<'_>>, known: &Known<'_>, context: &Context<'_>) -> Vec<Route> {
     let mut seen = BTreeSet::new();
     let mut routes: Vec<Route> = Vec::new();
     for mut table in tables {
         let name = name(&mut table, "route", "name", &mut seen);
-        if let Some(route) = route(&table, name, models, context) {
+        if let Some(route) = route(&table, name, known, context) {
             if let Some(text) = router_problem(&routes, &route) {
                 table.problem(table.at(), text);
             }
@@ -158,7 +170,7 @@ fn routes(tables: Vec<Table<'_>>, models: &[Model], context: &Context<'_>) -> Ve
     routes
 }
 
-fn route(table: &Table<'_>, name: Option<String>, models: &[Model], context: &Context<'_>) -> Option<Route> {
+fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &Context<'_>) -> Option<Route> {
     let one = |key| table.text(key).map(|found| code(table, &found, context));
     let many = |key| table.texts(key).iter().filter_map(|found| code(table, found, context)).collect();
     let component = one("component");
@@ -166,12 +178,28 @@ fn route(table: &Table<'_>, name: Option<String>, models: &[Model], context: &Co
         table.missing("component", "write component = \"builtin:…\" or a .wasm file");
     }
     let route = (host(table), path(table), methods(table), many("style"), one("select"), many("finish"));
-    let rest = (env(table), grants(table, models), limits(table), table.text_table("config"));
+    let owner = tenant::ownership(table, known.tenants);
+    let rest = (env(table), grants(table, known.models), limits(table), table.text_table("config"), owner);
     let (host, path, methods, style, select, finish) = route;
-    let (env, grants, limits, config) = rest;
+    let (env, grants, limits, config, owner) = rest;
     let (name, component, path) = (name?, component??, path?);
-    let select = select.flatten();
-    Some(Route { name, host, path, methods, component, style, select, finish, env, grants, limits, config })
+    let (select, (tenant, access)) = (select.flatten(), owner);
+    Some(Route {
+        name,
+        host,
+        path,
+        methods,
+        tenant,
+        access,
+        component,
+        style,
+        select,
+        finish,
+        env,
+        grants,
+        limits,
+        config,
+    })
 }
 
 fn code(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<CodeSource> {
@@ -298,20 +326,30 @@ fn limits(route: &Table<'_>) -> Limits {
 }
 
 /// The key by which a list element is known, unique among its kind; the table is called by it from then on.
-fn name(table: &mut Table<'_>, kind: &str, key: &'static str, seen: &mut BTreeSet<String>) -> Option<String> {
+pub(super) fn name(
+    table: &mut Table<'_>,
+    kind: &str,
+    key: &'static str,
+    seen: &mut BTreeSet<String>,
+) -> Option<String> {
     let Some(Found { value, at }) = table.text(key) else {
         table.missing(key, &format!("every [[{kind}]] needs its own"));
         return None;
     };
     table.rename(format!("{kind}.{value}"));
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if value.is_empty() || value.len() > 64 || !value.bytes().all(allowed) {
+    if !is_name(&value) {
         table.problem(&at, format!("wants up to 64 letters, digits, `-`, `_` and `.`, not `{value}`"));
     }
     if !seen.insert(value.clone()) {
         table.problem(&at, format!("there is a {kind} `{value}` already; give this one another {key}"));
     }
     Some(value)
+}
+
+/// Whether a text is fit to be a name in logs and addresses.
+pub(crate) fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn builtin(table: &Table<'_>, at: &At, name: &str, known: &[&str]) -> Option<String> {
@@ -331,7 +369,7 @@ fn one_of(table: &Table<'_>, key: &'static str, known: &[&'static str]) -> Optio
     value
 }
 
-fn hint(wrong: &str, known: &[&str], otherwise: &str) -> String {
+pub(super) fn hint(wrong: &str, known: &[&str], otherwise: &str) -> String {
     match did_you_mean(wrong, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if known.is_empty() => otherwise.to_owned(),

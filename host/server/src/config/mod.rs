@@ -1,24 +1,28 @@
 //! The configuration: `atelier.toml`, overridden by variables `ATELIER__SECTION__KEY`, checked as a whole. Everyone else
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
-//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `problem.rs`
-//! what is wrong with it.
+//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `tenant.rs` both
+//! for tenants, `problem.rs` what is wrong with it.
 
 mod check;
 mod problem;
 mod raw;
+mod tenant;
 mod types;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub(crate) use check::is_name;
 pub use problem::{ConfigError, Place, Problem};
+pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
     Server, Store,
 };
 
+pub use crate::keys::KeyHash;
 use crate::router::Router;
 
 /// The manifest that is taken when nothing names one.

@@ -218,19 +218,19 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A list of tables, as `[[key]]` makes one.
+    /// A list of tables, as `[[key]]` or `key = [{ … }]` makes one.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let Some((value, at)) = self.get(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
-            self.problem(&at, format!("is a list of tables; write [[{key}]]"));
+            self.problem(&at, format!("is a list of tables; write {}", list_of(self, key)));
             return Vec::new();
         };
         let element = |(index, value): (usize, &'a Spanned<DeValue<'a>>)| {
-            let path = format!("{key}[{index}]");
+            let path = self.join(&format!("{key}[{index}]"));
             let at = At { place: self.place(value.span().start), key: path.clone() };
             let entries = value.get_ref().as_table();
             if entries.is_none() {
-                self.problem(&at, format!("is not a table; write [[{key}]]"));
+                self.problem(&at, format!("is not a table; write {}", list_of(self, key)));
             }
             Some(Table::new(self.document, path, Some(entries?), at))
         };
@@ -279,7 +279,9 @@ impl<'a> Table<'a> {
     }
 
     fn get(&self, key: &'static str) -> Option<(&'a Spanned<DeValue<'a>>, At)> {
-        self.asked.borrow_mut().push(key);
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
         let (name, value) = self.entries?.iter().find(|(name, _)| name.get_ref() == key)?;
         Some((value, At { place: self.place(name.span().start), key: self.join(key) }))
     }
@@ -302,6 +304,11 @@ impl<'a> Table<'a> {
     fn join(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+/// How a list of tables is written: at the top by headings, elsewhere between brackets.
+fn list_of(table: &Table<'_>, key: &str) -> String {
+    if table.path.is_empty() { format!("[[{key}]]") } else { format!("{key} = [{{ … }}]") }
 }
 
 /// What a value is, in words; short values are shown.

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use atelier_inference::ModelId;
+use atelier_inference::{ModelId, TenantId};
 use serde::{Serialize, Serializer};
+
+use super::tenant::{Access, Tenant};
+use crate::keys::KeyHash;
 
 /// What a value is shown as when its name says that it is a secret.
 const MASK: &str = "********";
@@ -29,6 +32,9 @@ pub struct Config {
     /// The models, in order.
     #[serde(rename = "model")]
     pub models: Vec<Model>,
+    /// The tenants, in order.
+    #[serde(rename = "tenant", skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<Tenant>,
     /// The routes, in order.
     #[serde(rename = "route")]
     pub routes: Vec<Route>,
@@ -52,10 +58,15 @@ pub struct Server {
     /// Where health, status and metrics are served; nowhere when `None`.
     #[serde(serialize_with = "address_or_off")]
     pub admin: Option<SocketAddr>,
+    /// What the key of the admin address is known by; without one, whoever reaches the address may ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key_hash: Option<KeyHash>,
     /// Connections at once; more wait in the kernel's backlog.
     pub max_connections: usize,
     /// Components that run at once; a request beyond them waits for a moment and is then refused.
     pub max_instances: u32,
+    /// Requests of one tenant that wait for a component to run; one more is refused at once.
+    pub max_waiting: usize,
     /// From the first byte that is waited for to a request's last header.
     #[serde(rename = "header-timeout-ms", serialize_with = "millis")]
     pub header_timeout: Duration,
@@ -163,6 +174,11 @@ pub struct Route {
     /// The methods it answers; any when empty.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
     pub methods: Vec<http::Method>,
+    /// Whose it is; nobody's when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// Who may ask.
+    pub access: Access,
     /// The handler.
     #[serde(serialize_with = "displayed")]
     pub component: CodeSource,
@@ -326,7 +342,7 @@ fn without_credentials(value: &str) -> String {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

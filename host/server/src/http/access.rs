@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use atelier_inference::TenantId;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
@@ -28,6 +29,8 @@ pub(crate) struct Access {
     peer: SocketAddr,
     began: Instant,
     route: Option<(String, Arc<Traffic>)>,
+    tenant: Option<TenantId>,
+    key: Option<Arc<str>>,
 }
 
 impl Access {
@@ -36,7 +39,7 @@ impl Access {
         let id = given_id(request.headers()).unwrap_or_else(mint_id);
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { id, method, path, peer, began: Instant::now(), route: None }
+        Self { id, method, path, peer, began: Instant::now(), route: None, tenant: None, key: None }
     }
 
     /// The id as text.
@@ -47,6 +50,12 @@ impl Access {
     /// Which route answers, and where it counts.
     pub(crate) fn routed(&mut self, route: &str, traffic: Arc<Traffic>) {
         self.route = Some((route.to_owned(), traffic));
+    }
+
+    /// Whose account it goes to, and the name of the key that said so.
+    pub(crate) fn charged(&mut self, tenant: &TenantId, key: Option<Arc<str>>) {
+        self.tenant = Some(tenant.clone());
+        self.key = key;
     }
 
     /// Completes the answer's headers; its body logs the request when it ends.
@@ -128,7 +137,7 @@ impl Body for Logged {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let Access { method, path, peer, began, route, .. } = &self.access;
+        let Access { method, path, peer, began, route, tenant, key, .. } = &self.access;
         let took = began.elapsed();
         let name = route.as_ref().map_or("-", |(name, _)| name.as_str());
         if let Some((_, traffic)) = route {
@@ -140,6 +149,8 @@ impl Drop for Sent {
             %method,
             path,
             route = name,
+            tenant = tenant.as_ref().map(TenantId::as_str),
+            key = key.as_deref(),
             status = self.status.as_u16(),
             bytes = self.bytes,
             ms = took.as_millis() as u64,

@@ -2,11 +2,12 @@
 //! meets before a component does. Knows nothing of routes or components; the service (`edge.rs`, `admin.rs`) does.
 //!
 //! `accept.rs` takes connections and drains them, `socket.rs` gives up on clients that take nothing, `body.rs` bounds
-//! request bodies, `access.rs` names, times and logs every answer.
+//! request bodies, `held.rs` holds something as long as an answer lasts, `access.rs` names, times and logs every answer.
 
 mod accept;
 mod access;
 mod body;
+mod held;
 mod socket;
 mod stop;
 
@@ -22,6 +23,7 @@ use hyper::body::{Body, Incoming};
 pub(crate) use accept::{Settings, accept};
 pub(crate) use access::Access;
 pub(crate) use body::{Broken, RequestBody, Verdict};
+pub(crate) use held::Held;
 pub(crate) use stop::{Phase, Stop, Stopper};
 
 /// An error of a body that is on its way.

@@ -9,3 +9,4 @@ mod edge;
 mod house;
 mod hub;
 mod reload;
+mod tenants;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -24,6 +25,7 @@ pub(crate) struct Host {
     pub(crate) edge: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: TempDir,
+    log: Arc<Mutex<String>>,
     process: Child,
 }
 
@@ -57,7 +59,7 @@ impl Host {
         }
         command.args(["serve", "--listen", &edge.to_string(), "--admin", &admin.to_string()]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut host = Host { edge, admin, folder, process };
+        let mut host = Host { edge, admin, folder, log: Arc::default(), process };
         host.pass_on_log();
         host.until_ready().await;
         host
@@ -66,7 +68,18 @@ impl Host {
     /// The log goes to the test's output, which is shown when the test fails.
     fn pass_on_log(&mut self) {
         let log = BufReader::new(self.process.stderr.take().unwrap());
-        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
+        let kept = self.log.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                println!("{line}");
+                kept.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        });
+    }
+
+    /// What was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     async fn until_ready(&mut self) {
@@ -128,6 +141,17 @@ pub(crate) fn request(path: &str, accept: &str, body: &Value) -> Request<Full<By
 
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A guest of the runtime's tests, built with stock cargo.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/guests");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(&root).args(["build", "--quiet", "--target", "wasm32-wasip2", "--package", name]);
+    let status = cargo.env("CARGO_TARGET_DIR", &target).status().unwrap();
+    assert!(status.success(), "{name} does not build");
+    std::fs::read(target.join(format!("wasm32-wasip2/debug/{name}.wasm"))).unwrap()
 }
 
 /// A project of examples/, built with stock cargo as its README says; the file that the build leaves.

@@ -8,3 +8,4 @@ mod host;
 mod pictures;
 mod streaming;
 mod swapping;
+mod tenants;

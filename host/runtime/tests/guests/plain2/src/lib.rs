@@ -21,6 +21,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Handler {
             "/logs" => logs(),
             "/headers" => headers(),
             "/half" => half(answer),
+            "/echo" => respond(answer, &seen(&request)),
             _ => respond(answer, "hello from 0.2"),
         }
     }
@@ -35,6 +36,12 @@ fn respond(answer: ResponseOutparam, text: &str) {
     stream.flush().unwrap();
     drop(stream);
     OutgoingBody::finish(body, None).unwrap();
+}
+
+/// Every header, as the component sees it.
+fn seen(request: &IncomingRequest) -> String {
+    let fields = request.headers().entries();
+    fields.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value))).collect()
 }
 
 /// A head and a first chunk, then a trap.
