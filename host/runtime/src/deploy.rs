@@ -184,7 +184,7 @@ fn refuse(spec: &RouteSpec, name: &str, import: &str, is_handler: bool) -> Optio
     if let Some(grant) = grant(import) {
         let granted = match grant.key {
             "grants.models" => !spec.grants.models.is_empty(),
-            _ => !spec.grants.outbound.is_empty(),
+            _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
         };
         return match (is_handler, granted) {
             (true, true) => None,

@@ -16,6 +16,9 @@ pub enum Error {
     /// The media decoder is not usable.
     #[error("the media decoder is not usable: {0}")]
     Decoder(LoadError),
+    /// Outbound connections cannot be encrypted.
+    #[error("cannot set up TLS for outbound requests: {0}")]
+    Tls(String),
     /// A thread did not start.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),

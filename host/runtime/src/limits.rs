@@ -40,6 +40,16 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Pixels of all pictures that a guest holds (`limits.picture-bytes`).
     pub picture_bytes: u64,
+    /// Requests to other servers, sent or refused (`limits.outbound-requests`).
+    pub outbound_requests: u32,
+    /// Bodies of those requests and of their responses together (`limits.outbound-bytes`).
+    pub outbound_bytes: u64,
+    /// For a server's name to be resolved and a connection to be made (`limits.outbound-connect-ms`).
+    pub outbound_connect: Duration,
+    /// For a server to begin its response (`limits.outbound-first-byte-ms`).
+    pub outbound_first_byte: Duration,
+    /// Between two pieces of a response (`limits.outbound-between-bytes-ms`).
+    pub outbound_between_bytes: Duration,
     /// Generation jobs that one request may have at a time (`limits.jobs`).
     pub jobs: u32,
 }
@@ -62,6 +72,11 @@ impl Default for Limits {
             request_body_bytes: 32 * MIB as u64,
             response_body_bytes: 256 * MIB as u64,
             picture_bytes: 256 * MIB as u64,
+            outbound_requests: 50,
+            outbound_bytes: 64 * MIB as u64,
+            outbound_connect: Duration::from_secs(5),
+            outbound_first_byte: Duration::from_secs(30),
+            outbound_between_bytes: Duration::from_secs(15),
             jobs: 8,
         }
     }

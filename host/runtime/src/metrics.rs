@@ -32,6 +32,10 @@ pub struct RuntimeMetrics {
     pub plugin_failures: u64,
     /// Pictures decoded in the sandbox.
     pub decodes: u64,
+    /// Requests that guests sent, or wanted to send.
+    pub outbound_requests: u64,
+    /// Those of them that were refused.
+    pub outbound_refused: u64,
     /// Components compiled from scratch.
     pub cold_compiles: u64,
     /// Components taken from the cache on disk.
@@ -48,6 +52,8 @@ pub(crate) struct Metrics {
     pub(crate) plugin_calls: AtomicU64,
     pub(crate) plugin_failures: AtomicU64,
     pub(crate) decodes: AtomicU64,
+    pub(crate) outbound_requests: AtomicU64,
+    pub(crate) outbound_refused: AtomicU64,
     pub(crate) cold_compiles: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
     traps: AtomicU64,
@@ -96,6 +102,8 @@ impl Metrics {
             plugin_calls: get(&self.plugin_calls),
             plugin_failures: get(&self.plugin_failures),
             decodes: get(&self.decodes),
+            outbound_requests: get(&self.outbound_requests),
+            outbound_refused: get(&self.outbound_refused),
             cold_compiles: get(&self.cold_compiles),
             cache_hits: get(&self.cache_hits),
             pooled,

@@ -1,5 +1,6 @@
 //! The runtime as a whole: made once at start, shared by every deployment.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +14,7 @@ use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler};
 use crate::metrics::Metrics;
+use crate::outbound::Network;
 use crate::sandbox::Sandbox;
 use crate::stage::Decoder;
 use crate::{Code, Deployment, Error, LoadError, RouteSpec, RuntimeMetrics, deploy, engine, linker};
@@ -61,6 +63,7 @@ pub(crate) struct Host {
     pub(crate) instances: Arc<Door>,
     /// Guests that compute for long at a time, for a slice each.
     pub(crate) computing: Arc<Door>,
+    pub(crate) network: Network,
     /// Plugins that run at a time: a request may call many at once, and the pool has room for one each.
     pub(crate) plugin_places: Arc<Door>,
     /// Pictures that are encoded or scaled at a time, each on a thread that may block.
@@ -105,6 +108,7 @@ impl Runtime {
             scheduler,
             decoder,
             metrics,
+            network: Network::new().map_err(|error| Error::Tls(error.to_string()))?,
             instances: Door::new(instances),
             computing: Door::inner(threads as u32, 0),
             plugin_places: Door::inner(max_instances, kept),
@@ -123,6 +127,11 @@ impl Runtime {
     /// a text that is safe to show.
     pub async fn decode_image(&self, bytes: bytes::Bytes) -> Result<Pixels, String> {
         decode_pixels(&self.host, &Arc::default(), bytes.to_vec()).await.map_err(|error| error.into_text())
+    }
+
+    /// Keeps guests away from where this process listens, whatever a manifest grants.
+    pub fn guard(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        self.host.network.guard(addresses);
     }
 
     /// What happened so far.

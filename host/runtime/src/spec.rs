@@ -25,6 +25,9 @@ pub struct Grants {
     pub absent: Vec<(ModelId, String)>,
     /// Servers that it may send requests to; `grants.outbound` in the manifest.
     pub outbound: Vec<Origin>,
+    /// Servers that it may send requests to even where their names lead to this machine or its own network;
+    /// `grants.outbound-private` in the manifest.
+    pub outbound_private: Vec<Origin>,
 }
 
 /// One route: its handler, the plugins of each stage in order, and what all of them may do.

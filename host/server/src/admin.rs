@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::failure::Refusal;
-use crate::http::{Answer, Phase, Service, Stop, boxed, whole};
+use crate::http::{Answer, Peers, Phase, Service, Stop, boxed, whole};
 use crate::keys::{Key, KeyHash};
 use crate::live::{Live, Slot};
 use crate::metrics::{Kind, Page, Traffic, escaped};
@@ -36,6 +36,7 @@ pub(crate) struct View {
     pub(crate) reports: Reports,
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) unrouted: Arc<Traffic>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) manifest: String,
     /// What the operators' key is known by, if there is one.
     pub(crate) key: Option<KeyHash>,
@@ -164,6 +165,12 @@ impl View {
         let samples: Vec<(String, u64)> = table.slots.iter().filter_map(in_flight).collect();
         page.metric("atelier_route_in_flight", Kind::Gauge, "requests inside a route's component", &samples);
         tenant_metrics(&mut page, table.tenants.members());
+        page.single(
+            "atelier_connections_refused_total",
+            Kind::Counter,
+            "connections beyond server.max-connections-per-ip",
+            self.peers.refused(),
+        );
         self.queue_metrics(&mut page);
         self.runtime_metrics(&mut page);
         let reload = self.reports.now();

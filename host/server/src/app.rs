@@ -2,6 +2,7 @@
 //! module that names the engine and the bundle. Everyone else gets what is put together here.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use crate::admin::{Admin, View};
 use crate::config::{Builtins, Config, Model, ModelSource, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
-use crate::http::{Phase, Settings, Stopper, accept};
+use crate::http::{Door, Peers, Phase, Settings, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError};
 use crate::live::Live;
+use crate::manager::Manager;
 use crate::metrics::Traffic;
 use crate::reload::{Reloader, Reports};
 use crate::watch::Watch;
@@ -42,6 +44,9 @@ pub enum StartError {
     /// The model hub's cache cannot be looked at.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// Clients' connections cannot be encrypted as the manifest wants.
+    #[error("{0}")]
+    Tls(String),
     /// This binary carries no decoder.
     #[error("this binary carries no component `{DECODER}`; build it with the bundle")]
     NoDecoder,
@@ -150,6 +155,13 @@ pub struct Doors {
     pub admin: Option<TcpListener>,
 }
 
+impl Doors {
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let doors = std::iter::once(&self.edge).chain(&self.admin);
+        doors.filter_map(|door| door.local_addr().ok())
+    }
+}
+
 impl App {
     /// Puts everything together, with the engine that the configuration asks for.
     pub async fn open(config: Config, variables: Variables) -> Result<App, StartError> {
@@ -170,12 +182,16 @@ impl App {
         for (id, fix) in &missing {
             tracing::warn!("model `{id}` is not here: {fix}");
         }
+        let tls = config.server.tls.as_ref().map(Tls::load).transpose();
+        let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let scheduler = scheduler(&config, engine)?;
         let runtime = runtime(&config, scheduler.clone())?;
         let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into() };
         let live = Arc::new(Live::new());
         let reloader = Reloader {
             started: config.clone(),
+            tls,
+            manager: Manager::new(variables.notify_socket.as_deref()),
             variables,
             builtins: builtins(),
             deployer,
@@ -219,33 +235,37 @@ impl App {
     /// and running requests have `server.drain-ms` to finish. The admin address stays until the end.
     pub async fn serve(self, doors: Doors, signal: impl Future<Output = ()>) {
         let server = self.config.server.clone();
+        self.reloader.deployer.runtime.guard(doors.addresses());
         let (stopper, stop) = Stopper::new();
         let (admin_stopper, admin_stop) = Stopper::new();
         let unrouted = Arc::new(Traffic::default());
         let edge = Edge::new(self.live.clone(), &server, unrouted.clone());
         let settings = Settings::from(&server);
-        let admin = self.view(stop.clone(), unrouted);
-        let edge = tokio::spawn(accept(doors.edge, settings, edge, stop));
-        let admin_settings =
-            Settings { max_connections: ADMIN_CONNECTIONS, drain: Duration::from_secs(1), ..settings };
-        let admin = doors.admin.map(|door| tokio::spawn(accept(door, admin_settings, admin, admin_stop)));
+        let peers = Peers::new(server.max_connections_per_ip);
+        let admin = self.view(stop.clone(), unrouted, peers.clone());
+        let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
+        let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
+        let admin =
+            doors.admin.map(|door| tokio::spawn(accept(admin_door(door, settings), admin, admin_stop)));
         let reload = server.reload.then(|| tokio::spawn(self.reloader.run(self.watch)));
+        manager.ready();
         signal.await;
         tracing::info!("stopping: running requests may finish");
+        if let Some(reload) = reload {
+            reload.abort();
+        }
+        manager.stopping();
         stopper.advance(Phase::Draining);
         sleep(server.drain_delay).await;
         stopper.advance(Phase::Closing);
         joined(edge.await);
-        if let Some(reload) = reload {
-            reload.abort();
-        }
         admin_stopper.advance(Phase::Closing);
         if let Some(admin) = admin {
             joined(admin.await);
         }
     }
 
-    fn view(&self, stop: crate::http::Stop, unrouted: Arc<Traffic>) -> Admin {
+    fn view(&self, stop: crate::http::Stop, unrouted: Arc<Traffic>, peers: Arc<Peers>) -> Admin {
         Admin(Arc::new(View {
             live: self.live.clone(),
             scheduler: self.scheduler.clone(),
@@ -253,12 +273,20 @@ impl App {
             reports: self.reloader.reports.clone(),
             missing: self.reloader.deployer.missing.clone(),
             unrouted,
+            peers,
             manifest: self.config.manifest.to_string(),
             key: self.config.server.admin_key_hash,
             stop,
             started: Instant::now(),
         }))
     }
+}
+
+/// For few, unencrypted, and quickly closed.
+fn admin_door(listener: TcpListener, settings: Settings) -> Door {
+    let drain = Duration::from_secs(1);
+    let settings = Settings { max_connections: ADMIN_CONNECTIONS, drain, ..settings };
+    Door { listener, settings, peers: Peers::new(ADMIN_CONNECTIONS), tls: None }
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>) {

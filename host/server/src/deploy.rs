@@ -100,7 +100,9 @@ impl Deployer {
         for fix in fixes {
             tracing::warn!(route = route.name, "granted without one of its models: {fix}");
         }
-        Ok(Grants { models, absent, outbound: origins(&route.grants)? })
+        let outbound = origins("grants.outbound", &route.grants.outbound)?;
+        let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
+        Ok(Grants { models, absent, outbound, outbound_private })
     }
 }
 
@@ -108,10 +110,9 @@ fn operators(text: String) -> DeployError {
     DeployError { text, is_public: false }
 }
 
-fn origins(grants: &config::Grants) -> Result<Vec<Origin>, DeployError> {
-    let parse =
-        |text: &String| Origin::parse(text).map_err(|error| operators(format!("grants.outbound: {error}")));
-    grants.outbound.iter().map(parse).collect()
+fn origins(key: &str, texts: &[String]) -> Result<Vec<Origin>, DeployError> {
+    let parse = |text: &String| Origin::parse(text).map_err(|error| operators(format!("{key}: {error}")));
+    texts.iter().map(parse).collect()
 }
 
 /// The runtime's limits, with those that the manifest sets.
@@ -135,6 +136,11 @@ fn limits(set: &config::Limits) -> Limits {
         request_body_bytes: set.request_body_bytes.unwrap_or(default.request_body_bytes),
         response_body_bytes: set.response_body_bytes.unwrap_or(default.response_body_bytes),
         picture_bytes: set.picture_bytes.unwrap_or(default.picture_bytes),
+        outbound_requests: set.outbound_requests.map_or(default.outbound_requests, |value| value as u32),
+        outbound_bytes: set.outbound_bytes.unwrap_or(default.outbound_bytes),
+        outbound_connect: millis(set.outbound_connect_ms, default.outbound_connect),
+        outbound_first_byte: millis(set.outbound_first_byte_ms, default.outbound_first_byte),
+        outbound_between_bytes: millis(set.outbound_between_bytes_ms, default.outbound_between_bytes),
         jobs: set.jobs.map_or(default.jobs, |value| value as u32),
     }
 }

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
@@ -13,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::config::Server;
 use crate::failure::Refusal;
-use crate::http::{Access, Answer, Broken, Held, RequestBody, Service, Verdict, boxed};
+use crate::http::{Access, Answer, Broken, Held, Pace, RequestBody, Service, Verdict, boxed};
 use crate::live::{Live, Slot};
 use crate::metrics::Traffic;
 use crate::router::{Found, below};
@@ -26,7 +25,7 @@ const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix
 pub(crate) struct Edge {
     live: Arc<Live>,
     limits: HeadLimits,
-    body_idle_timeout: Duration,
+    body_pace: Pace,
     /// Counts what no route answered.
     unrouted: Arc<Traffic>,
 }
@@ -40,11 +39,12 @@ struct HeadLimits {
 
 impl Edge {
     pub(crate) fn new(live: Arc<Live>, server: &Server, unrouted: Arc<Traffic>) -> Self {
-        let &Server { header_bytes, max_headers, url_bytes, body_idle_timeout, .. } = server;
+        let &Server { header_bytes, max_headers, url_bytes, .. } = server;
+        let bytes_per_second = server.body_min_bytes_per_second;
         Self {
             live,
             limits: HeadLimits { header_bytes, max_headers, url_bytes },
-            body_idle_timeout,
+            body_pace: Pace { silence: server.body_idle_timeout, bytes_per_second },
             unrouted,
         }
     }
@@ -78,11 +78,13 @@ impl Edge {
         let Some(deployed) = &slot.deployment else { return Err(not_deployed(slot)) };
         let verdict = Verdict::default();
         let request = mounted(request, &slot.route.path)?;
-        let request = request.map(|body| RequestBody::new(body, self.body_idle_timeout, verdict.clone()));
+        let request = request.map(|body| RequestBody::new(body, self.body_pace, verdict.clone()));
         let result = deployed.deployment.handle_for(&member.runtime, request).await;
         match verdict.broken() {
-            Some(Broken::Stalled) => Err(Refusal::BodyStalled { limit: self.body_idle_timeout }),
-            Some(Broken::Gone) | None => result.map(|answer| answer.map(boxed)).map_err(Refusal::Failed),
+            Some(Broken::Stalled) => Err(Refusal::BodyStalled { limit: self.body_pace.silence }),
+            Some(Broken::Slow) => Err(Refusal::BodySlow { limit: self.body_pace.bytes_per_second }),
+            Some(Broken::Gone) => Err(Refusal::BadRequest("the request's body is broken or incomplete")),
+            None => result.map(|answer| answer.map(boxed)).map_err(Refusal::Failed),
         }
     }
 }

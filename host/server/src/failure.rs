@@ -40,6 +40,11 @@ pub(crate) enum Refusal {
         /// The limit.
         limit: Duration,
     },
+    /// The request's body arrived too slowly.
+    BodySlow {
+        /// The limit in bytes per second.
+        limit: u32,
+    },
     /// The route has no deployment that works.
     NotDeployed {
         /// The route.
@@ -62,7 +67,7 @@ impl Refusal {
             Refusal::OverQuota(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Url { .. } => StatusCode::URI_TOO_LONG,
             Refusal::Headers { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Refusal::BodyStalled { .. } => StatusCode::REQUEST_TIMEOUT,
+            Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::NotDeployed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed(failure) => status(failure),
         }
@@ -79,6 +84,7 @@ impl Refusal {
             Refusal::Url { .. } => "url_limit",
             Refusal::Headers { .. } => "header_limit",
             Refusal::BodyStalled { .. } => "request_body_timeout",
+            Refusal::BodySlow { .. } => "request_body_rate",
             Refusal::NotDeployed { .. } => "not_deployed",
             Refusal::Failed(failure) => failure.code(),
         }
@@ -101,6 +107,9 @@ impl Refusal {
             Refusal::BodyStalled { limit } => format!(
                 "the request's body stopped arriving for {} ms (server.body-idle-timeout-ms)",
                 limit.as_millis()
+            ),
+            Refusal::BodySlow { limit } => format!(
+                "the request's body arrived more slowly than {limit} bytes a second (server.body-min-bytes-per-second)"
             ),
             Refusal::NotDeployed { route, public } => {
                 let why = public.as_deref().unwrap_or("the host's status says why");

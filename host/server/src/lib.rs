@@ -5,6 +5,7 @@
 //! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` replace them
 //! - `keys.rs` and `tenants/` say who asks, and what is left of the allowance
 //! - `failure.rs` turns every error into an answer, once; `admin.rs` and `metrics.rs` show what happens
+//! - `manager.rs` tells systemd how the process is doing
 //! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
 //!
 //! Nothing here knows wasm or tensors.
@@ -20,6 +21,7 @@ mod http;
 pub mod hub;
 mod keys;
 mod live;
+mod manager;
 mod metrics;
 mod reload;
 pub mod router;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +16,9 @@ use serde::Serialize;
 use crate::app::StartError;
 use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Tenant, Variables};
 use crate::deploy::Deployer;
+use crate::http::Tls;
 use crate::live::{Live, Slot};
+use crate::manager::Manager;
 use crate::watch::Watch;
 
 /// What became of changes so far.
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) last: Option<u64>,
     /// Why the last change of the manifest was not taken up, if so.
     pub(crate) manifest_error: Option<String>,
+    /// Why the last change of certificate or key was not taken up, if so.
+    pub(crate) tls_error: Option<String>,
     /// Sections that differ from what runs and need a restart.
     pub(crate) restart_needed: Vec<&'static str>,
 }
@@ -59,6 +63,9 @@ pub(crate) struct Reloader {
     pub(crate) live: Arc<Live>,
     pub(crate) scheduler: Scheduler,
     pub(crate) reports: Reports,
+    /// What clients' connections are encrypted with, if they are.
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) manager: Manager,
     /// The routes that are wanted: of the newest manifest that is valid.
     pub(crate) routes: Vec<Route>,
     /// The tenants, of the same manifest.
@@ -95,18 +102,21 @@ impl Reloader {
         loop {
             watch.set(self.files());
             let changed = watch.changed().await;
+            self.manager.reloading();
             self.take_up(&changed).await;
+            self.manager.ready();
         }
     }
 
-    /// The manifest and every file that a route names.
+    /// The manifest, certificate and key, and every file that a route names.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let file = |code: &CodeSource| match code {
             CodeSource::File(path) => Some(path.clone()),
             CodeSource::Builtin(_) => None,
         };
         let code = self.routes.iter().flat_map(Route::code).filter_map(file);
-        code.chain(self.manifest().cloned()).collect()
+        let tls = self.tls.iter().flat_map(|tls| tls.files()).map(Path::to_path_buf);
+        code.chain(tls).chain(self.manifest().cloned()).collect()
     }
 
     fn manifest(&self) -> Option<&PathBuf> {
@@ -124,7 +134,7 @@ impl Reloader {
             // what else changed is taken up by the routes that still run
             tracing::warn!("the changed manifest is not taken up");
         }
-        let failed = self.deploy_changed(changed).await;
+        let failed = self.deploy_changed(changed).await + self.read_certificate(changed);
         self.reports.change(|report| {
             report.reloads += 1;
             report.failures += failed;
@@ -160,6 +170,20 @@ impl Reloader {
                 false
             }
         }
+    }
+
+    /// Takes changed certificates for connections to come; answers how many changes failed.
+    fn read_certificate(&self, changed: &BTreeSet<PathBuf>) -> u64 {
+        let touched = |tls: &&Arc<Tls>| tls.files().iter().any(|file| changed.contains(*file));
+        let Some(tls) = self.tls.as_ref().filter(touched) else { return 0 };
+        let error = tls.reload().err().map(|error| error.to_string());
+        match &error {
+            Some(error) => tracing::error!("the old certificate stays: {error}"),
+            None => tracing::info!("the certificate was taken up"),
+        }
+        let failed = u64::from(error.is_some());
+        self.reports.change(|report| report.tls_error = error);
+        failed
     }
 
     fn restart_needed(&self, config: &Config) -> Vec<&'static str> {

@@ -103,7 +103,7 @@ fn reason(error: &ErrorCode) -> String {
         ErrorCode::HttpRequestDenied => {
             "the route may not reach it: add its origin to `grants.outbound`".into()
         }
-        ErrorCode::DestinationIpProhibited => "its address is one that routes may not reach".into(),
+        ErrorCode::DestinationIpProhibited => "its address is not public: if the route may reach it, add its origin to `grants.outbound-private`".into(),
         ErrorCode::ConnectionRefused => "the connection was refused: is the server running?".into(),
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "its name could not be resolved".into(),
         ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {

@@ -81,7 +81,7 @@ impl Sandbox {
             table,
             wasi: wasi(&route),
             http,
-            outbound: Outbound::new(route.clone()),
+            outbound: Outbound::new(host.clone(), route.clone(), meter.clone()),
             limiter: Limiter::new(meter.clone()),
             host,
             route,

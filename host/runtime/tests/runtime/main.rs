@@ -8,6 +8,7 @@ mod capabilities;
 mod kit;
 mod limits;
 mod loading;
+mod outbound;
 mod plugins;
 mod serving;
 mod tenants;

@@ -109,7 +109,8 @@ fn announce(terminal: &Terminal, app: &App, doors: &Doors) -> anyhow::Result<()>
         terminal.paint(Style::Strong, "atelier"),
         env!("CARGO_PKG_VERSION")
     ));
-    terminal.field("address", format_args!("http://{}", reachable(listen)));
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    terminal.field("address", format_args!("{scheme}://{}", reachable(listen)));
     if let Some(admin) = admin {
         terminal.field("admin", format_args!("http://{}/status", reachable(admin)));
     }
@@ -118,7 +119,7 @@ fn announce(terminal: &Terminal, app: &App, doors: &Doors) -> anyhow::Result<()>
     routes(terminal, app);
     if let Found::Route(_) = Router::new(&config.routes).find(None, &http::Method::POST, EXAMPLE_PATH) {
         let body = r#"{"prompt": "a red boat on the sea at sunset", "size": "512x512"}"#;
-        let url = format!("http://{}{EXAMPLE_PATH}", reachable(listen));
+        let url = format!("{scheme}://{}{EXAMPLE_PATH}", reachable(listen));
         terminal.line(format_args!("\n  curl -H 'Accept: image/png' --json '{body}' {url} -o boat.png\n"));
     }
     Ok(())

@@ -15,7 +15,7 @@ use super::raw::{At, Document, Found, Table};
 use super::tenant::{self, Tenant};
 use super::types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store,
+    Server, Store, Tls,
 };
 use super::{Builtins, router_problem};
 
@@ -33,7 +33,7 @@ pub(super) struct Context<'a> {
 /// Reads everything; what is wrong is noted in the document.
 pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let root = document.root();
-    let server = server(root.table("server"));
+    let server = server(root.table("server"), context);
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
     let models = models(root.tables("model"), context);
@@ -44,7 +44,7 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     Config { manifest: Manifest::Embedded, server, engine, store, models, tenants, routes }
 }
 
-fn server(table: Table<'_>) -> Server {
+fn server(table: Table<'_>, context: &Context<'_>) -> Server {
     let millis =
         |key, default, from| Duration::from_millis(table.number(key, from..=HOUR_MS).unwrap_or(default));
     let size = |key, default, from, to| table.number(key, from..=to).unwrap_or(default) as usize;
@@ -55,24 +55,49 @@ fn server(table: Table<'_>) -> Server {
         admin_key_hash: tenant::hash(&table, "admin-key-hash", "atelier admin key new")
             .map(|found| found.value),
         max_connections: size("max-connections", 4_096, 1, 1_000_000),
+        max_connections_per_ip: size("max-connections-per-ip", 256, 1, 1_000_000),
         max_instances: size("max-instances", 128, 1, 10_000) as u32,
         max_waiting: size("max-waiting", 64, 0, 10_000),
         header_timeout: millis("header-timeout-ms", 10_000, 1),
         body_idle_timeout: millis("body-idle-timeout-ms", 30_000, 1),
+        body_min_bytes_per_second: size("body-min-bytes-per-second", 1_024, 0, 1_000_000_000) as u32,
         write_idle_timeout: millis("write-idle-timeout-ms", 30_000, 1),
         header_bytes: size("header-bytes", 32 * 1_024, 8 * 1_024, 1_024 * 1_024),
         max_headers: size("max-headers", 100, 1, 1_000),
         url_bytes: size("url-bytes", 8 * 1_024, 64, 64 * 1_024),
         drain_delay: millis("drain-delay-ms", 0, 0),
-        drain: millis("drain-ms", 30_000, 0),
+        // with the moment that the admin address takes, within the 30 s that Kubernetes waits
+        drain: millis("drain-ms", 25_000, 0),
         reload: table.boolean("reload").unwrap_or(true),
         log: table.text("log").map_or("info".into(), |found| found.value),
         log_format: table
             .parsed("log-format", "\"human\" or \"json\"")
             .map_or(LogFormat::Human, |found| found.value),
+        tls: tls(&table, context),
     };
     table.finish();
     server
+}
+
+fn tls(server: &Table<'_>, context: &Context<'_>) -> Option<Tls> {
+    let table = server.table("tls");
+    if !table.is_given() {
+        return None;
+    }
+    let file = |key| {
+        let Some(found) = table.text(key) else {
+            table.missing(key, "write certificate = \"cert.pem\" and key = \"key.pem\"");
+            return None;
+        };
+        let path = context.base.join(found.value);
+        if !path.is_file() {
+            table.problem(&found.at, format!("there is no file {}", path.display()));
+        }
+        Some(path)
+    };
+    let (certificate, key) = (file("certificate"), file("key"));
+    table.finish();
+    Some(Tls { certificate: certificate?, key: key? })
 }
 
 fn admin(table: &Table<'_>) -> Option<SocketAddr> {
@@ -290,8 +315,9 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
     };
     let models = table.texts("models").into_iter().map(granted).collect();
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
+    let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
     table.finish();
-    Grants { models, outbound }
+    Grants { models, outbound, outbound_private }
 }
 
 fn check_origin(text: &str) -> Result<(), String> {
@@ -319,6 +345,11 @@ fn limits(route: &Table<'_>) -> Limits {
         request_body_bytes: table.bytes("request-body-bytes", 0..=4 * GIB),
         response_body_bytes: table.bytes("response-body-bytes", 0..=64 * GIB),
         picture_bytes: table.bytes("picture-bytes", 65_536..=16 * GIB),
+        outbound_requests: table.number("outbound-requests", 0..=10_000),
+        outbound_bytes: table.bytes("outbound-bytes", 0..=16 * GIB),
+        outbound_connect_ms: table.number("outbound-connect-ms", 1..=HOUR_MS),
+        outbound_first_byte_ms: table.number("outbound-first-byte-ms", 1..=HOUR_MS),
+        outbound_between_bytes_ms: table.number("outbound-between-bytes-ms", 1..=HOUR_MS),
         jobs: table.number("jobs", 1..=1_000),
     };
     table.finish();

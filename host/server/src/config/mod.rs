@@ -19,7 +19,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store,
+    Server, Store, Tls,
 };
 
 pub use crate::keys::KeyHash;
@@ -48,6 +48,8 @@ pub struct Variables {
     pub cache_dir: Option<PathBuf>,
     /// `ATELIER_CONFIG`
     pub config: Option<PathBuf>,
+    /// `NOTIFY_SOCKET`, where a service manager listens.
+    pub notify_socket: Option<OsString>,
 }
 
 impl Variables {
@@ -63,6 +65,7 @@ impl Variables {
             overrides: overrides.collect(),
             cache_dir: cache.map(|cache| cache.join("atelier")),
             config: path("ATELIER_CONFIG"),
+            notify_socket: path("NOTIFY_SOCKET").map(PathBuf::into_os_string),
         }
     }
 }

@@ -114,6 +114,11 @@ impl<'a> Table<'a> {
         &self.at
     }
 
+    /// Whether it stands in the manifest.
+    pub(super) fn is_given(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// Calls the table by its name from now on, as in `route.images`.
     pub(super) fn rename(&mut self, path: String) {
         self.path = path;

@@ -63,6 +63,8 @@ pub struct Server {
     pub admin_key_hash: Option<KeyHash>,
     /// Connections at once; more wait in the kernel's backlog.
     pub max_connections: usize,
+    /// Connections at once of one client: an IPv4 address, or an IPv6 network of 64 bits.
+    pub max_connections_per_ip: usize,
     /// Components that run at once; a request beyond them waits for a moment and is then refused.
     pub max_instances: u32,
     /// Requests of one tenant that wait for a component to run; one more is refused at once.
@@ -73,6 +75,8 @@ pub struct Server {
     /// Between two pieces of a request body.
     #[serde(rename = "body-idle-timeout-ms", serialize_with = "millis")]
     pub body_idle_timeout: Duration,
+    /// Slowest average at which a body may arrive or be taken, beyond the idle timeouts; 0 when only these count.
+    pub body_min_bytes_per_second: u32,
     /// For a client to take something of what was written.
     #[serde(rename = "write-idle-timeout-ms", serialize_with = "millis")]
     pub write_idle_timeout: Duration,
@@ -94,6 +98,18 @@ pub struct Server {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// The certificate with which routes are served; without encryption when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// `[server.tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// The certificate with those that vouch for it, in PEM form.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM form.
+    pub key: PathBuf,
 }
 
 /// Form of the log.
@@ -223,6 +239,9 @@ pub struct Grants {
     /// Origins, such as `https://api.example.org`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<String>,
+    /// Origins whose names may lead to this machine or its own network.
+    #[serde(rename = "outbound-private", skip_serializing_if = "Vec::is_empty")]
+    pub outbound_private: Vec<String>,
 }
 
 /// `limits` of a route.
@@ -260,6 +279,16 @@ pub struct Limits {
     pub response_body_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_connect_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_first_byte_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound_between_bytes_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u64>,
 }

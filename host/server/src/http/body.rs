@@ -1,14 +1,14 @@
-//! A request's body with a bound on the time between two pieces (the runtime bounds its bytes). The component sees an
-//! error of its stream; the edge sees the verdict and answers for it.
+//! A request's body with bounds on how slowly it may arrive (the runtime bounds its bytes). The component sees an error of
+//! its stream; the edge sees the verdict and answers for it.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+
+use super::pace::{Late, Pace, Watch};
 
 /// How a body broke its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,8 +16,11 @@ pub(crate) enum Broken {
     /// Nothing arrived for too long.
     #[error("the request's body stopped arriving")]
     Stalled,
-    /// The connection broke.
-    #[error("the connection broke while the request's body arrived")]
+    /// Too little arrived for too long.
+    #[error("the request's body arrived too slowly")]
+    Slow,
+    /// It broke off, or cannot be understood.
+    #[error("the request's body broke off")]
     Gone,
 }
 
@@ -35,15 +38,13 @@ impl Verdict {
 /// A bounded body.
 pub(crate) struct RequestBody {
     inner: Incoming,
-    idle_limit: Duration,
-    /// Runs while a piece is waited for.
-    idle: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
     verdict: Verdict,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, idle_limit: Duration, verdict: Verdict) -> Self {
-        Self { inner, idle_limit, idle: None, verdict }
+    pub(crate) fn new(inner: Incoming, pace: Pace, verdict: Verdict) -> Self {
+        Self { inner, watch: Watch::new(pace), verdict }
     }
 
     fn broken(&self, how: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -65,11 +66,13 @@ impl Body for RequestBody {
             return self.broken(how);
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            let limit = self.idle_limit;
-            ready!(self.idle.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
-            return self.broken(Broken::Stalled);
+            return match ready!(self.watch.poll_late(cx)) {
+                Late::Silent => self.broken(Broken::Stalled),
+                Late::Slow => self.broken(Broken::Slow),
+            };
         };
-        self.idle = None;
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+        self.watch.moved(data.map_or(0, Bytes::len));
         match frame {
             Some(Err(_)) => self.broken(Broken::Gone),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),

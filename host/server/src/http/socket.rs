@@ -1,5 +1,5 @@
-//! A socket that gives up on a client which takes nothing of what was written for too long: otherwise a reader that
-//! stops reading would hold a request, its component and its pictures for ever.
+//! A socket that gives up on a client which takes what was written too slowly, or not at all: otherwise it would hold a
+//! request, its component and its pictures for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -8,35 +8,38 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+
+use super::pace::{Late, Pace, Watch};
 
 /// A client's socket.
 pub(crate) struct Socket {
     stream: TcpStream,
-    limit: Duration,
-    /// Runs while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, write_idle_timeout: Duration) -> Self {
-        Self { stream, limit: write_idle_timeout, stalled: None }
+    pub(crate) fn new(stream: TcpStream, pace: Pace) -> Self {
+        Self { stream, watch: Watch::new(pace) }
     }
 
-    /// Watches a write: progress resets the clock, waiting runs it.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if write.is_ready() {
-            self.stalled = None;
-            return write;
+    /// Watches a write: progress earns time, waiting uses it up.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = write {
+            self.watch.moved(result.as_ref().map_or(0, bytes));
+            return Poll::Ready(result);
         }
-        let limit = self.limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(stalled.as_mut().poll(cx));
-        stalled.as_mut().reset(Instant::now() + limit);
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client takes nothing (server.write-idle-timeout-ms)",
-        )))
+        let why = match ready!(self.watch.poll_late(cx)) {
+            Late::Silent => "the client takes nothing (server.write-idle-timeout-ms)",
+            Late::Slow => "the client takes too little (server.body-min-bytes-per-second)",
+        };
+        // what the kernel still holds for this client is thrown away with the socket
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
 
@@ -53,7 +56,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, write)
+        self.watch(cx, write, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -62,7 +65,7 @@ impl AsyncWrite for Socket {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.watch(cx, write)
+        self.watch(cx, write, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -70,12 +73,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flush = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, flush)
+        // a TCP socket holds nothing back
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, shutdown)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -26,7 +26,7 @@ fn load(path: &Path) -> Result<Config, ConfigError> {
         Some((name.to_owned(), value.to_owned()))
     };
     let overrides: BTreeMap<String, String> = text.lines().filter_map(variable).collect();
-    let variables = Variables { overrides, cache_dir: Some("cache".into()), config: None };
+    let variables = Variables { overrides, cache_dir: Some("cache".into()), ..Variables::default() };
     let shown = path.file_name().unwrap().to_string_lossy();
     // relative on purpose: the expected texts must not know where the repository is
     Config::parse(&text, &shown, Path::new("tests/config/files"), &variables, &builtins())

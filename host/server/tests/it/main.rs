@@ -10,3 +10,4 @@ mod house;
 mod hub;
 mod reload;
 mod tenants;
+mod tls;

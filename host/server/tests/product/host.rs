@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -52,8 +52,18 @@ impl Host {
 
     /// With `folder/atelier.toml`, whose addresses are replaced by free ones.
     pub(crate) async fn with(folder: TempDir, manifest: Option<&str>) -> Host {
+        Self::told(folder, manifest, |_| {}).await
+    }
+
+    /// The same, with more said to the process.
+    pub(crate) async fn told(
+        folder: TempDir,
+        manifest: Option<&str>,
+        tell: impl FnOnce(&mut Command),
+    ) -> Host {
         let (edge, admin) = (free(), free());
         let mut command = atelier(folder.path());
+        tell(&mut command);
         if let Some(text) = manifest {
             std::fs::write(folder.path().join("atelier.toml"), text).unwrap();
         }
@@ -123,6 +133,31 @@ impl Host {
             }
             assert!(Instant::now() < end, "never {what}: {status:#}");
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the process holds in memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
+    /// Sends the process a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
+        assert!(status.unwrap().success(), "no signal was sent");
+    }
+
+    /// How the process ends.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the process does not end");
+            sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -4,8 +4,12 @@
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "the client is shared with the other test binary, which uses all of it")]
 mod client;
+mod floods;
 mod host;
+mod limits;
 mod pictures;
+mod stopping;
 mod streaming;
 mod swapping;
 mod tenants;
+mod wire;

@@ -2,6 +2,7 @@
 
 wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/handler", generate_all });
 
+mod calls;
 mod hostile;
 mod paint;
 
@@ -36,6 +37,7 @@ impl Guest for Studio {
             "/pictures" => paint::pictures().await,
             "/hoard" => paint::hoard(),
             "/fetch" => hostile::fetch(&text).await,
+            "/call" => calls::call(&text).await,
             "/stream" => return stream(&text),
             "/long" => return long(text.parse().unwrap()),
             other => hostile::act(other).await,
