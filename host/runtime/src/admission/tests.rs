@@ -149,7 +149,8 @@ async fn those_who_gave_up_keep_nobody_out_and_lose_no_place() {
     assert!(next.await.err().unwrap().is_cancelled());
     drop(held);
     drop(inside(&door, &a, 1).await);
-    assert_eq!((door.state().free, door.state().lines.len()), (1, 0), "nobody is remembered");
+    let state = door.state();
+    assert_eq!((state.free, state.lines.len()), (1, 0), "nobody is remembered");
 }
 
 #[tokio::test]
