@@ -59,6 +59,14 @@ impl Model {
     }
 }
 
+/// A model that is granted and cannot be used yet (`models.absent-model`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented in wit/models.wit")]
+pub struct AbsentModel {
+    pub id: String,
+    pub fix: String,
+}
+
 /// A prompt on its way to a model (`style.prompt`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is documented in wit/style.wit")]
@@ -203,6 +211,8 @@ pub trait Host {
     async fn sleep_ms(&self, ms: u64);
     /// The models granted to the route.
     async fn models(&self) -> Vec<Model>;
+    /// Models granted to the route whose files are not on the host.
+    async fn absent_models(&self) -> Vec<AbsentModel>;
     /// Runs the style stage.
     async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError>;
     /// Runs the select stage.

@@ -4,7 +4,7 @@
 //! operator's variable.
 
 use atelier_kit::Host;
-use atelier_kit::host::{GenerationError, Hints, Model, Order, Size, StageError};
+use atelier_kit::host::{AbsentModel, Hints, Model, Size, StageError};
 
 use crate::failure::Failure;
 use crate::request::Generation;
@@ -46,13 +46,11 @@ pub(crate) async fn likely_model(host: &impl Host, prompt: &str) -> Option<Strin
     }
 }
 
-/// Why a model that is not listed cannot be used. Only the host knows of those that are granted and whose files are
-/// missing, and it tells whoever asks for one.
+/// Why a model that is not listed cannot be used.
 async fn why_not(host: &impl Host, name: &str) -> String {
-    let order = Order { model: name.to_owned(), count: 1, ..Order::default() };
-    match host.generate(order, None).await {
-        Err(GenerationError::UnknownModel(text)) => text,
-        _ => format!("`{name}` is not granted to this route"),
+    match host.absent_models().await.into_iter().find(|model| model.id == name) {
+        Some(AbsentModel { id, fix }) => format!("`{id}` is not here: {fix}"),
+        None => format!("`{name}` is not granted to this route"),
     }
 }
 

@@ -7,8 +7,8 @@ use crate::bindings::atelier::host::{finish, generation, images, models, select,
 use crate::bindings::wasi::clocks0_3_0::{monotonic_clock, system_clock};
 use crate::bindings::wasi::config::store;
 use crate::host::{
-    Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order, Outcome,
-    Prompt, Size, StageError,
+    AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
+    Outcome, Prompt, Size, StageError,
 };
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
@@ -57,6 +57,11 @@ impl Host for Granted {
 
     async fn models(&self) -> Vec<Model> {
         models::list().await.into_iter().map(model).collect()
+    }
+
+    async fn absent_models(&self) -> Vec<AbsentModel> {
+        let absent = models::absent().await.into_iter();
+        absent.map(|models::AbsentModel { id, fix }| AbsentModel { id, fix }).collect()
     }
 
     async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError> {

@@ -1,6 +1,6 @@
 //! Every condition of the service's error table, and the extensions to it.
 
-use atelier_kit::host::{GenerationError, StageError};
+use atelier_kit::host::{AbsentModel, GenerationError, StageError};
 use atelier_kit::http::{BodyError, Reply};
 use futures::executor::block_on;
 use serde_json::{Value, json};
@@ -80,6 +80,17 @@ fn a_named_model_that_is_not_granted_is_a_502_that_names_the_manifest_keys() {
     for part in ["some/model", "[[model]]", "source = \"hub:some/model\"", "grants.models"] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_named_model_whose_files_are_missing_is_refused_with_what_brings_them() {
+    let absent = vec![AbsentModel { id: "sdxl".into(), fix: "run `atelier models pull sdxl`".into() }];
+    let host = Script { absent, ..Script::default() }.host();
+    let (status, text) = error(&host, &json!({"prompt": "a", "model": "sdxl"}));
+    assert_eq!(status, 400);
+    assert!(text.starts_with("`model`: `sdxl` is not here: run `atelier models pull sdxl`;"), "{text}");
+    let (_, text) = error(&host, &json!({"prompt": "a", "model": "sd15"}));
+    assert!(text.starts_with("`model`: `sd15` is not granted to this route; give one of"), "{text}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use atelier_kit::host::{
-    Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order, Outcome, Prompt,
-    Size, StageError,
+    AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
+    Outcome, Prompt, Size, StageError,
 };
 use atelier_kit::http::{Reply, Request, Response};
 use atelier_kit::{Host, sse};
@@ -18,6 +18,7 @@ use serde_json::Value;
 pub(crate) struct Script {
     pub(crate) config: HashMap<&'static str, String>,
     pub(crate) models: Vec<Model>,
+    pub(crate) absent: Vec<AbsentModel>,
     pub(crate) select: Result<Choice, StageError>,
     pub(crate) style: Result<(), StageError>,
     pub(crate) finish: Result<bool, StageError>,
@@ -80,6 +81,7 @@ impl Default for Script {
         Self {
             config: HashMap::new(),
             models: vec![nano()],
+            absent: Vec::new(),
             select: Ok(Choice { model: "atelier-nano".into(), reason: "the only one".into() }),
             style: Ok(()),
             finish: Ok(true),
@@ -154,6 +156,10 @@ impl Host for Fake {
 
     async fn models(&self) -> Vec<Model> {
         self.script.models.clone()
+    }
+
+    async fn absent_models(&self) -> Vec<AbsentModel> {
+        self.script.absent.clone()
     }
 
     async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError> {

@@ -4,7 +4,7 @@ use atelier_inference::ModelInfo as HostModelInfo;
 use wasmtime::Result;
 
 use super::{Access, Capabilities, caller};
-use crate::bindings::models::{Host, HostWithStore};
+use crate::bindings::models::{AbsentModel, Host, HostWithStore};
 use crate::bindings::types::{self, Features, ModelInfo};
 use crate::sandbox::Sandbox;
 
@@ -18,6 +18,12 @@ impl HostWithStore<Sandbox> for Capabilities {
         let granted = |info: &&HostModelInfo| caller.route.grants.models.contains(&info.id);
         let describe = |info: &HostModelInfo| describe(info, catalog.is_loaded(&info.id));
         Ok(catalog.iter().filter(granted).map(describe).collect())
+    }
+
+    async fn absent(access: &Access) -> Result<Vec<AbsentModel>> {
+        let caller = caller(access);
+        let absent = caller.route.grants.absent.iter();
+        Ok(absent.map(|(id, fix)| AbsentModel { id: id.to_string(), fix: fix.clone() }).collect())
     }
 }
 

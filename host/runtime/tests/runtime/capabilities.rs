@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atelier_runtime::{Limits, RouteSpec};
+use atelier_inference::ModelId;
+use atelier_runtime::{Grants, Limits, RouteSpec};
 
 use crate::kit::{self, ask, deploy, fail, studio, until};
 
@@ -59,6 +60,17 @@ async fn a_picture_from_a_picture_is_scaled_to_the_requests_size_or_takes_its_ow
 async fn only_granted_models_are_listed() {
     let route = deploy(studio()).await;
     assert!(ask(&route, "/models", "").await.unwrap().starts_with("fake "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_granted_model_that_is_not_here_names_what_brings_it() {
+    let spec = studio();
+    let absent = vec![(ModelId::new("sdxl"), "run `atelier models pull sdxl`".to_owned())];
+    let route = deploy(RouteSpec { grants: Grants { absent, ..spec.grants }, ..spec }).await;
+    let told = ask(&route, "/absent-models", "").await.unwrap();
+    assert_eq!(told, "sdxl: run `atelier models pull sdxl`");
+    let asked = ask(&route, "/generate", "sdxl cat 2").await.unwrap();
+    assert!(asked.contains("UnknownModel") && asked.contains("run `atelier models pull sdxl`"), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

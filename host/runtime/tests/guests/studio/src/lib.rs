@@ -25,6 +25,7 @@ impl Guest for Studio {
             "/random" => wasi::random0_3_0::random::get_random_bytes(text.parse().unwrap()).len().to_string(),
             "/error" => return Err(ErrorCode::InternalError(Some("on purpose".into()))),
             "/models" => paint::models().await,
+            "/absent-models" => paint::absent_models().await,
             "/generate" => paint::generate(&text).await,
             "/events" => paint::events(&text).await,
             "/leave" => paint::leave(&text).await,

@@ -38,6 +38,11 @@ pub async fn models() -> String {
     models.iter().map(|model| format!("{} {}", model.id, model.loaded)).collect::<Vec<_>>().join(",")
 }
 
+pub async fn absent_models() -> String {
+    let absent = catalog::absent().await;
+    absent.iter().map(|model| format!("{}: {}", model.id, model.fix)).collect::<Vec<_>>().join(",")
+}
+
 pub async fn generate(text: &str) -> String {
     let job = match start(text).await {
         Ok(job) => job,
