@@ -88,7 +88,7 @@ impl From<GenerationError> for Failure {
                 Self::invalid(format!("`{}` {reason}", field.replace('-', "_")))
             }
             GenerationError::Overloaded { reason, retry_after_ms } => {
-                let text = format!("too many pictures are waiting: {reason}; try again later");
+                let text = format!("{reason}; try again later");
                 Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text) }
             }
             // the models were listed as granted just before, so these are faults of the host's side

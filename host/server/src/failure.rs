@@ -99,7 +99,7 @@ impl Refusal {
             Refusal::Unauthorized(_) => {
                 "an API key is wanted: send one, as `Authorization: Bearer` or as `x-api-key`".into()
             }
-            Refusal::OverQuota(over) => over.public(),
+            Refusal::OverQuota(over) => format!("{}; try again later", over.reason()),
             Refusal::Url { limit } => {
                 format!("path and query are longer than {limit} bytes (server.url-bytes)")
             }

@@ -36,10 +36,10 @@ pub(crate) struct OverQuota {
 }
 
 impl OverQuota {
-    /// For clients.
-    pub(crate) fn public(&self) -> String {
+    /// What is used up; safe to show.
+    pub(crate) fn reason(&self) -> String {
         let Self { tenant, key, limit, .. } = self;
-        format!("tenant `{tenant}` has reached its quota of {limit} (tenant.quotas.{key}); try again later")
+        format!("tenant `{tenant}` has reached its quota of {limit} (tenant.quotas.{key})")
     }
 }
 
@@ -180,7 +180,7 @@ impl Purse {
 
 impl Quota for Purse {
     fn charge(&self, work: Work) -> Result<(), Exceeded> {
-        let told = |over: OverQuota| Exceeded { reason: over.public(), retry_after: over.retry_after };
+        let told = |over: OverQuota| Exceeded { reason: over.reason(), retry_after: over.retry_after };
         self.charge_at(work, now()).map_err(told)
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let _held = [purse.begin_at(at(1, 0)).unwrap(), purse.begin_at(at(1, 0)).unwrap()];
         let over = purse.begin_at(at(1, 0)).unwrap_err();
         assert_eq!((over.key, over.limit, over.retry_after.as_secs()), ("requests-per-second", 1, 1));
-        assert!(over.public().contains("tenant.quotas.requests-per-second"), "{}", over.public());
+        assert!(over.reason().contains("tenant.quotas.requests-per-second"), "{}", over.reason());
         assert!(purse.begin_at(at(1, 1)).is_ok());
         assert_eq!((purse.account.usage().requests, purse.account.usage().refused), (3, 1));
     }
