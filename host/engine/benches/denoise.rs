@@ -86,7 +86,8 @@ fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
     for (side, ours) in SIDES.iter().zip(ours) {
         for precision in ["f32", "bf16"] {
             let Some(seconds) = theirs["seconds"][side.to_string()][precision].as_f64() else {
-                return Err(format!("{script} gave no {precision} time for {side}").into());
+                println!("{side:>4} px  torch has no {precision} kernels for this processor: not measured");
+                continue;
             };
             println!(
                 "{side:>4} px  torch {:<14} {precision:<5} {seconds:>7.3} s",
