@@ -10,7 +10,7 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::bindings::{finisher, selector, styler};
-use crate::code::Compiled;
+use crate::code::{Bounds, Compiled};
 use crate::inspect::{Kind, grant, inspect_named, interface};
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox};
@@ -139,7 +139,7 @@ impl Desk<'_> {
     }
 
     async fn linked(&mut self, code: &Code, is_handler: bool) -> Option<InstancePre<Sandbox>> {
-        let compiled = self.host.compiler.compile(code).await;
+        let compiled = self.host.compiler.compile(code, &Bounds::of(self.spec)).await;
         let compiled = compiled.map_err(|problem| self.problems.push(problem)).ok()?;
         let pre = link(self.host, &compiled, is_handler);
         self.code.push(compiled);

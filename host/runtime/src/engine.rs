@@ -46,6 +46,12 @@ impl SharedEngine {
     }
 }
 
+/// An engine for a process that compiles and runs nothing: the same configuration, without room for instances and without a
+/// clock. What it compiles is what the process's engine loads. The error is the engine's words.
+pub(crate) fn for_compiling() -> Result<Engine, String> {
+    Engine::new(&config()).map_err(|error| format!("{error:#}"))
+}
+
 fn pooled(max_instances: u32) -> Result<(Engine, bool), Error> {
     if has_address_space() {
         let mut config = config();

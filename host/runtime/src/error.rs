@@ -129,12 +129,53 @@ pub enum LoadProblem {
         /// The compiler's or linker's words.
         why: String,
     },
-    /// Compiling took too long.
-    #[error("component `{name}` did not compile within {} s", limit.as_secs())]
-    CompileTimeout {
+    /// Compiling takes too much processor time.
+    #[error(
+        "component `{name}` takes more than {} ms of processor time to compile (limits.compile-ms of route `{route}`)",
+        limit.as_millis()
+    )]
+    CompileCpu {
         /// The component.
         name: String,
+        /// The route.
+        route: String,
         /// The limit.
         limit: Duration,
+    },
+    /// Compiling took too long by the clock: the component is heavy, or the machine busy.
+    #[error(
+        "component `{name}` did not compile within {} ms, {factor} times limits.compile-ms of route `{route}`",
+        limit.as_millis()
+    )]
+    CompileWall {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+        /// The limit.
+        limit: Duration,
+        /// The limit as a multiple of the key's value.
+        factor: u32,
+    },
+    /// Compiling takes too much memory.
+    #[error(
+        "component `{name}` takes more than {limit} bytes of memory to compile (limits.compile-memory-bytes of route \
+         `{route}`)"
+    )]
+    CompileMemory {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The compiler failed, by its own fault or somebody else's; the next reload tries again.
+    #[error("component `{name}` was not compiled: the compiler {why}")]
+    CompilerGone {
+        /// The component.
+        name: String,
+        /// How it ended.
+        why: String,
     },
 }

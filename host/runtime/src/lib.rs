@@ -33,6 +33,7 @@ mod stage;
 mod tenant;
 
 pub use body::Body;
+pub use code::{CompilerProgram, compile_for_parent};
 pub use deployment::{Deployment, HttpVersion};
 pub use error::{Error, LoadError, LoadProblem};
 pub use failure::Failure;

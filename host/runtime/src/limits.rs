@@ -1,4 +1,4 @@
-//! What one request may use up. Every number here is enforced somewhere in this crate and has a test just past it; the
+//! What one request may use up, and what making a component ready for them may. Every number here is enforced somewhere in this crate and has a test just past it; the
 //! manifest key of each is its name under `limits.` of the route, with `-` for `_` and the unit at the end.
 
 use std::time::Duration;
@@ -34,6 +34,12 @@ pub struct Limits {
     pub log_bytes: usize,
     /// A component's file (`limits.component-bytes`).
     pub component_bytes: usize,
+    /// Processor time in which a component is compiled, as whole seconds; by the clock it may take four times as long
+    /// (`limits.compile-ms`).
+    pub compile: Duration,
+    /// Memory in which a component is compiled, as address space; its machine code is no larger
+    /// (`limits.compile-memory-bytes`).
+    pub compile_memory_bytes: usize,
     /// A request's body (`limits.request-body-bytes`).
     pub request_body_bytes: u64,
     /// A response's body (`limits.response-body-bytes`).
@@ -69,6 +75,8 @@ impl Default for Limits {
             random_bytes: 64 * KIB as u64,
             log_bytes: 64 * KIB,
             component_bytes: 32 * MIB,
+            compile: Duration::from_secs(90),
+            compile_memory_bytes: 2 * 1024 * MIB,
             request_body_bytes: 32 * MIB as u64,
             response_body_bytes: 256 * MIB as u64,
             picture_bytes: 256 * MIB as u64,

@@ -38,6 +38,8 @@ pub struct RuntimeMetrics {
     pub outbound_refused: u64,
     /// Components compiled from scratch.
     pub cold_compiles: u64,
+    /// Components that were not compiled: refused by the compiler, or over a limit.
+    pub refused_compiles: u64,
     /// Components taken from the cache on disk.
     pub cache_hits: u64,
     /// Whether instances come from a pool (faster) or are allocated on demand.
@@ -55,6 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) outbound_requests: AtomicU64,
     pub(crate) outbound_refused: AtomicU64,
     pub(crate) cold_compiles: AtomicU64,
+    pub(crate) refused_compiles: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
     traps: AtomicU64,
     cpu_limits: AtomicU64,
@@ -105,6 +108,7 @@ impl Metrics {
             outbound_requests: get(&self.outbound_requests),
             outbound_refused: get(&self.outbound_refused),
             cold_compiles: get(&self.cold_compiles),
+            refused_compiles: get(&self.refused_compiles),
             cache_hits: get(&self.cache_hits),
             pooled,
         }

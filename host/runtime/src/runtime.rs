@@ -12,7 +12,7 @@ use wasmtime::component::Linker;
 
 use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
-use crate::code::{Cache, Compiler};
+use crate::code::{Cache, Compiler, CompilerProgram};
 use crate::metrics::Metrics;
 use crate::outbound::Network;
 use crate::sandbox::Sandbox;
@@ -33,8 +33,9 @@ pub struct RuntimeConfig {
     pub max_waiting: usize,
     /// How long a request waits for its turn before it is refused.
     pub admission_wait: Duration,
-    /// How long compiling one component may take.
-    pub compile_timeout: Duration,
+    /// What compiles the components of routes, each in a process of its own within the route's limits. When `None`,
+    /// this process does, which bounds the time but not the memory: for tests and benchmarks.
+    pub compiler: Option<CompilerProgram>,
 }
 
 impl Default for RuntimeConfig {
@@ -44,7 +45,7 @@ impl Default for RuntimeConfig {
             max_instances: 128,
             max_waiting: 64,
             admission_wait: Duration::from_secs(1),
-            compile_timeout: Duration::from_secs(90),
+            compiler: None,
         }
     }
 }
@@ -88,8 +89,7 @@ impl Runtime {
         let max_instances = config.max_instances.min(shared.max_instances);
         let metrics = Arc::new(Metrics::default());
         let cache = config.cache_dir.as_deref().map(Cache::open).transpose()?;
-        let compiler =
-            Arc::new(Compiler::new(engine.clone(), cache, metrics.clone(), config.compile_timeout));
+        let compiler = Arc::new(Compiler::new(engine.clone(), cache, config.compiler, metrics.clone()));
         let decoder = Decoder::load(&compiler, &plugins, &decoder).map_err(Error::Decoder)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let kept = max_instances / KEPT_PART;

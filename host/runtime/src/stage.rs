@@ -222,7 +222,7 @@ impl Decoder {
                 export: Kind::Decoder.export().into(),
             }));
         }
-        let compiled = compiler.compile_now(&code.name, &code.bytes, blake3::hash(&code.bytes))?;
+        let compiled = compiler.compile_own(code)?;
         let broken = |error: wasmtime::Error| LoadProblem::Broken {
             name: code.name.clone(),
             why: format!("{error:#}"),

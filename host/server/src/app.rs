@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::admin::{Admin, View};
+use crate::cli::compile;
 use crate::config::{Builtins, Config, Model, ModelSource, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
@@ -126,13 +127,14 @@ pub fn scheduler(config: &Config, engine: Box<dyn Engine>) -> Result<Scheduler, 
 }
 
 /// The runtime with the decoder that the binary carries.
-pub fn runtime(config: &Config, scheduler: Scheduler) -> Result<Runtime, StartError> {
+pub fn runtime(config: &Config, variables: &Variables, scheduler: Scheduler) -> Result<Runtime, StartError> {
     let bytes = builtin_component(DECODER).ok_or(StartError::NoDecoder)?;
     let decoder = Code { name: format!("builtin:{DECODER}"), bytes: bytes.into() };
     let runtime = RuntimeConfig {
         cache_dir: config.store.cache_dir.clone(),
         max_instances: config.server.max_instances,
         max_waiting: config.server.max_waiting,
+        compiler: variables.binary.as_deref().map(compile::program),
         ..RuntimeConfig::default()
     };
     Ok(Runtime::new(runtime, scheduler, decoder)?)
@@ -185,7 +187,7 @@ impl App {
         let tls = config.server.tls.as_ref().map(Tls::load).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let scheduler = scheduler(&config, engine)?;
-        let runtime = runtime(&config, scheduler.clone())?;
+        let runtime = runtime(&config, &variables, scheduler.clone())?;
         let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into() };
         let live = Arc::new(Live::new());
         let reloader = Reloader {

@@ -133,6 +133,8 @@ fn limits(set: &config::Limits) -> Limits {
         random_bytes: set.random_bytes.unwrap_or(default.random_bytes),
         log_bytes: size(set.log_bytes, default.log_bytes),
         component_bytes: size(set.component_bytes, default.component_bytes),
+        compile: millis(set.compile_ms, default.compile),
+        compile_memory_bytes: size(set.compile_memory_bytes, default.compile_memory_bytes),
         request_body_bytes: set.request_body_bytes.unwrap_or(default.request_body_bytes),
         response_body_bytes: set.response_body_bytes.unwrap_or(default.response_body_bytes),
         picture_bytes: set.picture_bytes.unwrap_or(default.picture_bytes),

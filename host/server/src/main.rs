@@ -6,6 +6,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = atelier::cli::Arguments::parse();
+    if arguments.is_compiler() {
+        // limits hold for the threads that are started after them
+        return atelier::cli::compile();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => {

@@ -199,22 +199,18 @@ impl Reloader {
     /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load.
     async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>) -> u64 {
         let table = self.live.table();
-        let mut slots = Vec::with_capacity(self.routes.len());
-        let mut failed = 0;
-        for route in &self.routes {
-            let before = table.slot(&route.name);
-            let slot = match before {
-                Some(slot) if is_unchanged(slot, route, changed) => slot.clone(),
-                _ => {
-                    let slot = self.deployer.slot(route.clone(), before.map(Arc::as_ref)).await;
-                    failed += u64::from(slot.problem.is_some());
-                    Arc::new(slot)
-                }
-            };
-            slots.push(slot);
-        }
+        let wanted = self.routes.iter().map(async |route| match table.slot(&route.name) {
+            Some(slot) if is_unchanged(slot, route, changed) => (slot.clone(), 0),
+            before => {
+                let slot = self.deployer.slot(route.clone(), before.map(Arc::as_ref)).await;
+                let failed = u64::from(slot.problem.is_some());
+                (Arc::new(slot), failed)
+            }
+        });
+        // together: a component that is slow to compile keeps no other from being compiled meanwhile
+        let (slots, failed): (_, Vec<u64>) = join_all(wanted).await.into_iter().unzip();
         self.live.swap(slots);
-        failed
+        failed.iter().sum()
     }
 }
 

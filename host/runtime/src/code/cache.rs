@@ -9,6 +9,7 @@ use atelier_store::SealedFiles;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::machine;
 use crate::Error;
 
 /// Sealed machine code, by what it was made from.
@@ -21,7 +22,7 @@ impl Cache {
         Ok(Self { files: SealedFiles::open(dir)? })
     }
 
-    pub(crate) fn get(&self, engine: &Engine, name: &str, digest: blake3::Hash) -> Option<Component> {
+    pub(super) fn get(&self, engine: &Engine, name: &str, digest: blake3::Hash) -> Option<Component> {
         let key = key(engine, digest);
         let bytes = match self.files.get(&key) {
             Ok(Some(bytes)) => bytes,
@@ -40,30 +41,22 @@ impl Cache {
                 return None;
             }
         };
-        load(engine, &bytes)
+        // `SealedFiles` returned these bytes, so they carry a MAC under a secret that only this host's user can read:
+        // they are what a compiler of ours gave, for the same engine configuration and version
+        machine::load(engine, &bytes)
             .inspect_err(|error| tracing::warn!(component = name, %error, "cached machine code does not load; compiling again"))
             .ok()
     }
 
-    pub(crate) fn put(&self, engine: &Engine, name: &str, digest: blake3::Hash, component: &Component) {
-        let kept = component.serialize().map_err(|error| error.to_string()).and_then(|bytes| {
-            self.files.put(&key(engine, digest), &bytes).map_err(|error| error.to_string())
-        });
-        if let Err(error) = kept {
+    pub(super) fn put(&self, engine: &Engine, name: &str, digest: blake3::Hash, code: &[u8]) {
+        if let Err(error) = self.files.put(&key(engine, digest), code) {
             tracing::warn!(
                 component = name,
-                error,
+                %error,
                 "cannot keep machine code; the next start compiles again"
             );
         }
     }
-}
-
-#[expect(unsafe_code, reason = "machine code is loaded from a file that only this host can have sealed")]
-fn load(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `SealedFiles` returned these bytes, so they carry a MAC under a secret that only this host's user can
-    // read: they are exactly what `Component::serialize` gave, for the same engine configuration and version
-    unsafe { Component::deserialize(engine, bytes) }
 }
 
 /// Other bytes, another configuration of the engine or another version of it or us make another key.

@@ -1,24 +1,37 @@
 //! Components as machine code: compiled once per process and content, shared by every route that uses the same bytes,
 //! and kept on disk for the next start. Knows digests and names; what a component is for is not known here.
+//!
+//! Compiling is the host's most expensive work on a stranger's behalf, so it happens in a child of limited time and memory
+//! (`process.rs` starts it, `child.rs` is what it does, `wire.rs` what both say). `machine.rs` holds the two steps themselves,
+//! `cache.rs` the results on disk.
 
 mod cache;
+mod child;
+mod machine;
+mod process;
+mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 pub(crate) use cache::Cache;
+pub use child::compile_for_parent;
+pub use process::CompilerProgram;
 
 use crate::metrics::{Metrics, count};
-use crate::{Code, LoadProblem};
+use crate::{Code, LoadProblem, RouteSpec};
 
-/// Compilations at a time: each uses every core by itself.
+/// Compilations at a time: each uses every core by itself, and takes memory.
 const COMPILERS: usize = 2;
+/// Time by the clock for each unit of processor time: a child gives way to whoever serves, and is not refused for it.
+const WALL_FACTOR: u32 = 4;
+/// Refused components that are remembered, so that the same bytes are not tried with every reload.
+const MAX_REMEMBERED: usize = 256;
 
 /// A component ready to be linked.
 pub(crate) struct Compiled {
@@ -26,39 +39,135 @@ pub(crate) struct Compiled {
     pub(crate) digest: String,
 }
 
+/// What compiling may take, and for whom it is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    route: String,
+    cpu: Duration,
+    memory_bytes: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(spec: &RouteSpec) -> Self {
+        Self {
+            route: spec.route.clone(),
+            cpu: spec.limits.compile,
+            memory_bytes: spec.limits.compile_memory_bytes,
+        }
+    }
+
+    fn wall(&self) -> Duration {
+        self.cpu.saturating_mul(WALL_FACTOR)
+    }
+}
+
+/// Why there is no machine code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum CompileError {
+    /// The compiler's words.
+    Refused(String),
+    /// Too much processor time.
+    Cpu,
+    /// Too much time by the clock.
+    Wall,
+    /// Too much memory.
+    Memory,
+    /// The compiler itself failed.
+    Gone(String),
+}
+
+impl CompileError {
+    fn into_problem(self, name: &str, bounds: &Bounds) -> LoadProblem {
+        let (name, route) = (name.to_owned(), bounds.route.clone());
+        match self {
+            Self::Refused(why) => LoadProblem::Broken { name, why },
+            Self::Cpu => LoadProblem::CompileCpu { name, route, limit: bounds.cpu },
+            Self::Wall => LoadProblem::CompileWall { name, route, limit: bounds.wall(), factor: WALL_FACTOR },
+            Self::Memory => LoadProblem::CompileMemory { name, route, limit: bounds.memory_bytes },
+            Self::Gone(why) => LoadProblem::CompilerGone { name, why },
+        }
+    }
+
+    /// Whether the same bytes end in the same way, within these bounds, as they did within `then`.
+    fn holds(&self, then: &Bounds, now: &Bounds) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Cpu => now.cpu <= then.cpu,
+            Self::Memory => now.memory_bytes <= then.memory_bytes,
+            // the machine was busy, or somebody ended the child: another time it may work
+            Self::Wall | Self::Gone(_) => false,
+        }
+    }
+}
+
+/// A component that was refused, and within which bounds.
+struct Remembered {
+    digest: blake3::Hash,
+    error: CompileError,
+    bounds: Bounds,
+}
+
 /// Compiles, and remembers for as long as somebody uses the result.
 pub(crate) struct Compiler {
     engine: Engine,
     cache: Option<Cache>,
+    /// Without one, strangers' components are compiled in this process, which bounds time only.
+    program: Option<CompilerProgram>,
     metrics: Arc<Metrics>,
-    timeout: Duration,
     places: Arc<Semaphore>,
     /// By digest. The inner lock is held while compiling, so that nobody compiles the same bytes twice.
     known: Mutex<HashMap<blake3::Hash, Arc<tokio::sync::Mutex<Weak<Compiled>>>>>,
+    /// The newest last.
+    refused: Mutex<VecDeque<Remembered>>,
 }
 
 impl Compiler {
     pub(crate) fn new(
         engine: Engine,
         cache: Option<Cache>,
+        program: Option<CompilerProgram>,
         metrics: Arc<Metrics>,
-        timeout: Duration,
     ) -> Self {
         let places = Arc::new(Semaphore::new(COMPILERS));
-        Self { engine, cache, metrics, timeout, places, known: Mutex::default() }
+        let (known, refused) = (Mutex::default(), Mutex::default());
+        Self { engine, cache, program, metrics, places, known, refused }
     }
 
-    /// The machine code of these bytes: from memory, from disk, or compiled now on a thread that may block.
-    pub(crate) async fn compile(self: &Arc<Self>, code: &Code) -> Result<Arc<Compiled>, LoadProblem> {
+    /// The machine code of a stranger's bytes: from memory, from disk, or compiled now, within bounds.
+    pub(crate) async fn compile(
+        self: &Arc<Self>,
+        code: &Code,
+        bounds: &Bounds,
+    ) -> Result<Arc<Compiled>, LoadProblem> {
         let digest = blake3::hash(&code.bytes);
         let slot = self.slot(digest);
         let mut slot = slot.lock().await;
         if let Some(compiled) = slot.upgrade() {
             return Ok(compiled);
         }
-        let compiled = Arc::new(self.compile_apart(code, digest).await?);
+        let compiled = match self.remembered(digest, bounds) {
+            Some(error) => Err(error),
+            None => self.find_or_compile(code, digest, bounds).await,
+        };
+        let component = compiled.map_err(|error| error.into_problem(&code.name, bounds))?;
+        let compiled = Arc::new(Compiled { component, digest: digest.to_string() });
         *slot = Arc::downgrade(&compiled);
         Ok(compiled)
+    }
+
+    /// The same for a component of our own, on this thread, which blocks.
+    pub(crate) fn compile_own(&self, code: &Code) -> Result<Compiled, LoadProblem> {
+        let broken = |why| LoadProblem::Broken { name: code.name.clone(), why };
+        let digest = blake3::hash(&code.bytes);
+        let component = match self.cached(&code.name, digest) {
+            Some(component) => component,
+            None => {
+                let began = Instant::now();
+                let machine_code = machine::compile(&self.engine, &code.bytes).map_err(broken)?;
+                self.keep(&code.name, digest, &machine_code, began).map_err(broken)?
+            }
+        };
+        Ok(Compiled { component, digest: digest.to_string() })
     }
 
     fn slot(&self, digest: blake3::Hash) -> Arc<tokio::sync::Mutex<Weak<Compiled>>> {
@@ -70,60 +179,89 @@ impl Compiler {
         known.entry(digest).or_default().clone()
     }
 
-    /// On a thread of its own. Past the timeout the thread is left to itself, but keeps its place in the line.
-    async fn compile_apart(
+    async fn find_or_compile(
         self: &Arc<Self>,
         code: &Code,
         digest: blake3::Hash,
-    ) -> Result<Compiled, LoadProblem> {
-        let (compiler, name, bytes) = (self.clone(), code.name.clone(), code.bytes.clone());
-        let work = async move {
-            let place = compiler.places.clone().acquire_owned().await;
-            tokio::task::spawn_blocking(move || {
-                let _place = place;
-                compiler.compile_now(&name, &bytes, digest)
-            })
-            .await
-        };
-        match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(LoadProblem::Broken { name: code.name.clone(), why: panic.to_string() }),
-            Err(_) => Err(LoadProblem::CompileTimeout { name: code.name.clone(), limit: self.timeout }),
+        bounds: &Bounds,
+    ) -> Result<Component, CompileError> {
+        let (compiler, name) = (self.clone(), code.name.clone());
+        let cached = tokio::task::spawn_blocking(move || compiler.cached(&name, digest)).await;
+        if let Some(component) = cached.map_err(|panic| CompileError::Gone(panic.to_string()))? {
+            return Ok(component);
         }
+        // waiting for a place costs the component nothing
+        let place = self.places.clone().acquire_owned().await;
+        let (compiler, owned, theirs) = (self.clone(), code.clone(), bounds.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            compiler.compile_cold(&owned, digest, &theirs)
+        });
+        let result = match &self.program {
+            Some(_) => work.await,
+            // past its time the thread is left to itself, but keeps its place
+            None => match tokio::time::timeout(bounds.wall(), work).await {
+                Ok(result) => result,
+                Err(_) => Ok(Err(CompileError::Wall)),
+            },
+        };
+        let result = result.unwrap_or_else(|panic| Err(CompileError::Gone(panic.to_string())));
+        result.inspect_err(|error| self.remember(digest, error, bounds))
     }
 
-    /// On this thread, which blocks.
-    pub(crate) fn compile_now(
-        &self,
-        name: &str,
-        bytes: &Bytes,
-        digest: blake3::Hash,
-    ) -> Result<Compiled, LoadProblem> {
-        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, name, digest));
-        let component = match cached {
-            Some(component) => {
-                count(&self.metrics.cache_hits);
-                component
-            }
-            None => self.compile_cold(name, bytes, digest)?,
-        };
-        Ok(Compiled { component, digest: digest.to_string() })
+    fn cached(&self, name: &str, digest: blake3::Hash) -> Option<Component> {
+        let component = self.cache.as_ref()?.get(&self.engine, name, digest)?;
+        count(&self.metrics.cache_hits);
+        Some(component)
     }
 
     fn compile_cold(
         &self,
-        name: &str,
-        bytes: &Bytes,
+        code: &Code,
         digest: blake3::Hash,
-    ) -> Result<Component, LoadProblem> {
-        let began = std::time::Instant::now();
-        let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|error| LoadProblem::Broken { name: name.into(), why: format!("{error:#}") })?;
+        bounds: &Bounds,
+    ) -> Result<Component, CompileError> {
+        let began = Instant::now();
+        let machine_code = match &self.program {
+            Some(program) => process::compile(program, &code.bytes, &digest, bounds)?,
+            None => machine::compile(&self.engine, &code.bytes).map_err(CompileError::Refused)?,
+        };
+        self.keep(&code.name, digest, &machine_code, began).map_err(CompileError::Gone)
+    }
+
+    /// Loads what was just compiled, and keeps it for the next start.
+    fn keep(
+        &self,
+        name: &str,
+        digest: blake3::Hash,
+        machine_code: &[u8],
+        began: Instant,
+    ) -> Result<Component, String> {
+        let component = machine::load(&self.engine, machine_code).map_err(|error| format!("{error:#}"))?;
         tracing::info!(component = name, ms = began.elapsed().as_millis() as u64, "compiled");
         count(&self.metrics.cold_compiles);
         if let Some(cache) = &self.cache {
-            cache.put(&self.engine, name, digest, &component);
+            cache.put(&self.engine, name, digest, machine_code);
         }
         Ok(component)
+    }
+
+    fn remembered(&self, digest: blake3::Hash, bounds: &Bounds) -> Option<CompileError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = refused.iter().rev().find(|known| known.digest == digest)?;
+        known.error.holds(&known.bounds, bounds).then(|| known.error.clone())
+    }
+
+    fn remember(&self, digest: blake3::Hash, error: &CompileError, bounds: &Bounds) {
+        count(&self.metrics.refused_compiles);
+        if !error.holds(bounds, bounds) {
+            return;
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|known| known.digest != digest);
+        if refused.len() == MAX_REMEMBERED {
+            refused.pop_front();
+        }
+        refused.push_back(Remembered { digest, error: error.clone(), bounds: bounds.clone() });
     }
 }

@@ -1,9 +1,9 @@
 //! What keeps a route from loading, and how it is told.
 
 use atelier_inference::ModelId;
-use atelier_runtime::{Code, Grants, Kind, Limits, LoadProblem, RouteSpec, inspect};
+use atelier_runtime::{Code, Grants, Kind, Limits, RouteSpec, inspect};
 
-use crate::kit::{self, guest, runtime, spec, studio, text};
+use crate::kit::{guest, runtime, spec, studio, text};
 
 /// The problems of a route that does not load, one per line.
 async fn problems(spec: RouteSpec) -> String {
@@ -129,15 +129,6 @@ async fn all_problems_of_a_route_are_told_at_once() {
         .await
         .unwrap_err();
     assert_eq!(error.problems.len(), 4, "{error}");
-}
-
-#[tokio::test]
-async fn compiling_has_a_timeout() {
-    let config =
-        atelier_runtime::RuntimeConfig { compile_timeout: std::time::Duration::ZERO, ..Default::default() };
-    let runtime = kit::runtime_with(config, kit::scheduler(std::time::Duration::ZERO));
-    let error = runtime.deploy(spec(guest("plain2"))).await.unwrap_err();
-    assert!(matches!(error.problems[..], [LoadProblem::CompileTimeout { .. }]), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod cache;
 mod cancelling;
 mod capabilities;
+mod compiling;
 mod kit;
 mod limits;
 mod loading;

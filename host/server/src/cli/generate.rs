@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Usage};
 use crate::app;
-use crate::config::{Config, Model};
+use crate::config::{Config, Model, Variables};
 use crate::terminal::{Style, Terminal};
 
 #[derive(Debug, clap::Args)]
@@ -139,7 +139,7 @@ async fn source(
     let Some(path) = &arguments.image else { return Ok(None) };
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
-    let runtime = app::runtime(config, scheduler.clone())?;
+    let runtime = app::runtime(config, &Variables::of_process(), scheduler.clone())?;
     let decoded = runtime.decode_image(bytes.into()).await;
     let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
     let size = arguments.size.unwrap_or(model.native_size);

@@ -1,6 +1,7 @@
 //! The binary's verbs, one file each. Exit codes: 0 when it went well, 1 when it did not, 2 when the configuration or
 //! the arguments are wrong. Every error is one clear line on standard error.
 
+pub(crate) mod compile;
 mod config;
 mod generate;
 mod inspect;
@@ -48,6 +49,9 @@ enum Verb {
     Tenant(key::Tenant),
     /// Make the key of the admin address.
     Admin(key::Admin),
+    /// Compile a component for a host that asks on standard input.
+    #[command(hide = true)]
+    CompileComponent,
 }
 
 /// What every verb takes.
@@ -76,6 +80,18 @@ impl Common {
     }
 }
 
+impl Arguments {
+    /// Whether the process is a host's compiler, which [`compile`] is all of.
+    pub fn is_compiler(&self) -> bool {
+        matches!(self.verb, Some(Verb::CompileComponent))
+    }
+}
+
+/// Compiles one component for the host that started this process.
+pub fn compile() -> ExitCode {
+    compile::run()
+}
+
 /// Runs the verb that the arguments name.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.verb {
@@ -91,6 +107,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             key::admin(arguments);
             Ok(())
         }
+        Some(Verb::CompileComponent) => return compile(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

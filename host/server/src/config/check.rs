@@ -342,6 +342,8 @@ fn limits(route: &Table<'_>) -> Limits {
         random_bytes: table.bytes("random-bytes", 1_024..=64 * MIB),
         log_bytes: table.bytes("log-bytes", 0..=64 * MIB),
         component_bytes: table.bytes("component-bytes", 1_024..=GIB),
+        compile_ms: table.number("compile-ms", 1..=HOUR_MS),
+        compile_memory_bytes: table.bytes("compile-memory-bytes", 16 * MIB..=64 * GIB),
         request_body_bytes: table.bytes("request-body-bytes", 0..=4 * GIB),
         response_body_bytes: table.bytes("response-body-bytes", 0..=64 * GIB),
         picture_bytes: table.bytes("picture-bytes", 65_536..=16 * GIB),

@@ -50,6 +50,8 @@ pub struct Variables {
     pub config: Option<PathBuf>,
     /// `NOTIFY_SOCKET`, where a service manager listens.
     pub notify_socket: Option<OsString>,
+    /// The file of this binary, which compiles components in processes of their own; in this process when `None`.
+    pub binary: Option<PathBuf>,
 }
 
 impl Variables {
@@ -66,8 +68,18 @@ impl Variables {
             cache_dir: cache.map(|cache| cache.join("atelier")),
             config: path("ATELIER_CONFIG"),
             notify_socket: path("NOTIFY_SOCKET").map(PathBuf::into_os_string),
+            binary: Some(binary()),
         }
     }
+}
+
+/// On Linux the file that runs, even when another has taken its name since. A place that cannot be told is a name that
+/// cannot be started: then components are not compiled, instead of being compiled without limits.
+fn binary() -> PathBuf {
+    if cfg!(target_os = "linux") {
+        return "/proc/self/exe".into();
+    }
+    std::env::current_exe().unwrap_or_else(|_| "atelier".into())
 }
 
 impl Config {

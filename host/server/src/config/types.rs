@@ -274,6 +274,10 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub compile_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compile_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_body_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_body_bytes: Option<u64>,
