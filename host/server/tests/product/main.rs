@@ -1,9 +1,11 @@
 //! The product as a stranger meets it: the real binary, the built-in manifest, the embedded model. One binary, so that
 //! it links once; every test starts a host of its own on free ports.
 
+mod bombs;
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "the client is shared with the other test binary, which uses all of it")]
 mod client;
+mod compiling;
 mod floods;
 mod host;
 mod limits;
