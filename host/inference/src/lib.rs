@@ -5,7 +5,7 @@
 //! tenants (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`); the worker thread (`worker.rs`) takes it, asks
 //! the [`Engine`] (`engine.rs`) for a [`Run`] and steps that run to its end, sending [`Event`]s (`events.rs`); the
 //! [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the ticket cancels the job before its next step. Operators
-//! look at the queue through `view.rs`.
+//! look at the queue through `view.rs`, and at what was counted through `metrics/`.
 //!
 //! Nothing here knows wasm, candle or HTTP; no inference happens on an async thread.
 
@@ -17,6 +17,7 @@ pub mod fake;
 mod job;
 mod ledger;
 mod measured;
+pub mod metrics;
 mod model;
 pub mod picture;
 mod queue;

@@ -61,13 +61,14 @@ impl Scheduler {
     /// Starts the worker thread, which owns `engine` from now on and ends when the last handle is dropped.
     pub fn start(engine: Box<dyn Engine>, config: QueueConfig) -> std::io::Result<Scheduler> {
         let catalog = Catalog::new(engine.models());
-        let shared = Arc::new(Shared::new(State {
+        let state = State {
             queue: Queue::new(config.depth, config.reorder_window),
             measured: Measured::new(catalog.iter().count()),
             running: None,
             open: true,
             ledger: Ledger::default(),
-        }));
+        };
+        let shared = Arc::new(Shared::new(state, &catalog));
         let worker = Worker::new(engine, shared.clone(), catalog.clone());
         std::thread::Builder::new().name("inference".into()).spawn(move || worker.run())?;
         let _closer = Arc::new(Closer(shared.clone()));

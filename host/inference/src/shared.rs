@@ -10,9 +10,13 @@ use tokio::sync::oneshot;
 use crate::events::{Event, EventWriter};
 use crate::ledger::Ledger;
 use crate::measured::Measured;
+use crate::metrics::{Labelled, ModelMetrics};
 use crate::queue::{Charge, Full, Place, Queue};
 use crate::ticket::Outcome;
-use crate::{Error, Job, JobId, ModelId, Priority, Result, TenantId};
+use crate::{Catalog, Error, Job, JobId, ModelId, Priority, Result, TenantId};
+
+/// Models that are counted apart; a bound on what monitoring has to keep.
+const MAX_MODELS: usize = 256;
 
 /// A job in the line, with what ties it to its ticket.
 pub(crate) struct Entry {
@@ -133,11 +137,17 @@ pub(crate) struct Shared {
     // held for moments only, never over a step or an await
     state: Mutex<State>,
     pub(crate) arrived: Condvar,
+    /// What is counted of each model, by its place in the catalog.
+    pub(crate) models: Box<[Arc<ModelMetrics>]>,
+    /// The same by name, with a bound on the names.
+    pub(crate) model_names: Labelled<ModelMetrics>,
 }
 
 impl Shared {
-    pub(crate) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), arrived: Condvar::new() }
+    pub(crate) fn new(state: State, catalog: &Catalog) -> Self {
+        let model_names = Labelled::new(MAX_MODELS);
+        let models = catalog.iter().map(|info| model_names.get(info.id.as_str())).collect();
+        Self { state: Mutex::new(state), arrived: Condvar::new(), models, model_names }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,12 +2,14 @@
 //! tenant's job does not exist.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
 use crate::ledger::Counters;
+use crate::metrics::ModelMetrics;
 use crate::shared::Standing;
 use crate::{JobId, ModelId, Priority, Scheduler, TenantId};
 
@@ -99,6 +101,11 @@ impl Scheduler {
         cancel.store(true, Ordering::Relaxed);
         self.shared.sweep();
         true
+    }
+
+    /// What was counted of each model, by name; of the first 256, and of the rest together.
+    pub fn model_metrics(&self) -> Vec<(Arc<str>, Arc<ModelMetrics>)> {
+        self.shared.model_names.all()
     }
 
     /// What each tenant has in the queue and had of the engine.

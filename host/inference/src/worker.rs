@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{Begun, Engine, Finished, Run, StepState};
 use crate::events::Event;
 use crate::measured::nanos;
+use crate::metrics::ModelMetrics;
 use crate::picture::{Parameters, Picture};
 use crate::shared::{Entry, Running, Shared, State};
 use crate::ticket::{Outcome, Timings};
@@ -61,6 +62,9 @@ impl Worker {
 
     fn work(&mut self, entry: Entry) {
         let queue = entry.since.elapsed();
+        if let Some(metrics) = self.metrics(&entry) {
+            metrics.queue_wait.record(queue);
+        }
         entry.events.send(Event::Started);
         let began = Instant::now();
         let result = self.produce(&entry, began).map(|(finished, load)| {
@@ -76,7 +80,15 @@ impl Worker {
         let begun = if entry.is_cancelled() { Err(Error::Cancelled) } else { self.engine.begin(&entry.job) };
         self.look_what_is_loaded();
         let Begun { mut run, load } = begun?;
+        if let Some(metrics) = self.metrics(entry).filter(|_| !load.is_zero()) {
+            metrics.load.record(load);
+        }
         Ok((self.step_through(entry, run.as_mut(), began)?, load))
+    }
+
+    /// None for a job of a model that the catalog does not have.
+    fn metrics(&self, entry: &Entry) -> Option<&ModelMetrics> {
+        self.line.0.models.get(entry.model).map(Arc::as_ref)
     }
 
     /// Loading one model may have unloaded others.
@@ -93,9 +105,13 @@ impl Worker {
             if entry.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            let stepped = Instant::now();
             match run.next_step()? {
                 StepState::Done(finished) => return Ok(finished),
                 StepState::Step { step, total, previews } => {
+                    if let Some(metrics) = self.metrics(entry) {
+                        metrics.step.record(stepped.elapsed());
+                    }
                     let tenant = &entry.job.tenant;
                     self.line.0.lock().ledger.count(tenant, |counters| counters.steps += 1);
                     entry.events.send(Event::Step { step, total, elapsed: began.elapsed() });
@@ -111,6 +127,9 @@ impl Worker {
         let state = &mut *state;
         let Some(Running { began, charge, .. }) = state.running.take() else { return };
         let took = began.elapsed();
+        if let Some(metrics) = self.metrics(entry) {
+            metrics.ended(result, took);
+        }
         state.queue.settle(charge, nanos(took));
         if let Ok(Outcome { timings: Timings { load, run, .. }, .. }) = result {
             state.measured.learn(entry.model, entry.job.work(), *load, *run);

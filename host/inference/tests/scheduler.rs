@@ -45,6 +45,23 @@ async fn a_job_runs_all_its_steps_and_its_pictures_carry_their_seeds() {
 }
 
 #[tokio::test]
+async fn a_models_jobs_steps_and_times_are_counted() {
+    let remote = Remote::default();
+    let (scheduler, running) = busy(&remote, 2, 3);
+    let waiting = scheduler.submit(job("waiting", 2)).unwrap();
+    remote.allow_all();
+    running.finish().await.unwrap();
+    waiting.finish().await.unwrap();
+    let models = scheduler.model_metrics();
+    let of = |id: &str| models.iter().find(|(name, _)| **name == *id).unwrap().1.clone();
+    let (model, idle) = (of("scripted"), of("other"));
+    assert_eq!((model.completed.get(), model.failed.get(), model.cancelled.get()), (2, 0, 0));
+    assert_eq!((model.queue_wait.count(), model.step.count(), model.job.count()), (2, 5, 2));
+    assert!(model.job.sum() >= model.step.sum(), "a job is all its steps and more");
+    assert_eq!((idle.queue_wait.count(), idle.job.count()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_with_its_key_and_a_time_to_come_back() {
     let remote = Remote::default();
     let (scheduler, _running) = busy(&remote, 2, 1);

@@ -110,6 +110,7 @@ async fn ours(guest: &str) -> Arc<Deployment> {
         grants: Grants::default(),
         limits: Limits::default(),
         config: Vec::new(),
+        metrics: Arc::default(),
     };
     runtime.deploy(spec).await.expect("a deployment")
 }

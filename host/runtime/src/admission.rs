@@ -20,7 +20,7 @@ use atelier_inference::{Priority, TenantId};
 use tokio::sync::oneshot;
 
 use crate::tenant::{Share, Tenant};
-use crate::{Failure, metrics};
+use crate::{DoorStatus, Failure, metrics};
 
 /// The least and the most that a refused client is told to stay away.
 pub(crate) const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -107,6 +107,13 @@ impl Door {
                 _ => Err(self.refusal(tenant)),
             },
         }
+    }
+
+    /// Who is inside, and who waits.
+    pub(crate) fn status(&self, name: &'static str) -> DoorStatus {
+        let (state, places) = (self.state(), self.rules.places);
+        let waiting = state.lines.values().map(Line::ahead).sum();
+        DoorStatus { name, places, held: places - state.free, waiting }
     }
 
     fn ask(self: &Arc<Self>, tenant: &Tenant) -> Said {

@@ -11,9 +11,8 @@ use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use crate::Failure;
-use crate::metrics::Metrics;
 use crate::sandbox::Meter;
+use crate::{Deployment, Failure};
 
 /// A request as guests get it. One that says at once that it is too long is refused at once.
 pub(crate) fn incoming<B>(
@@ -117,7 +116,7 @@ pub struct Body {
     body: WasiBody,
     guest: Guest,
     meter: Arc<Meter>,
-    metrics: Arc<Metrics>,
+    deployment: Arc<Deployment>,
     left: u64,
     /// Bytes still to come, when the guest said how many.
     expected: Option<u64>,
@@ -125,17 +124,17 @@ pub struct Body {
 }
 
 impl Body {
-    pub(crate) fn new(body: WasiBody, guest: Guest, meter: Arc<Meter>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(body: WasiBody, guest: Guest, meter: Arc<Meter>, deployment: Arc<Deployment>) -> Self {
         let expected = body.size_hint().exact();
         let left = meter.limits().response_body_bytes;
-        Self { body, guest, meter, metrics, left, expected, ended: false }
+        Self { body, guest, meter, deployment, left, expected, ended: false }
     }
 
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.ended = true;
         self.meter.stop(failure.clone());
         if self.meter.first_report() {
-            self.metrics.failed(&failure);
+            self.deployment.count_failure(&failure);
             tracing::warn!(code = failure.code(), "a response broke off: {}", failure.internal());
         }
         Poll::Ready(Some(Err(failure)))

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -12,6 +13,7 @@ use wasmtime_wasi_http::{p2, p3};
 use crate::bindings::{finisher, selector, styler};
 use crate::code::{Bounds, Compiled};
 use crate::inspect::{Kind, grant, inspect_named, interface};
+use crate::metrics::ComponentMetrics;
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox};
 use crate::stage::{Plugin, Stages};
@@ -19,13 +21,17 @@ use crate::{Code, Deployment, LoadError, LoadProblem, RouteSpec};
 
 /// Makes a route ready to answer.
 pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Deployment>, LoadError> {
+    let began = Instant::now();
     let mut desk = Desk { host, spec: &spec, problems: Vec::new(), code: Vec::new() };
     desk.check_models();
     let handler = desk.handler().await;
     let stages = desk.stages().await;
     let Desk { problems, code, .. } = desk;
     match handler {
-        Some(pre) if problems.is_empty() => Ok(Arc::new(freeze(host, spec, pre, stages, code))),
+        Some(handler) if problems.is_empty() => {
+            host.metrics.loads.deploy.record(began.elapsed());
+            Ok(Arc::new(freeze(host, spec, handler, stages, code)))
+        }
         _ => Err(LoadError { problems }),
     }
 }
@@ -33,7 +39,7 @@ pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Depl
 fn freeze(
     host: &Arc<Host>,
     spec: RouteSpec,
-    pre: ProxyPre<Sandbox>,
+    (pre, component): (ProxyPre<Sandbox>, Arc<ComponentMetrics>),
     stages: Stages,
     code: Vec<Arc<Compiled>>,
 ) -> Deployment {
@@ -47,14 +53,16 @@ fn freeze(
         grants: spec.grants,
         config: WasiConfigVariables::from_iter(spec.config),
         stages,
+        metrics: spec.metrics,
     };
     Deployment {
         host: host.clone(),
         route: Arc::new(route),
         pre: Arc::new(pre),
+        component,
         generation: host.generations.fetch_add(1, Ordering::Relaxed) + 1,
         code_digest: digest.finalize().to_string(),
-        _code: code,
+        code,
         in_flight: AtomicUsize::new(0),
     }
 }
@@ -80,41 +88,41 @@ impl Desk<'_> {
         }));
     }
 
-    async fn handler(&mut self) -> Option<ProxyPre<Sandbox>> {
+    async fn handler(&mut self) -> Option<(ProxyPre<Sandbox>, Arc<ComponentMetrics>)> {
         let code = &self.spec.handler;
         let kind = self.checked(code, &[Kind::HandlerP3, Kind::HandlerP2])?;
-        let pre = self.linked(code, true).await?;
+        let (pre, metrics) = self.linked(code, true).await?;
         let pre = match kind {
             Kind::HandlerP3 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        self.keep(code, pre)
+        Some((self.keep(code, pre)?, metrics))
     }
 
     async fn stages(&mut self) -> Stages {
         let mut stages = Stages::default();
         for code in &self.spec.style {
-            let pre = self.plugin(code, Kind::Styler).await.map(styler::StylerPre::new);
-            stages
-                .style
-                .extend(pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre)));
+            stages.style.extend(self.plugin(code, Kind::Styler, styler::StylerPre::new).await);
         }
         if let Some(code) = &self.spec.select {
-            let pre = self.plugin(code, Kind::Selector).await.map(selector::SelectorPre::new);
-            stages.select = pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre));
+            stages.select = self.plugin(code, Kind::Selector, selector::SelectorPre::new).await;
         }
         for code in &self.spec.finish {
-            let pre = self.plugin(code, Kind::Finisher).await.map(finisher::FinisherPre::new);
-            stages
-                .finish
-                .extend(pre.and_then(|pre| self.keep(code, pre)).map(|pre| Plugin::new(&code.name, pre)));
+            stages.finish.extend(self.plugin(code, Kind::Finisher, finisher::FinisherPre::new).await);
         }
         stages
     }
 
-    async fn plugin(&mut self, code: &Code, kind: Kind) -> Option<InstancePre<Sandbox>> {
+    async fn plugin<P>(
+        &mut self,
+        code: &Code,
+        kind: Kind,
+        bind: impl FnOnce(InstancePre<Sandbox>) -> wasmtime::Result<P>,
+    ) -> Option<Arc<Plugin<P>>> {
         self.checked(code, &[kind])?;
-        self.linked(code, false).await
+        let (pre, metrics) = self.linked(code, false).await?;
+        let pre = self.keep(code, bind(pre))?;
+        Some(Plugin::new(&code.name, pre, metrics))
     }
 
     /// Looks at size, kind and imports; what is wrong is written down.
@@ -138,12 +146,16 @@ impl Desk<'_> {
         (self.problems.len() == before).then_some(inspection.kind)
     }
 
-    async fn linked(&mut self, code: &Code, is_handler: bool) -> Option<InstancePre<Sandbox>> {
+    async fn linked(
+        &mut self,
+        code: &Code,
+        is_handler: bool,
+    ) -> Option<(InstancePre<Sandbox>, Arc<ComponentMetrics>)> {
         let compiled = self.host.compiler.compile(code, &Bounds::of(self.spec)).await;
         let compiled = compiled.map_err(|problem| self.problems.push(problem)).ok()?;
-        let pre = link(self.host, &compiled, is_handler);
+        let (pre, metrics) = (link(self.host, &compiled, is_handler), compiled.metrics.clone());
         self.code.push(compiled);
-        self.keep(code, pre)
+        Some((self.keep(code, pre)?, metrics))
     }
 
     fn keep<T>(&mut self, code: &Code, result: wasmtime::Result<T>) -> Option<T> {

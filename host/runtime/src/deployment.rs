@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -13,7 +14,7 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use crate::body::{self, Guest};
 use crate::code::Compiled;
 use crate::drive::{self, Call};
-use crate::metrics::count;
+use crate::metrics::{ComponentMetrics, count};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox, is_unset};
 use crate::{Body, Failure, Tenant};
@@ -33,10 +34,12 @@ pub struct Deployment {
     pub(crate) host: Arc<Host>,
     pub(crate) route: Arc<Route>,
     pub(crate) pre: Arc<ProxyPre<Sandbox>>,
+    /// The handler's counts.
+    pub(crate) component: Arc<ComponentMetrics>,
     pub(crate) generation: u64,
     pub(crate) code_digest: String,
-    /// Held so that other routes find the code while this one uses it.
-    pub(crate) _code: Vec<Arc<Compiled>>,
+    /// The handler's first; held so that other routes find the code while this one uses it.
+    pub(crate) code: Vec<Arc<Compiled>>,
     pub(crate) in_flight: AtomicUsize,
 }
 
@@ -62,6 +65,12 @@ impl Deployment {
     /// Requests that this deployment works on.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The beginning of the handler's digest, by which its metrics and log lines name it.
+    pub fn component(&self) -> &str {
+        let digest = self.code.first().map_or("", |code| code.digest.as_str());
+        digest.get(..ComponentMetrics::LABEL_DIGITS).unwrap_or(digest)
     }
 
     /// BLAKE3 over the handler's and all plugins' code, in hexadecimal.
@@ -94,9 +103,18 @@ impl Deployment {
     {
         let answer = self.answer(tenant, request).await;
         if let Err(failure) = &answer {
-            self.host.metrics.failed(failure);
+            self.count_failure(failure);
         }
         answer
+    }
+
+    /// Counts a failed request, for its handler too unless the host had no room for one.
+    pub(crate) fn count_failure(&self, failure: &Failure) {
+        self.host.metrics.failed(failure);
+        self.route.metrics.failures.count(failure.code());
+        if !matches!(failure, Failure::Saturated { .. } | Failure::Share { .. } | Failure::Internal { .. }) {
+            self.component.failures.count(failure.code());
+        }
     }
 
     async fn answer<B>(
@@ -108,9 +126,10 @@ impl Deployment {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let arrived = Instant::now();
         let place = self.host.instances.enter(tenant).await?;
-        let meter = Meter::new(self.route.name.clone(), self.route.limits.clone(), tenant.clone());
-        let meter = Arc::new(meter);
+        self.route.metrics.admission.record(arrived.elapsed());
+        let meter = Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.component.clone()));
         let request = body::incoming(request, &meter)?;
         let (sender, receiver) = oneshot::channel();
         let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
@@ -126,7 +145,7 @@ impl Deployment {
         match receiver.await {
             Ok(Ok(response)) => {
                 meter.mark_answered();
-                Ok(response.map(|body| Body::new(body, guest, meter, self.host.metrics.clone())))
+                Ok(response.map(|body| Body::new(body, guest, meter, self.clone())))
             }
             Ok(Err(error)) if is_unset(&error) => Err(ended_without_answer(task, &meter).await),
             Ok(Err(error)) => Err(meter.judge_answer(&error)),
@@ -153,6 +172,7 @@ impl InFlight {
         let metrics = &deployment.host.metrics;
         count(&metrics.requests);
         count(&metrics.in_flight);
+        deployment.route.metrics.enter();
         Self(deployment)
     }
 
@@ -162,7 +182,7 @@ impl InFlight {
             && meter.is_answered()
             && meter.first_report()
         {
-            self.0.host.metrics.failed(failure);
+            self.0.count_failure(failure);
             tracing::warn!(code = failure.code(), "a guest failed after its answer: {}", failure.internal());
         }
     }
@@ -172,6 +192,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.host.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.route.metrics.leave();
     }
 }
 

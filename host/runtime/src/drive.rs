@@ -8,6 +8,7 @@ use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures::channel::oneshot;
 use wasmtime::AsContextMut;
@@ -30,6 +31,17 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Makes an instance, and counts how long it took: every request pays for it.
+    pub(crate) async fn instantiate<R>(
+        &self,
+        work: impl Future<Output = wasmtime::Result<R>>,
+    ) -> wasmtime::Result<R> {
+        let began = Instant::now();
+        let instance = work.await?;
+        self.meter.instantiated(began.elapsed());
+        Ok(instance)
+    }
+
     pub(crate) fn store(&self) -> wasmtime::Store<Sandbox> {
         Sandbox::store(&self.host.engine, self.host.clone(), self.route.clone(), self.meter.clone())
     }
@@ -44,7 +56,7 @@ pub(crate) async fn serve(
 ) -> Result<(), Failure> {
     let mut store = call.store();
     let work = async {
-        let proxy = pre.instantiate_async(&mut store).await?;
+        let proxy = call.instantiate(pre.instantiate_async(&mut store)).await?;
         let run = store.run_concurrent(async |accessor| {
             let prepared = accessor.with(|mut store| {
                 Prepared::new(store.as_context_mut(), &proxy, request, Sandbox::http, answer)

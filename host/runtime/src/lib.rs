@@ -39,7 +39,7 @@ pub use error::{Error, LoadError, LoadProblem};
 pub use failure::Failure;
 pub use inspect::{Inspection, Kind, inspect};
 pub use limits::Limits;
-pub use metrics::RuntimeMetrics;
+pub use metrics::{ComponentMetrics, Consumption, DoorStatus, LoadTimes, RouteMetrics, RuntimeMetrics};
 pub use outbound::{Origin, OriginError};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{Code, Grants, RouteSpec};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use atelier_inference::metrics::Labelled;
 use atelier_inference::{Pixels, Scheduler};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -13,7 +14,7 @@ use wasmtime::component::Linker;
 use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler, CompilerProgram};
-use crate::metrics::Metrics;
+use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
 use crate::sandbox::Sandbox;
 use crate::stage::Decoder;
@@ -36,6 +37,8 @@ pub struct RuntimeConfig {
     /// What compiles the components of routes, each in a process of its own within the route's limits. When `None`,
     /// this process does, which bounds the time but not the memory: for tests and benchmarks.
     pub compiler: Option<CompilerProgram>,
+    /// Components that are counted apart (`telemetry.metric-labels`); the others are counted together.
+    pub component_labels: usize,
 }
 
 impl Default for RuntimeConfig {
@@ -46,6 +49,7 @@ impl Default for RuntimeConfig {
             max_waiting: 64,
             admission_wait: Duration::from_secs(1),
             compiler: None,
+            component_labels: 256,
         }
     }
 }
@@ -89,7 +93,9 @@ impl Runtime {
         let max_instances = config.max_instances.min(shared.max_instances);
         let metrics = Arc::new(Metrics::default());
         let cache = config.cache_dir.as_deref().map(Cache::open).transpose()?;
-        let compiler = Arc::new(Compiler::new(engine.clone(), cache, config.compiler, metrics.clone()));
+        let components = Labelled::new(config.component_labels);
+        let compiler = Compiler::new(engine.clone(), cache, config.compiler, metrics.clone(), components);
+        let compiler = Arc::new(compiler);
         let decoder = Decoder::load(&compiler, &plugins, &decoder).map_err(Error::Decoder)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let kept = max_instances / KEPT_PART;
@@ -137,5 +143,39 @@ impl Runtime {
     /// What happened so far.
     pub fn metrics(&self) -> RuntimeMetrics {
         self.host.metrics.snapshot(self.host.pooled)
+    }
+
+    /// How long compiling and deploying took so far.
+    pub fn load_times(&self) -> &LoadTimes {
+        &self.host.metrics.loads
+    }
+
+    /// What was counted of each component, by the beginning of its digest.
+    pub fn components(&self) -> Vec<(Arc<str>, Arc<ComponentMetrics>)> {
+        self.host.compiler.components()
+    }
+
+    /// Who is inside the doors in front of what is scarce, and who waits.
+    pub fn doors(&self) -> [DoorStatus; 5] {
+        let Host { instances, computing, plugin_places, painters, decoder, .. } = &*self.host;
+        [
+            instances.status("instances"),
+            computing.status("long_computations"),
+            plugin_places.status("plugins"),
+            painters.status("pictures"),
+            decoder.places.status("decoders"),
+        ]
+    }
+
+    /// What of the pool of instances is in use, by kind; nothing without a pool.
+    pub fn pool(&self) -> Vec<(&'static str, u64)> {
+        let Some(pool) = self.host.engine.pooling_allocator_metrics() else { return Vec::new() };
+        vec![
+            ("component_instances", pool.component_instances()),
+            ("core_instances", pool.core_instances()),
+            ("memories", pool.memories() as u64),
+            ("tables", pool.tables() as u64),
+            ("stacks", pool.stacks() as u64),
+        ]
     }
 }

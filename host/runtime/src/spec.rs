@@ -1,10 +1,12 @@
 //! What the server asks for when it deploys a route: plain values, already resolved from the manifest. Nothing here has
 //! behaviour; `deploy.rs` checks it.
 
+use std::sync::Arc;
+
 use atelier_inference::ModelId;
 use bytes::Bytes;
 
-use crate::{Limits, Origin};
+use crate::{Limits, Origin, RouteMetrics};
 
 /// A component's bytes and the name that people know it by.
 #[derive(Debug, Clone)]
@@ -49,4 +51,6 @@ pub struct RouteSpec {
     pub limits: Limits,
     /// What the handler reads through `wasi:config`.
     pub config: Vec<(String, String)>,
+    /// Where the route's guests are counted, across deployments.
+    pub metrics: Arc<RouteMetrics>,
 }

@@ -22,7 +22,7 @@ use crate::code::Compiler;
 use crate::drive::{Call, limited};
 use crate::engine::MAX_DECODERS;
 use crate::inspect::{Kind, inspect_named};
-use crate::metrics::count;
+use crate::metrics::{ComponentMetrics, RouteMetrics, count};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem, Tenant};
@@ -31,11 +31,12 @@ use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem, Tenant};
 pub(crate) struct Plugin<P> {
     pub(crate) name: String,
     pre: P,
+    metrics: Arc<ComponentMetrics>,
 }
 
 impl<P> Plugin<P> {
-    pub(crate) fn new(name: &str, pre: P) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), pre })
+    pub(crate) fn new(name: &str, pre: P, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), pre, metrics })
     }
 
     /// What a handler may tell its client about a plugin that failed.
@@ -81,8 +82,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn call(&self) -> Call {
-        Call { host: self.host.clone(), route: self.route.clone(), meter: Arc::new(self.meter.child()) }
+    fn call<P>(&self, plugin: &Plugin<P>) -> Call {
+        let meter = Arc::new(self.meter.child(plugin.metrics.clone()));
+        Call { host: self.host.clone(), route: self.route.clone(), meter }
     }
 
     /// Rewrites a prompt.
@@ -91,11 +93,11 @@ impl Caller {
         plugin: &Arc<Plugin<StylerPre<Sandbox>>>,
         prompt: style::Prompt,
     ) -> Result<Result<style::Prompt, style::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call());
-        self.apart(async move {
+        let (plugin, call) = (plugin.clone(), self.call(plugin));
+        self.apart(call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
-                let styler = plugin.pre.instantiate_async(&mut store).await?;
+                let styler = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| styler.atelier_host_style().call_style(accessor, prompt).await;
                 store.run_concurrent(run).await?
             };
@@ -111,11 +113,11 @@ impl Caller {
         hints: select::Hints,
         candidates: Vec<types::ModelInfo>,
     ) -> Result<Result<select::Choice, select::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call());
-        self.apart(async move {
+        let (plugin, call) = (plugin.clone(), self.call(plugin));
+        self.apart(call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
-                let selector = plugin.pre.instantiate_async(&mut store).await?;
+                let selector = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     selector.atelier_host_select().call_select(accessor, hints, candidates).await
                 };
@@ -133,12 +135,12 @@ impl Caller {
         picture: Image,
         context: finish::Context,
     ) -> Result<Result<Image, finish::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call());
-        self.apart(async move {
+        let (plugin, call) = (plugin.clone(), self.call(plugin));
+        self.apart(call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
                 let picture: Resource<Image> = store.data_mut().table.push(picture)?;
-                let finisher = plugin.pre.instantiate_async(&mut store).await?;
+                let finisher = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     finisher.atelier_host_finish().call_finish(accessor, picture, context).await
                 };
@@ -162,6 +164,7 @@ impl Caller {
     /// Runs a plugin as a task of its own, which ends when nobody waits for it. The caller waits in a capability.
     async fn apart<R: Send + 'static>(
         &self,
+        plugin: Arc<Meter>,
         work: impl Future<Output = Result<R, Failure>> + Send + 'static,
     ) -> Result<R, Failure> {
         count(&self.host.metrics.plugin_calls);
@@ -170,6 +173,7 @@ impl Caller {
         let result = task(work).await;
         if let Err(failure) = &result {
             count(&self.host.metrics.plugin_failures);
+            plugin.count_failure(failure);
             tracing::warn!(code = failure.code(), "a plugin failed: {}", failure.internal());
         }
         result
@@ -203,7 +207,8 @@ const DECODE_MAX_PIXELS: u64 = 4_096 * 4_096;
 pub(crate) struct Decoder {
     pre: DecoderPre<Sandbox>,
     route: Arc<Route>,
-    places: Arc<Door>,
+    metrics: Arc<ComponentMetrics>,
+    pub(crate) places: Arc<Door>,
 }
 
 impl Decoder {
@@ -232,7 +237,12 @@ impl Decoder {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DECODERS);
         // a decoding ends soon by its limits, so no place is kept
         let places = Door::inner(threads as u32, 0);
-        Ok(Self { pre, route: Arc::new(decoder_route(&code.name)), places })
+        Ok(Self {
+            pre,
+            route: Arc::new(decoder_route(&code.name)),
+            metrics: compiled.metrics.clone(),
+            places,
+        })
     }
 
     /// Decodes one picture.
@@ -244,23 +254,22 @@ impl Decoder {
     ) -> Result<Result<media::Decoded, media::Error>, Failure> {
         host.metrics.decodes.fetch_add(1, Ordering::Relaxed);
         let _place = self.places.enter(tenant).await?;
-        let meter = Meter::new(self.route.name.clone(), self.route.limits.clone(), tenant.clone());
-        let meter = Arc::new(meter);
-        let call = Call { host: host.clone(), route: self.route.clone(), meter };
+        let meter = Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.metrics.clone()));
+        let call = Call { host: host.clone(), route: self.route.clone(), meter: meter.clone() };
         let pre = self.pre.clone();
-        task(async move {
+        let decoded = task(async move {
             let mut store = call.store();
             let limits = media::Limits { max_side: DECODE_MAX_SIDE, max_pixels: DECODE_MAX_PIXELS };
             let work = async {
-                let decoder = pre.instantiate_async(&mut store).await?;
+                let decoder = call.instantiate(pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     decoder.atelier_host_media().call_decode_image(accessor, bytes, limits).await
                 };
                 store.run_concurrent(run).await?
             };
             limited(&call, work).await
-        })
-        .await
+        });
+        decoded.await.inspect_err(|failure| meter.count_failure(failure))
     }
 }
 
@@ -278,5 +287,7 @@ fn decoder_route(name: &str) -> Route {
         grants: Grants::default(),
         config: WasiConfigVariables::default(),
         stages: Stages::default(),
+        // no route of the manifest: the decoder is counted as a component
+        metrics: Arc::<RouteMetrics>::default(),
     }
 }

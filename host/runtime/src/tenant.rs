@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use atelier_inference::{Priority, TenantId};
 
+use crate::Consumption;
+
 /// A tenant, as far as the runtime cares.
 #[derive(Clone)]
 pub struct Tenant {
@@ -17,6 +19,8 @@ pub struct Tenant {
     pub priority: Priority,
     /// What it may use up.
     pub quota: Arc<dyn Quota>,
+    /// What its guests used up.
+    pub consumption: Arc<Consumption>,
 }
 
 /// One tenant's part of what all of them share.
@@ -75,6 +79,7 @@ impl Default for Tenant {
             share: Share { own: 1, total: 1 },
             priority: Priority::default(),
             quota: Arc::new(Unmetered),
+            consumption: Arc::default(),
         }
     }
 }

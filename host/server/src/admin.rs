@@ -17,9 +17,9 @@ use crate::failure::Refusal;
 use crate::http::{Answer, Peers, Phase, Service, Stop, boxed, whole};
 use crate::keys::{Key, KeyHash};
 use crate::live::{Live, Slot};
-use crate::metrics::{Kind, Page, Traffic, escaped};
+use crate::metrics::Sources;
 use crate::reload::Reports;
-use crate::tenants::{Denied, Member, Usage, credential};
+use crate::tenants::{Denied, Member, credential};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -35,7 +35,6 @@ pub(crate) struct View {
     pub(crate) runtime: Runtime,
     pub(crate) reports: Reports,
     pub(crate) missing: Arc<[(ModelId, String)]>,
-    pub(crate) unrouted: Arc<Traffic>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) manifest: String,
     /// What the operators' key is known by, if there is one.
@@ -153,70 +152,16 @@ impl View {
     }
 
     fn metrics(&self) -> String {
-        let mut page = Page::default();
-        let table = self.live.table();
-        let routes = table.slots.iter().map(|slot| (slot.route.name.as_str(), slot.traffic.as_ref()));
-        page.traffic(&routes.chain([("-", self.unrouted.as_ref())]).collect::<Vec<_>>());
-        let in_flight = |slot: &Arc<Slot>| {
-            let deployed = slot.deployment.as_ref()?;
-            let labels = format!("{{route=\"{}\"}}", escaped(&slot.route.name));
-            Some((labels, deployed.deployment.in_flight() as u64))
+        let sources = Sources {
+            counts: &self.live.counts,
+            table: &self.live.table(),
+            scheduler: &self.scheduler,
+            runtime: &self.runtime,
+            reports: &self.reports,
+            peers: &self.peers,
+            uptime: self.started.elapsed(),
         };
-        let samples: Vec<(String, u64)> = table.slots.iter().filter_map(in_flight).collect();
-        page.metric("atelier_route_in_flight", Kind::Gauge, "requests inside a route's component", &samples);
-        tenant_metrics(&mut page, table.tenants.members());
-        page.single(
-            "atelier_connections_refused_total",
-            Kind::Counter,
-            "connections beyond server.max-connections-per-ip",
-            self.peers.refused(),
-        );
-        self.queue_metrics(&mut page);
-        self.runtime_metrics(&mut page);
-        let reload = self.reports.now();
-        page.single("atelier_reloads_total", Kind::Counter, "changes taken up", reload.reloads);
-        page.single(
-            "atelier_reload_failures_total",
-            Kind::Counter,
-            "changes that did not load",
-            reload.failures,
-        );
-        page.finish()
-    }
-
-    fn queue_metrics(&self, page: &mut Page) {
-        let queue = self.scheduler.status();
-        page.single("atelier_queue_waiting", Kind::Gauge, "jobs that wait", queue.waiting as u64);
-        page.single("atelier_queue_running", Kind::Gauge, "jobs that run", queue.running.into());
-        page.single(
-            "atelier_worker_alive",
-            Kind::Gauge,
-            "whether the inference worker lives",
-            queue.alive.into(),
-        );
-        let counters = queue.counters;
-        let ends = [
-            ("completed", counters.completed),
-            ("failed", counters.failed),
-            ("cancelled", counters.cancelled),
-            ("refused", counters.refused),
-        ];
-        let samples = ends.map(|(end, count)| (format!("{{end=\"{end}\"}}"), count));
-        page.metric("atelier_jobs_total", Kind::Counter, "jobs by how they ended", &samples);
-        page.single("atelier_steps_total", Kind::Counter, "denoising steps done", counters.steps);
-    }
-
-    /// The runtime's counts under their own names; its gauge is the requests that run now.
-    fn runtime_metrics(&self, page: &mut Page) {
-        let Ok(Value::Object(counts)) = serde_json::to_value(self.runtime.metrics()) else { return };
-        for (name, value) in counts {
-            let Some(value) = value.as_u64().or(value.as_bool().map(u64::from)) else { continue };
-            let (kind, suffix) = match name.as_str() {
-                "in_flight" | "pooled" => (Kind::Gauge, ""),
-                _ => (Kind::Counter, "_total"),
-            };
-            page.single(&format!("atelier_runtime_{name}{suffix}"), kind, "see RuntimeMetrics", value);
-        }
+        sources.page()
     }
 }
 
@@ -233,24 +178,6 @@ fn tenant(member: &Member) -> Value {
     })
 }
 
-fn tenant_metrics<'a>(page: &mut Page, members: impl Iterator<Item = &'a Arc<Member>>) {
-    // ids are plain by their form: they need no escaping
-    let usages: Vec<(String, Usage)> =
-        members.map(|member| (format!("{{tenant=\"{}\"}}", member.tenant.id), member.usage())).collect();
-    let mut metric = |name: &str, kind, help: &str, value: fn(&Usage) -> u64| {
-        let samples: Vec<(String, u64)> =
-            usages.iter().map(|(labels, usage)| (labels.clone(), value(usage))).collect();
-        page.metric(&format!("atelier_tenant_{name}"), kind, help, &samples);
-    };
-    metric("requests_total", Kind::Counter, "requests that began", |usage| usage.requests);
-    metric("over_quota_total", Kind::Counter, "requests and jobs that met a quota", |usage| usage.refused);
-    metric("images_today", Kind::Gauge, "pictures since midnight UTC", |usage| usage.images_today);
-    metric("pixel_steps_today", Kind::Gauge, "pixels times steps since midnight UTC", |usage| {
-        usage.pixel_steps_today
-    });
-    metric("in_flight", Kind::Gauge, "requests whose answers are not complete", |usage| usage.in_flight);
-}
-
 fn route(slot: &Slot) -> Value {
     let route = &slot.route;
     let since =
@@ -260,6 +187,7 @@ fn route(slot: &Slot) -> Value {
         json!({
             "generation": deployment.generation(),
             "digest": deployment.code_digest(),
+            "component": deployment.component(),
             "http": deployment.http(),
             "in_flight": deployment.in_flight(),
             "since": since(deployed.since),
@@ -275,6 +203,6 @@ fn route(slot: &Slot) -> Value {
         "component": route.component.to_string(),
         "deployment": deployment,
         "error": slot.problem.as_ref().map(ToString::to_string),
-        "answers": slot.traffic.total(),
+        "answers": slot.tally.answers(),
     })
 }

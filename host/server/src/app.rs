@@ -21,7 +21,7 @@ use crate::http::{Door, Peers, Phase, Settings, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError};
 use crate::live::Live;
 use crate::manager::Manager;
-use crate::metrics::Traffic;
+use crate::metrics::Counts;
 use crate::reload::{Reloader, Reports};
 use crate::watch::Watch;
 
@@ -135,6 +135,7 @@ pub fn runtime(config: &Config, variables: &Variables, scheduler: Scheduler) -> 
         max_instances: config.server.max_instances,
         max_waiting: config.server.max_waiting,
         compiler: variables.binary.as_deref().map(compile::program),
+        component_labels: config.telemetry.metric_labels,
         ..RuntimeConfig::default()
     };
     Ok(Runtime::new(runtime, scheduler, decoder)?)
@@ -188,8 +189,9 @@ impl App {
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let scheduler = scheduler(&config, engine)?;
         let runtime = runtime(&config, &variables, scheduler.clone())?;
-        let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into() };
-        let live = Arc::new(Live::new());
+        let counts = Counts::new(config.telemetry.metric_labels);
+        let live = Arc::new(Live::new(counts.clone()));
+        let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into(), counts };
         let reloader = Reloader {
             started: config.clone(),
             tls,
@@ -240,11 +242,10 @@ impl App {
         self.reloader.deployer.runtime.guard(doors.addresses());
         let (stopper, stop) = Stopper::new();
         let (admin_stopper, admin_stop) = Stopper::new();
-        let unrouted = Arc::new(Traffic::default());
-        let edge = Edge::new(self.live.clone(), &server, unrouted.clone());
+        let edge = Edge::new(self.live.clone(), &server);
         let settings = Settings::from(&server);
         let peers = Peers::new(server.max_connections_per_ip);
-        let admin = self.view(stop.clone(), unrouted, peers.clone());
+        let admin = self.view(stop.clone(), peers.clone());
         let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
         let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
         let admin =
@@ -267,14 +268,13 @@ impl App {
         }
     }
 
-    fn view(&self, stop: crate::http::Stop, unrouted: Arc<Traffic>, peers: Arc<Peers>) -> Admin {
+    fn view(&self, stop: crate::http::Stop, peers: Arc<Peers>) -> Admin {
         Admin(Arc::new(View {
             live: self.live.clone(),
             scheduler: self.scheduler.clone(),
             runtime: self.reloader.deployer.runtime.clone(),
             reports: self.reloader.reports.clone(),
             missing: self.reloader.deployer.missing.clone(),
-            unrouted,
             peers,
             manifest: self.config.manifest.to_string(),
             key: self.config.server.admin_key_hash,

@@ -9,6 +9,7 @@ use atelier_runtime::{Code, Grants, Limits, Origin, RouteSpec, Runtime};
 
 use crate::config::{self, CodeSource, Route};
 use crate::live::{DeployError, Deployed, Slot};
+use crate::metrics::{Counts, RouteTally};
 
 /// Deploys routes on one runtime.
 #[derive(Clone)]
@@ -18,15 +19,19 @@ pub(crate) struct Deployer {
     pub(crate) builtin: fn(&str) -> Option<&'static [u8]>,
     /// Models of the manifest whose files are not here, each with what brings them.
     pub(crate) missing: Arc<[(ModelId, String)]>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Deployer {
     /// The slot of a route. When the route does not load, what answered before goes on answering, under its old
     /// configuration.
     pub(crate) async fn slot(&self, route: Route, before: Option<&Slot>) -> Slot {
-        let traffic = before.map(|slot| slot.traffic.clone()).unwrap_or_default();
-        match self.deploy(&route).await {
-            Ok(deployed) => Slot { route, deployment: Some(deployed), problem: None, traffic },
+        let tally = match before {
+            Some(slot) => slot.tally.clone(),
+            None => RouteTally::new(&route.name, &self.counts.routes),
+        };
+        match self.deploy(&route, &tally).await {
+            Ok(deployed) => Slot { route, deployment: Some(deployed), problem: None, tally },
             Err(problem) => {
                 tracing::error!(route = route.name, "the route does not load: {problem}");
                 let kept = before.and_then(|slot| Some((slot.route.clone(), slot.deployment.clone()?)));
@@ -35,19 +40,19 @@ impl Deployer {
                 let (route, deployment) = kept.map_or((route, None), |(kept, deployment)| {
                     (Route { tenant, access, ..kept }, Some(deployment))
                 });
-                Slot { route, deployment, problem: Some(problem), traffic }
+                Slot { route, deployment, problem: Some(problem), tally }
             }
         }
     }
 
-    async fn deploy(&self, route: &Route) -> Result<Deployed, DeployError> {
-        let spec = self.spec(route).await?;
+    async fn deploy(&self, route: &Route, tally: &RouteTally) -> Result<Deployed, DeployError> {
+        let spec = self.spec(route, tally).await?;
         let deployment = self.runtime.deploy(spec).await.map_err(|error| operators(error.to_string()))?;
         tracing::info!(route = route.name, generation = deployment.generation(), "deployed");
         Ok(Deployed { deployment, since: SystemTime::now() })
     }
 
-    async fn spec(&self, route: &Route) -> Result<RouteSpec, DeployError> {
+    async fn spec(&self, route: &Route, tally: &RouteTally) -> Result<RouteSpec, DeployError> {
         let select = match &route.select {
             Some(source) => Some(self.code(source).await?),
             None => None,
@@ -61,6 +66,7 @@ impl Deployer {
             grants: self.grants(route)?,
             limits: limits(&route.limits),
             config: route.component_config(std::env::vars_os()),
+            metrics: tally.guests().clone(),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::config::Server;
 use crate::failure::Refusal;
 use crate::http::{Access, Answer, Broken, Held, Pace, RequestBody, Service, Verdict, boxed};
 use crate::live::{Live, Slot};
-use crate::metrics::Traffic;
+use crate::metrics::Counts;
 use crate::router::{Found, below};
 use crate::tenants::Member;
 
@@ -26,8 +26,7 @@ pub(crate) struct Edge {
     live: Arc<Live>,
     limits: HeadLimits,
     body_pace: Pace,
-    /// Counts what no route answered.
-    unrouted: Arc<Traffic>,
+    counts: Arc<Counts>,
 }
 
 #[derive(Clone, Copy)]
@@ -38,14 +37,15 @@ struct HeadLimits {
 }
 
 impl Edge {
-    pub(crate) fn new(live: Arc<Live>, server: &Server, unrouted: Arc<Traffic>) -> Self {
+    pub(crate) fn new(live: Arc<Live>, server: &Server) -> Self {
         let &Server { header_bytes, max_headers, url_bytes, .. } = server;
         let bytes_per_second = server.body_min_bytes_per_second;
+        let counts = live.counts.clone();
         Self {
             live,
+            counts,
             limits: HeadLimits { header_bytes, max_headers, url_bytes },
             body_pace: Pace { silence: server.body_idle_timeout, bytes_per_second },
-            unrouted,
         }
     }
 
@@ -57,9 +57,9 @@ impl Edge {
             Found::OtherMethods(allowed) => return Err(Refusal::Method(allowed)),
             Found::Nothing => return Err(Refusal::NoRoute),
         };
-        access.routed(&slot.route.name, slot.traffic.clone());
+        access.routed(slot.tally.clone());
         let caller = table.tenants.admit(&slot.route, request.headers_mut())?;
-        access.charged(&caller.member.tenant.id, caller.key);
+        access.charged(&caller.member.tenant.id, caller.member.counts.clone(), caller.key);
         if !caller.may_enter {
             // another tenant's route is no more than a path without one
             return Err(Refusal::NoRoute);
@@ -93,12 +93,13 @@ impl Service for Edge {
     async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let checked = self.limits.check(&request);
         let mut access = Access::begin(&mut request, peer);
-        access.routed("-", self.unrouted.clone());
+        access.routed(self.counts.unrouted.clone());
         let result = match checked {
             Ok(()) => self.through(request, &mut access).await,
             Err(refusal) => Err(refusal),
         };
         let answer = result.unwrap_or_else(|refusal| {
+            self.counts.refusals.count(refusal.code());
             if let Some(internal) = refusal.internal() {
                 let (id, code) = (access.id(), refusal.code());
                 match refusal.status().is_server_error() {

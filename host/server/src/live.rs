@@ -8,13 +8,15 @@ use arc_swap::ArcSwap;
 use atelier_runtime::Deployment;
 
 use crate::config::{Route, Tenant};
-use crate::metrics::Traffic;
+use crate::metrics::{Counts, RouteTally};
 use crate::router::Router;
 use crate::tenants::Directory;
 
 /// The pointer.
 pub(crate) struct Live {
     table: ArcSwap<Table>,
+    /// Across tables.
+    pub(crate) counts: Arc<Counts>,
 }
 
 /// All routes at one moment.
@@ -33,7 +35,7 @@ pub(crate) struct Slot {
     /// Why the newest attempt to load the route failed, if it did.
     pub(crate) problem: Option<DeployError>,
     /// Counts across deployments.
-    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) tally: Arc<RouteTally>,
 }
 
 /// A deployment and when it was made.
@@ -55,9 +57,9 @@ pub(crate) struct DeployError {
 
 impl Live {
     /// Serves nothing yet.
-    pub(crate) fn new() -> Self {
-        let nobody = Arc::new(Directory::new(&[], &[], None));
-        Self { table: ArcSwap::from_pointee(Table::new(Vec::new(), nobody)) }
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+        let nobody = Arc::new(Directory::new(&[], &[], None, &counts.tenants));
+        Self { table: ArcSwap::from_pointee(Table::new(Vec::new(), nobody)), counts }
     }
 
     /// The table now.
@@ -74,7 +76,7 @@ impl Live {
     /// Requests that begin from now on meet these tenants, on the routes that stand.
     pub(crate) fn swap_tenants(&self, tenants: &[Tenant], routes: &[Route]) {
         let table = self.table();
-        let directory = Directory::new(tenants, routes, Some(&table.tenants));
+        let directory = Directory::new(tenants, routes, Some(&table.tenants), &self.counts.tenants);
         self.table.store(Arc::new(Table::new(table.slots.clone(), Arc::new(directory))));
     }
 }

@@ -1,7 +1,7 @@
 //! Takes up changes while requests run. A changed component or plugin is deployed beside the running one, a changed
 //! manifest is read and checked as a whole; then one pointer is swapped, and requests that are under way finish on what
 //! they began with. Whatever does not load leaves everything as it was, but for a line in the log and in the status.
-//! What cannot change without a restart ([server], [engine], [store], [[model]]) is said, not done.
+//! What cannot change without a restart ([server], [telemetry], [engine], [store], [[model]]) is said, not done.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use atelier_inference::metrics::Histogram;
 use atelier_inference::{Scheduler, Share};
 use futures::future::join_all;
 use serde::Serialize;
@@ -40,16 +41,27 @@ pub(crate) struct Report {
 
 /// The report, shared with the admin address.
 #[derive(Clone, Default)]
-pub(crate) struct Reports(Arc<Mutex<Report>>);
+pub(crate) struct Reports(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    report: Mutex<Report>,
+    durations: Histogram,
+}
 
 impl Reports {
     /// The report now.
     pub(crate) fn now(&self) -> Report {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From a change that is seen to the swap.
+    pub(crate) fn durations(&self) -> &Histogram {
+        &self.0.durations
     }
 
     fn change(&self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -139,7 +151,9 @@ impl Reloader {
             report.reloads += 1;
             report.failures += failed;
         });
-        tracing::info!(ms = began.elapsed().as_millis() as u64, failed, "reloaded");
+        let took = began.elapsed();
+        self.reports.durations().record(took);
+        tracing::info!(ms = took.as_millis() as u64, failed, "reloaded");
     }
 
     /// Takes the manifest's routes; answers whether it is valid.
@@ -189,6 +203,7 @@ impl Reloader {
     fn restart_needed(&self, config: &Config) -> Vec<&'static str> {
         let sections = [
             ("[server]", config.server != self.started.server),
+            ("[telemetry]", config.telemetry != self.started.telemetry),
             ("[engine]", config.engine != self.started.engine),
             ("[store]", config.store != self.started.store),
             ("[[model]]", config.models != self.started.models),

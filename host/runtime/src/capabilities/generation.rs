@@ -86,11 +86,13 @@ impl HostWithStore<Sandbox> for Capabilities {
 /// The model, when the route may use it.
 fn granted(caller: &Caller, model: &str) -> std::result::Result<ModelInfo, Error> {
     let (grants, route) = (&caller.route.grants.models, &caller.route.name);
-    let id = ModelId::new(model);
+    let (id, meter) = (ModelId::new(model), &caller.meter);
     if let Some((_, fix)) = caller.route.grants.absent.iter().find(|(absent, _)| *absent == id) {
+        meter.deny("model_absent");
         return Err(Error::UnknownModel(format!("model `{model}` is not here: {fix}")));
     }
     if !grants.contains(&id) {
+        meter.deny("model_not_granted");
         let text = format!(
             "route `{route}` has no grant for model `{model}`; add it to `grants.models` of the route"
         );
@@ -112,8 +114,14 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
     let facts = Arc::new(Job { source: None, ..job.clone() });
     let quota = &tenant.quota;
     let work = Work { images: job.seeds.len() as u64, pixel_steps: job.work() };
-    quota.charge(work)?;
-    let ticket = caller.host.scheduler.submit(job).inspect_err(|_| quota.refund(work))?;
+    quota.charge(work).inspect_err(|_| caller.meter.deny("quota"))?;
+    let submitted = caller.host.scheduler.submit(job).inspect_err(|error| {
+        quota.refund(work);
+        if let HostError::Overloaded { .. } = error {
+            caller.meter.deny("queue_full");
+        }
+    });
+    let ticket = submitted?;
     Ok(RunningJob {
         job: facts,
         id: ticket.id,

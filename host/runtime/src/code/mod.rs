@@ -15,6 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use atelier_inference::metrics::Labelled;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -23,7 +24,7 @@ pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use process::CompilerProgram;
 
-use crate::metrics::{Metrics, count};
+use crate::metrics::{ComponentMetrics, Metrics, count};
 use crate::{Code, LoadProblem, RouteSpec};
 
 /// Compilations at a time: each uses every core by itself, and takes memory.
@@ -37,6 +38,7 @@ const MAX_REMEMBERED: usize = 256;
 pub(crate) struct Compiled {
     pub(crate) component: Component,
     pub(crate) digest: String,
+    pub(crate) metrics: Arc<ComponentMetrics>,
 }
 
 /// What compiling may take, and for whom it is done.
@@ -114,6 +116,8 @@ pub(crate) struct Compiler {
     /// Without one, strangers' components are compiled in this process, which bounds time only.
     program: Option<CompilerProgram>,
     metrics: Arc<Metrics>,
+    /// What was counted, by the beginning of the digest.
+    components: Labelled<ComponentMetrics>,
     places: Arc<Semaphore>,
     /// By digest. The inner lock is held while compiling, so that nobody compiles the same bytes twice.
     known: Mutex<HashMap<blake3::Hash, Arc<tokio::sync::Mutex<Weak<Compiled>>>>>,
@@ -127,10 +131,16 @@ impl Compiler {
         cache: Option<Cache>,
         program: Option<CompilerProgram>,
         metrics: Arc<Metrics>,
+        components: Labelled<ComponentMetrics>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(COMPILERS));
         let (known, refused) = (Mutex::default(), Mutex::default());
-        Self { engine, cache, program, metrics, places, known, refused }
+        Self { engine, cache, program, metrics, components, places, known, refused }
+    }
+
+    /// What was counted of every component.
+    pub(crate) fn components(&self) -> Vec<(Arc<str>, Arc<ComponentMetrics>)> {
+        self.components.all()
     }
 
     /// The machine code of a stranger's bytes: from memory, from disk, or compiled now, within bounds.
@@ -150,7 +160,7 @@ impl Compiler {
             None => self.find_or_compile(code, digest, bounds).await,
         };
         let component = compiled.map_err(|error| error.into_problem(&code.name, bounds))?;
-        let compiled = Arc::new(Compiled { component, digest: digest.to_string() });
+        let compiled = Arc::new(self.compiled(&code.name, component, digest));
         *slot = Arc::downgrade(&compiled);
         Ok(compiled)
     }
@@ -167,7 +177,17 @@ impl Compiler {
                 self.keep(&code.name, digest, &machine_code, began).map_err(broken)?
             }
         };
-        Ok(Compiled { component, digest: digest.to_string() })
+        Ok(self.compiled(&code.name, component, digest))
+    }
+
+    fn compiled(&self, name: &str, component: Component, digest: blake3::Hash) -> Compiled {
+        let digest = digest.to_string();
+        let label = digest.get(..ComponentMetrics::LABEL_DIGITS).unwrap_or(&digest);
+        let metrics = self.components.get(label);
+        if self.components.has(label) {
+            metrics.called(name);
+        }
+        Compiled { component, digest, metrics }
     }
 
     fn slot(&self, digest: blake3::Hash) -> Arc<tokio::sync::Mutex<Weak<Compiled>>> {
@@ -210,8 +230,10 @@ impl Compiler {
     }
 
     fn cached(&self, name: &str, digest: blake3::Hash) -> Option<Component> {
+        let began = Instant::now();
         let component = self.cache.as_ref()?.get(&self.engine, name, digest)?;
         count(&self.metrics.cache_hits);
+        self.metrics.loads.cached.record(began.elapsed());
         Some(component)
     }
 
@@ -238,7 +260,9 @@ impl Compiler {
         began: Instant,
     ) -> Result<Component, String> {
         let component = machine::load(&self.engine, machine_code).map_err(|error| format!("{error:#}"))?;
-        tracing::info!(component = name, ms = began.elapsed().as_millis() as u64, "compiled");
+        let took = began.elapsed();
+        tracing::info!(component = name, ms = took.as_millis() as u64, "compiled");
+        self.metrics.loads.compile.record(took);
         count(&self.metrics.cold_compiles);
         if let Some(cache) = &self.cache {
             cache.put(&self.engine, name, digest, machine_code);

@@ -46,7 +46,7 @@ impl Outbound {
 
     fn tally(&mut self) -> Arc<Tally> {
         let route = &self.route;
-        let make = || Arc::new(Tally::new(route.name.clone(), &route.limits));
+        let make = || Arc::new(Tally::new(route.name.clone(), route.metrics.clone(), &route.limits));
         self.tally.get_or_insert_with(make).clone()
     }
 
@@ -103,7 +103,7 @@ impl WasiHttpHooks for Outbound {
             work.await.map_err(|failed| match failed {
                 Failed::Refused(refusal) => {
                     count(&metrics.outbound_refused);
-                    tally.tell(&refusal);
+                    tally.refuse(&refusal);
                     refusal.error()
                 }
                 Failed::Broken(error) => error,

@@ -31,6 +31,17 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// A stable word for what is counted.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Refusal::NotGranted(_) => "outbound_not_granted",
+            Refusal::Private { .. } | Refusal::Never { .. } | Refusal::Own { .. } => "outbound_address",
+            Refusal::Path | Refusal::Tunnel => "outbound_form",
+            Refusal::TooMany(_) => "outbound_requests",
+            Refusal::TooLong(_) => "outbound_bytes",
+        }
+    }
+
     /// What the guest gets.
     pub(super) fn error(&self) -> Error {
         match self {

@@ -8,11 +8,12 @@ use http_body::Frame;
 use wasmtime_wasi_http::Error;
 
 use super::refusal::Refusal;
-use crate::Limits;
+use crate::{Limits, RouteMetrics};
 
 /// Counts of one store.
 pub(super) struct Tally {
     route: Arc<str>,
+    metrics: Arc<RouteMetrics>,
     max_requests: u32,
     max_bytes: u64,
     requests: AtomicU32,
@@ -20,9 +21,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(route: Arc<str>, limits: &Limits) -> Self {
+    pub(super) fn new(route: Arc<str>, metrics: Arc<RouteMetrics>, limits: &Limits) -> Self {
         let (max_requests, max_bytes) = (limits.outbound_requests, limits.outbound_bytes);
-        Self { route, max_requests, max_bytes, requests: AtomicU32::new(0), bytes: AtomicU64::new(0) }
+        let (requests, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self { route, metrics, max_requests, max_bytes, requests, bytes }
     }
 
     /// Counts a request, sent or refused.
@@ -34,8 +36,9 @@ impl Tally {
         Err(Refusal::TooMany(self.max_requests))
     }
 
-    /// Says why a request is refused, at most once more than there may be requests: a guest must not fill the log.
-    pub(super) fn tell(&self, refusal: &Refusal) {
+    /// Counts a refusal and says why, at most once more than there may be requests: a guest must not fill the log.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        self.metrics.denied.count(refusal.kind());
         if self.requests.load(Ordering::Relaxed) <= self.max_requests + 1 {
             let why = refusal.to_string();
             tracing::warn!(route = %self.route, "outbound request refused: {}", why.escape_debug());
@@ -52,7 +55,7 @@ impl Tally {
             return Ok(());
         }
         if before <= self.max_bytes {
-            self.tell(&Refusal::TooLong(self.max_bytes));
+            self.refuse(&Refusal::TooLong(self.max_bytes));
         }
         Err(self.max_bytes)
     }
@@ -71,12 +74,13 @@ mod tests {
     #[test]
     fn requests_and_bytes_end_just_past_their_limits() {
         let limits = Limits { outbound_requests: 2, outbound_bytes: 10, ..Limits::default() };
-        let tally = Tally::new("/test".into(), &limits);
+        let tally = Tally::new("/test".into(), Arc::default(), &limits);
         assert!(tally.begin().is_ok() && tally.begin().is_ok());
         assert_eq!(tally.begin(), Err(Refusal::TooMany(2)));
         let frame = |length| Some(Ok(Frame::data(Bytes::from(vec![0; length]))));
         assert_eq!((tally.carry(&frame(4)), tally.carry(&frame(6))), (Ok(()), Ok(())));
         assert_eq!(tally.carry(&frame(1)), Err(10));
+        assert_eq!(tally.metrics.denied.all(), [("outbound_bytes", 1)]);
         assert!(matches!(tally.cause(Error::HttpProtocolError), Error::HttpRequestBodySize(Some(10))));
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
+    /// What all finished slices used.
+    pub(crate) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
     /// Begins a slice on this thread.
     pub(crate) fn slice(&self) -> Slice<'_> {
         let exactly = self.exactly.load(Ordering::Relaxed);

@@ -31,7 +31,10 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         match grown(self.memory_bytes, current, desired, self.meter.limits().memory_bytes) {
-            Some(sum) => self.memory_bytes = sum,
+            Some(sum) => {
+                self.memory_bytes = sum;
+                self.meter.hold_memory(sum);
+            }
             None => {
                 self.meter.refuse_memory();
                 return Ok(false);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Route;
 use super::cpu::{Cpu, Slice};
+use crate::metrics::ComponentMetrics;
 use crate::{Failure, Limits, Tenant};
 
 /// The deadline looks again at least this late while a guest waits in a capability.
@@ -13,14 +15,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Counts for one store.
 pub(crate) struct Meter {
-    route: Arc<str>,
-    limits: Arc<Limits>,
+    route: Arc<Route>,
     tenant: Arc<Tenant>,
+    component: Arc<ComponentMetrics>,
     wall: Duration,
     capability_wait: Duration,
     started: Instant,
     cpu: Cpu,
     waits: Mutex<Waits>,
+    memory_bytes: AtomicU64,
     memory_refused: AtomicBool,
     request_body_cut: AtomicBool,
     picture_bytes: AtomicU64,
@@ -54,16 +57,17 @@ pub(crate) enum Tick {
 }
 
 impl Meter {
-    pub(crate) fn new(route: Arc<str>, limits: Arc<Limits>, tenant: Arc<Tenant>) -> Self {
+    pub(crate) fn new(route: Arc<Route>, tenant: Arc<Tenant>, component: Arc<ComponentMetrics>) -> Self {
         Self {
-            wall: limits.wall,
-            capability_wait: limits.capability_wait,
+            wall: route.limits.wall,
+            capability_wait: route.limits.capability_wait,
             route,
-            limits,
             tenant,
+            component,
             started: Instant::now(),
             cpu: Cpu::default(),
             waits: Mutex::default(),
+            memory_bytes: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
             request_body_cut: AtomicBool::new(false),
             picture_bytes: AtomicU64::new(0),
@@ -75,16 +79,16 @@ impl Meter {
     }
 
     /// A meter for a plugin called on behalf of this one's guest: its own counts, and no more time than is left here.
-    pub(crate) fn child(&self) -> Self {
+    pub(crate) fn child(&self, component: Arc<ComponentMetrics>) -> Self {
         let left = self.capability_wait.saturating_sub(self.waits().so_far());
-        let mut child = Self::new(self.route.clone(), self.limits.clone(), self.tenant.clone());
+        let mut child = Self::new(self.route.clone(), self.tenant.clone(), component);
         child.wall = child.wall.min(left);
         child.capability_wait = left;
         child
     }
 
     pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+        &self.route.limits
     }
 
     /// On whose account the guest runs.
@@ -106,9 +110,9 @@ impl Meter {
     pub(crate) fn tick(&self) -> Tick {
         match self.cpu.used_at_tick() {
             None => Tick::GoOn,
-            Some(used) if used <= self.limits.cpu => Tick::GiveWay,
+            Some(used) if used <= self.limits().cpu => Tick::GiveWay,
             Some(_) => {
-                self.stop(Failure::Cpu { route: self.route(), limit: self.limits.cpu });
+                self.stop(Failure::Cpu { route: self.route(), limit: self.limits().cpu });
                 Tick::Stop
             }
         }
@@ -143,13 +147,21 @@ impl Meter {
         let wall = self.wall.saturating_sub(self.started.elapsed().saturating_sub(waited));
         let wait = self.capability_wait.saturating_sub(waited);
         if wall.is_zero() {
-            return Err(Failure::Wall { route: self.route(), limit: self.limits.wall });
+            return Err(Failure::Wall { route: self.route(), limit: self.limits().wall });
         }
         if wait.is_zero() {
-            return Err(Failure::CapabilityWait { route: self.route(), limit: self.limits.capability_wait });
+            return Err(Failure::CapabilityWait {
+                route: self.route(),
+                limit: self.limits().capability_wait,
+            });
         }
         // only one of the two runs down now; which one may change at any moment
         Ok(if waiting { wait.min(wall.max(LOOK_AGAIN)) } else { wall.min(wait.max(LOOK_AGAIN)) })
+    }
+
+    /// All linear memories have so many bytes now; they never shrink.
+    pub(crate) fn hold_memory(&self, bytes: usize) {
+        self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn refuse_memory(&self) {
@@ -162,22 +174,44 @@ impl Meter {
 
     /// Reserves room for a picture, or says how much there may be.
     pub(crate) fn hold_picture(self: &Arc<Self>, bytes: u64) -> Result<HeldPicture, u64> {
-        let limit = self.limits.picture_bytes;
+        let limit = self.limits().picture_bytes;
         let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.picture_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(HeldPicture { meter: self.clone(), bytes }),
-            Err(_) => Err(limit),
+            Err(_) => {
+                self.deny("picture_bytes");
+                Err(limit)
+            }
         }
     }
 
     /// Reserves a job, or says how many there may be.
     pub(crate) fn hold_job(self: &Arc<Self>) -> Result<HeldJob, u32> {
-        let limit = self.limits.jobs;
+        let limit = self.limits().jobs;
         let fits = |held: u32| (held < limit).then_some(held + 1);
         match self.jobs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(HeldJob(self.clone())),
-            Err(_) => Err(limit),
+            Err(_) => {
+                self.deny("jobs");
+                Err(limit)
+            }
         }
+    }
+
+    /// Counts something that the guest asked for and does not get.
+    pub(crate) fn deny(&self, what: &'static str) {
+        self.route.metrics.denied.count(what);
+    }
+
+    /// Counts why the guest ended, for its route and its component.
+    pub(crate) fn count_failure(&self, failure: &Failure) {
+        self.route.metrics.failures.count(failure.code());
+        self.component.failures.count(failure.code());
+    }
+
+    /// Counts an instance that can be called after so long.
+    pub(crate) fn instantiated(&self, took: Duration) {
+        self.component.instantiation.record(took);
     }
 
     /// Records why the guest ends. The first reason stays.
@@ -217,11 +251,23 @@ impl Meter {
     }
 
     pub(crate) fn route(&self) -> String {
-        self.route.to_string()
+        self.route.name.to_string()
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Meter {
+    /// The store and everybody who counted for it is gone: what it used up is counted where it belongs.
+    fn drop(&mut self) {
+        let (cpu, memory_bytes) = (self.cpu.used(), *self.memory_bytes.get_mut());
+        for consumption in
+            [&self.route.metrics.consumption, &self.component.consumption, &self.tenant.consumption]
+        {
+            consumption.add(cpu, memory_bytes);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::metrics::RouteMetrics;
 use crate::outbound::Outbound;
 use crate::runtime::Host;
 use crate::stage::Stages;
@@ -33,6 +34,7 @@ pub(crate) struct Route {
     pub(crate) grants: Grants,
     pub(crate) config: WasiConfigVariables,
     pub(crate) stages: Stages,
+    pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 /// A store's data.

@@ -70,6 +70,7 @@ pub(crate) fn spec(handler: Code) -> RouteSpec {
         grants: Grants::default(),
         limits: Limits::default(),
         config: Vec::new(),
+        metrics: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ mod compiling;
 mod kit;
 mod limits;
 mod loading;
+mod metrics;
 mod outbound;
 mod plugins;
 mod serving;

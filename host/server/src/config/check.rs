@@ -15,7 +15,7 @@ use super::raw::{At, Document, Found, Table};
 use super::tenant::{self, Tenant};
 use super::types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store, Tls,
+    Server, Store, Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
 
@@ -34,6 +34,7 @@ pub(super) struct Context<'a> {
 pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let root = document.root();
     let server = server(root.table("server"), context);
+    let telemetry = telemetry(root.table("telemetry"));
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
     let models = models(root.tables("model"), context);
@@ -41,7 +42,7 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let known = Known { models: &models, tenants: &tenants };
     let routes = routes(root.tables("route"), &known, context);
     root.finish();
-    Config { manifest: Manifest::Embedded, server, engine, store, models, tenants, routes }
+    Config { manifest: Manifest::Embedded, server, telemetry, engine, store, models, tenants, routes }
 }
 
 fn server(table: Table<'_>, context: &Context<'_>) -> Server {
@@ -111,6 +112,12 @@ fn admin(table: &Table<'_>) -> Option<SocketAddr> {
         table.problem(&found.at, format!("wants an address or \"off\", not `{}`", found.value));
     }
     address.or(default)
+}
+
+fn telemetry(table: Table<'_>) -> Telemetry {
+    let metric_labels = table.number("metric-labels", 1..=10_000).unwrap_or(200) as usize;
+    table.finish();
+    Telemetry { metric_labels }
 }
 
 fn engine(table: Table<'_>) -> Engine {

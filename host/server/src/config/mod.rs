@@ -19,7 +19,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store, Tls,
+    Server, Store, Telemetry, Tls,
 };
 
 pub use crate::keys::KeyHash;

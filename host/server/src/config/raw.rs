@@ -82,7 +82,7 @@ impl<'a> Document<'a> {
         for name in self.variables.keys().filter(|name| !known.contains(*name)) {
             let hint = match did_you_mean(bare(name), known.iter().map(|name| &name[PREFIX.len()..])) {
                 Some(meant) => format!("did you mean `{PREFIX}{meant}`?"),
-                None => "only keys of [server], [engine] and [store] can be overridden".into(),
+                None => "only keys of [server], [telemetry], [engine] and [store] can be overridden".into(),
             };
             let at = At { place: Place::Variable(name.clone()), key: String::new() };
             self.problem(&at, format!("overrides nothing; {hint}"));
@@ -293,7 +293,7 @@ impl<'a> Table<'a> {
 
     /// Only the keys of the sections can be overridden: a list element has no name that a variable could use.
     fn variable(&self, key: &'static str) -> Option<(&'a str, At)> {
-        if !matches!(self.path.as_str(), "server" | "engine" | "store") {
+        if !matches!(self.path.as_str(), "server" | "telemetry" | "engine" | "store") {
             return None;
         }
         let name = format!("{PREFIX}{}__{}", self.path, key.replace('-', "_")).to_uppercase();

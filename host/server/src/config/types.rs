@@ -25,6 +25,8 @@ pub struct Config {
     pub manifest: Manifest,
     /// Addresses and limits of the edge.
     pub server: Server,
+    /// What monitoring sees.
+    pub telemetry: Telemetry,
     /// The inference engine.
     pub engine: Engine,
     /// Where the host keeps what can be made again.
@@ -120,6 +122,14 @@ pub enum LogFormat {
     Human,
     /// One JSON object per event.
     Json,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Telemetry {
+    /// Routes, tenants and components that metrics tell apart, of each so many; the others are counted together.
+    pub metric_labels: usize,
 }
 
 /// `[engine]`

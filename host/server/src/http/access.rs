@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::{Answer, AnswerBody, BodyError, boxed};
-use crate::metrics::Traffic;
+use crate::metrics::{RouteTally, TenantCounts};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -28,8 +28,8 @@ pub(crate) struct Access {
     path: String,
     peer: SocketAddr,
     began: Instant,
-    route: Option<(String, Arc<Traffic>)>,
-    tenant: Option<TenantId>,
+    route: Option<Arc<RouteTally>>,
+    tenant: Option<(TenantId, Arc<TenantCounts>)>,
     key: Option<Arc<str>>,
 }
 
@@ -47,14 +47,14 @@ impl Access {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// Which route answers, and where it counts.
-    pub(crate) fn routed(&mut self, route: &str, traffic: Arc<Traffic>) {
-        self.route = Some((route.to_owned(), traffic));
+    /// Which route answers.
+    pub(crate) fn routed(&mut self, route: Arc<RouteTally>) {
+        self.route = Some(route);
     }
 
     /// Whose account it goes to, and the name of the key that said so.
-    pub(crate) fn charged(&mut self, tenant: &TenantId, key: Option<Arc<str>>) {
-        self.tenant = Some(tenant.clone());
+    pub(crate) fn charged(&mut self, tenant: &TenantId, counts: Arc<TenantCounts>, key: Option<Arc<str>>) {
+        self.tenant = Some((tenant.clone(), counts));
         self.key = key;
     }
 
@@ -139,17 +139,19 @@ impl Drop for Sent {
     fn drop(&mut self) {
         let Access { method, path, peer, began, route, tenant, key, .. } = &self.access;
         let took = began.elapsed();
-        let name = route.as_ref().map_or("-", |(name, _)| name.as_str());
-        if let Some((_, traffic)) = route {
-            traffic.count(self.status, took);
+        if let Some(route) = route {
+            route.count(self.status, took);
+        }
+        if let Some((_, counts)) = tenant {
+            counts.traffic.count(self.status, took);
         }
         tracing::info!(
             id = self.access.id(),
             %peer,
             %method,
             path,
-            route = name,
-            tenant = tenant.as_ref().map(TenantId::as_str),
+            route = route.as_deref().map(RouteTally::name),
+            tenant = tenant.as_ref().map(|(id, _)| id.as_str()),
             key = key.as_deref(),
             status = self.status.as_u16(),
             bytes = self.bytes,

@@ -15,6 +15,7 @@ pub(crate) struct Peers {
     limit: usize,
     /// Never longer than there are connections.
     counts: Mutex<HashMap<IpAddr, usize>>,
+    accepted: AtomicU64,
     refused: AtomicU64,
     told: Mutex<Option<Instant>>,
 }
@@ -27,8 +28,8 @@ pub(crate) struct Place {
 
 impl Peers {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let (counts, refused, told) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { limit, counts, refused, told })
+        let (accepted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { limit, counts: Mutex::default(), accepted, refused, told: Mutex::default() })
     }
 
     /// A place for one more connection of a client, unless it has too many.
@@ -42,7 +43,18 @@ impl Peers {
             return None;
         }
         *count += 1;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         Some(Place { peers: self.clone(), client })
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.counts().values().sum()
+    }
+
+    /// Connections that were taken so far.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Connections that were refused so far.
@@ -102,8 +114,9 @@ mod tests {
         let first = peers.enter(ip("192.0.2.1"));
         let second = peers.enter(ip("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some() && peers.enter(ip("192.0.2.1")).is_none());
-        assert!(peers.enter(ip("192.0.2.2")).is_some());
-        assert_eq!(peers.refused(), 1);
+        let third = peers.enter(ip("192.0.2.2"));
+        assert!(third.is_some());
+        assert_eq!((peers.open(), peers.accepted(), peers.refused()), (3, 3, 1));
         drop(second);
         assert!(peers.enter(ip("192.0.2.1")).is_some());
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::rate::Rate;
 use crate::config::Quotas;
+use crate::metrics::TenantCounts;
 
 const DAY_S: u64 = 86_400;
 
@@ -49,6 +50,8 @@ pub(crate) struct Account {
     state: Mutex<State>,
     requests: AtomicU64,
     refused: AtomicU64,
+    /// What monitoring sees, perhaps of several tenants together.
+    counts: Arc<TenantCounts>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +99,10 @@ pub(crate) struct Begun {
 }
 
 impl Account {
+    pub(crate) fn new(counts: Arc<TenantCounts>) -> Self {
+        Self { counts, ..Self::default() }
+    }
+
     /// The usage now.
     pub(crate) fn usage(&self) -> Usage {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -174,6 +181,7 @@ impl Purse {
 
     fn over(&self, key: &'static str, limit: u64, retry_after: Duration) -> OverQuota {
         self.account.refused.fetch_add(1, Ordering::Relaxed);
+        self.account.counts.over_quota.count();
         OverQuota { tenant: self.tenant.clone(), key, limit, retry_after }
     }
 }

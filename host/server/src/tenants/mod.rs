@@ -10,6 +10,7 @@ mod rate;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use atelier_inference::metrics::Labelled;
 use atelier_inference::{Priority, TenantId};
 use atelier_runtime::{Share, Tenant as RuntimeTenant};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +18,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::config::{Access, Quotas, Route, Tenant};
 use crate::failure::Refusal;
 use crate::keys::{Key, KeyHash, NoKey, PREFIX};
-use account::Purse;
+use crate::metrics::TenantCounts;
+use account::{Account, Purse};
 pub(crate) use account::{Begun, OverQuota, Usage};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -37,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) tenant: Tenant,
     /// As the runtime sees it.
     pub(crate) runtime: Arc<RuntimeTenant>,
+    /// What monitoring sees.
+    pub(crate) counts: Arc<TenantCounts>,
     purse: Purse,
 }
 
@@ -95,14 +99,19 @@ impl From<NoKey> for Denied {
 
 impl Directory {
     /// The tenants of a manifest with the accounts of the one before.
-    pub(crate) fn new(tenants: &[Tenant], routes: &[Route], before: Option<&Directory>) -> Self {
+    pub(crate) fn new(
+        tenants: &[Tenant],
+        routes: &[Route],
+        before: Option<&Directory>,
+        counts: &Labelled<TenantCounts>,
+    ) -> Self {
         let owned = |id: &TenantId| tenants.iter().any(|tenant| tenant.id == *id);
         let nobody = TenantId::default();
         let is_open = |route: &Route| route.tenant.is_none() && route.access == Access::Open;
         // nobody has a share where nobody can come from
         let extra = u32::from(!owned(&nobody) && (tenants.is_empty() || routes.iter().any(is_open)));
         let total = tenants.iter().map(|tenant| tenant.share).sum::<u32>() + extra;
-        let member = |tenant: &Tenant| Arc::new(Member::new(tenant.clone(), total, before));
+        let member = |tenant: &Tenant| Arc::new(Member::new(tenant.clone(), total, before, counts));
         let members: BTreeMap<TenantId, Arc<Member>> =
             tenants.iter().map(|tenant| (tenant.id.clone(), member(tenant))).collect();
         let mut keys: HashMap<[u8; 8], Vec<Entry>> = HashMap::new();
@@ -147,17 +156,20 @@ impl Directory {
 }
 
 impl Member {
-    fn new(tenant: Tenant, total: u32, before: Option<&Directory>) -> Self {
+    fn new(tenant: Tenant, total: u32, before: Option<&Directory>, counts: &Labelled<TenantCounts>) -> Self {
+        let counts = counts.get(tenant.id.as_str());
         let before = before.and_then(|before| before.member(&tenant.id));
-        let account = before.map(|before| before.purse.account().clone()).unwrap_or_default();
+        let account = before.map(|before| before.purse.account().clone());
+        let account = account.unwrap_or_else(|| Arc::new(Account::new(counts.clone())));
         let purse = Purse::new(tenant.id.clone(), tenant.quotas.clone(), account);
         let runtime = Arc::new(RuntimeTenant {
             id: tenant.id.clone(),
             share: Share { own: tenant.share, total },
             priority: tenant.priority,
             quota: Arc::new(purse.clone()),
+            consumption: counts.consumption.clone(),
         });
-        Self { tenant, runtime, purse }
+        Self { tenant, runtime, counts, purse }
     }
 
     /// Lets a request begin, or says which quota it meets.

@@ -1,5 +1,6 @@
 //! Who gets in, who does not, and what is left of the headers.
 
+use atelier_inference::metrics::Labelled;
 use atelier_inference::{Priority, TenantId};
 use http::HeaderMap;
 
@@ -7,6 +8,7 @@ use super::{Denied, Directory};
 use crate::config::{Access, ApiKey, CodeSource, Grants, Limits, Quotas, Route, Tenant};
 use crate::failure::Refusal;
 use crate::keys::Key;
+use crate::metrics::TenantCounts;
 
 fn id(text: &str) -> TenantId {
     TenantId::new(text).unwrap()
@@ -16,6 +18,10 @@ fn tenant(name: &str, keys: &[&Key]) -> Tenant {
     let key = |(index, key): (usize, &&Key)| ApiKey { name: format!("key-{index}"), hash: key.hash() };
     let keys = keys.iter().enumerate().map(key).collect();
     Tenant { id: id(name), share: 1, priority: Priority::Normal, quotas: Quotas::default(), keys }
+}
+
+fn counts() -> Labelled<TenantCounts> {
+    Labelled::new(8)
 }
 
 fn route(owner: Option<&str>, access: Access) -> Route {
@@ -54,7 +60,7 @@ fn ask(directory: &Directory, route: &Route, headers: &mut HeaderMap) -> Result<
 #[test]
 fn a_key_opens_its_tenants_routes_and_routes_of_nobody_and_hides_the_others() {
     let (a, b) = (Key::mint("a"), Key::mint("b"));
-    let directory = Directory::new(&[tenant("a", &[&a]), tenant("b", &[&b])], &[], None);
+    let directory = Directory::new(&[tenant("a", &[&a]), tenant("b", &[&b])], &[], None, &counts());
     let bearer = format!("Bearer {}", a.reveal());
     for given in [("authorization", bearer.as_str()), ("x-api-key", a.reveal())] {
         let with = || headers(&[given]);
@@ -70,7 +76,7 @@ fn a_key_opens_its_tenants_routes_and_routes_of_nobody_and_hides_the_others() {
 #[test]
 fn what_opens_nothing_is_told_apart_for_the_log() {
     let (a, revoked) = (Key::mint("a"), Key::mint("a"));
-    let directory = Directory::new(&[tenant("a", &[&a])], &[], None);
+    let directory = Directory::new(&[tenant("a", &[&a])], &[], None, &counts());
     let slip = a.reveal().replace("atl_a", "atl_b");
     let basic = "Basic YTpi";
     let cases: [(&[(&'static str, &str)], Denied); 6] = [
@@ -91,7 +97,7 @@ fn what_opens_nothing_is_told_apart_for_the_log() {
 
 #[test]
 fn an_open_route_goes_to_its_owners_account_and_else_to_nobodys() {
-    let directory = Directory::new(&[tenant("a", &[])], &[route(None, Access::Open)], None);
+    let directory = Directory::new(&[tenant("a", &[])], &[route(None, Access::Open)], None, &counts());
     let nothing = || HeaderMap::new();
     assert_eq!(ask(&directory, &route(Some("a"), Access::Open), &mut nothing()), Ok(("a".into(), true)));
     assert_eq!(ask(&directory, &route(None, Access::Open), &mut nothing()), Ok(("default".into(), true)));
@@ -102,7 +108,7 @@ fn an_open_route_goes_to_its_owners_account_and_else_to_nobodys() {
 #[test]
 fn a_key_never_reaches_a_component_and_a_components_own_credentials_do() {
     let key = Key::mint("a");
-    let directory = Directory::new(&[tenant("a", &[&key])], &[], None);
+    let directory = Directory::new(&[tenant("a", &[&key])], &[], None, &counts());
     let open = route(None, Access::Open);
     let mut own = headers(&[("authorization", "Bearer of-the-component"), ("x-api-key", "mine")]);
     ask(&directory, &open, &mut own).unwrap();
@@ -116,8 +122,8 @@ fn a_key_never_reaches_a_component_and_a_components_own_credentials_do() {
 fn a_tenant_without_keys_closes_its_routes() {
     let key = Key::mint("a");
     let route = route(Some("a"), Access::Key);
-    let before = Directory::new(&[tenant("a", &[&key])], &[], None);
-    let after = Directory::new(&[tenant("a", &[])], &[], Some(&before));
+    let before = Directory::new(&[tenant("a", &[&key])], &[], None, &counts());
+    let after = Directory::new(&[tenant("a", &[])], &[], Some(&before), &counts());
     let mut with = headers(&[("x-api-key", key.reveal())]);
     assert_eq!(ask(&after, &route, &mut with), Err(Refusal::Unauthorized(Denied::Unknown)));
 }
@@ -128,12 +134,12 @@ fn a_reload_keeps_the_accounts() {
         quotas: Quotas { requests_per_second: Some(1), burst: Some(burst), ..Quotas::default() },
         ..tenant("a", &[])
     };
-    let before = Directory::new(&[limited(1)], &[], None);
+    let before = Directory::new(&[limited(1)], &[], None, &counts());
     let member = |directory: &Directory| directory.members().next().unwrap().clone();
     member(&before).begin().unwrap();
-    let after = Directory::new(&[limited(1)], &[], Some(&before));
+    let after = Directory::new(&[limited(1)], &[], Some(&before), &counts());
     assert!(matches!(member(&after).begin(), Err(Refusal::OverQuota(_))), "the burst is used");
     assert_eq!(member(&after).usage().requests, 1);
-    let wider = Directory::new(&[limited(3)], &[], Some(&after));
+    let wider = Directory::new(&[limited(3)], &[], Some(&after), &counts());
     assert!(member(&wider).begin().is_ok(), "a wider quota holds at once");
 }

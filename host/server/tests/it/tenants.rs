@@ -119,7 +119,7 @@ async fn tenants_and_their_counters_are_shown_to_operators() {
     assert_eq!(shown["quotas"], json!({ "images-per-day": 5 }));
     assert_eq!(shown["usage"]["requests"], 1);
     let metrics = get(house.admin, "/metrics").await;
-    let line = "atelier_tenant_requests_total{tenant=\"a\"} 1";
+    let line = "atelier_tenant_over_quota_total{tenant=\"a\"} 0";
     assert!(metrics.text().lines().any(|given| given == line), "{}", metrics.text());
     assert_eq!(house.status().await["routes"][0]["tenant"], "a");
 }

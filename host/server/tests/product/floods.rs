@@ -125,7 +125,9 @@ async fn one_client_has_so_many_connections_and_no_more() {
     let nothing = timeout(DEADLINE, fourth.read(&mut [0; 512])).await.unwrap();
     assert!(matches!(nothing, Ok(0) | Err(_)), "{nothing:?}");
     assert_eq!(get(host.edge, "/").await.status, StatusCode::NOT_FOUND, "another client has its own");
-    assert!(get(host.admin, "/metrics").await.text().contains("\natelier_connections_refused_total 1\n"));
+    assert!(
+        get(host.admin, "/metrics").await.text().contains("\natelier_http_connections_refused_total 1\n")
+    );
     held.clear();
     // a place that was given back can be taken
     let again = async {

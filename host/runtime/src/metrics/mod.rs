@@ -1,9 +1,15 @@
-//! Counts of what the runtime did since its start: written with relaxed atomics on every path, read as one snapshot.
+//! Counts of what the runtime did since its start: written with relaxed atomics on every path, read as one snapshot. What
+//! is told apart by route, component and tenant is in `guests.rs`.
+
+mod guests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use atelier_inference::metrics::Histogram;
+
 use crate::Failure;
+pub use guests::{ComponentMetrics, Consumption, RouteMetrics};
 
 /// A snapshot of the runtime's counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -46,8 +52,33 @@ pub struct RuntimeMetrics {
     pub pooled: bool,
 }
 
+/// How long the work took that comes before requests.
+#[derive(Debug, Default)]
+pub struct LoadTimes {
+    /// Compiling a component from scratch.
+    pub compile: Histogram,
+    /// Taking a compiled component from the cache on disk.
+    pub cached: Histogram,
+    /// Making a deployment, compiling included.
+    pub deploy: Histogram,
+}
+
+/// One of the doors in front of what is scarce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoorStatus {
+    /// What is behind it, in one word.
+    pub name: &'static str,
+    /// Who may be inside at a time.
+    pub places: u32,
+    /// Who is.
+    pub held: u32,
+    /// Who waits.
+    pub waiting: u32,
+}
+
 #[derive(Default)]
 pub(crate) struct Metrics {
+    pub(crate) loads: LoadTimes,
     pub(crate) requests: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     pub(crate) saturated: AtomicU64,
