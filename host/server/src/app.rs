@@ -191,7 +191,9 @@ impl App {
         let runtime = runtime(&config, &variables, scheduler.clone())?;
         let counts = Counts::new(config.telemetry.metric_labels);
         let live = Arc::new(Live::new(counts.clone()));
-        let deployer = Deployer { runtime, builtin: builtin_component, missing: missing.into(), counts };
+        let signing = Arc::new(config.signing.clone());
+        let deployer =
+            Deployer { runtime, builtin: builtin_component, missing: missing.into(), counts, signing };
         let reloader = Reloader {
             started: config.clone(),
             tls,

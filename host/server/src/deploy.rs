@@ -1,15 +1,17 @@
 //! From a route of the manifest to a deployment: reads the components' bytes, turns checked configuration into what the
 //! runtime takes, and says why when it does not load. Decides nothing about when; `app.rs` and `reload.rs` do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use atelier_inference::ModelId;
 use atelier_runtime::{Code, Grants, Limits, Origin, RouteSpec, Runtime};
 
-use crate::config::{self, CodeSource, Route};
+use crate::config::{self, CodeSource, Route, Signing};
 use crate::live::{DeployError, Deployed, Slot};
 use crate::metrics::{Counts, RouteTally};
+use crate::signing;
 
 /// Deploys routes on one runtime.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub(crate) struct Deployer {
     /// Models of the manifest whose files are not here, each with what brings them.
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) counts: Arc<Counts>,
+    /// Whose components are believed; those in the binary always are.
+    pub(crate) signing: Arc<Signing>,
 }
 
 impl Deployer {
@@ -84,7 +88,9 @@ impl Deployer {
                 (self.builtin)(name).map(Into::into).ok_or("is not in this binary".to_owned())
             }
             CodeSource::File(path) => {
-                tokio::fs::read(path).await.map(Into::into).map_err(|error| error.to_string())
+                let (path, signing) = (path.clone(), self.signing.clone());
+                let read = tokio::task::spawn_blocking(move || read(&path, &signing)).await;
+                read.unwrap_or_else(|panic| Err(panic.to_string())).map(Into::into)
             }
         };
         let bytes = bytes.map_err(|why| operators(format!("component `{source}`: {why}")))?;
@@ -110,6 +116,15 @@ impl Deployer {
         let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
         Ok(Grants { models, absent, outbound, outbound_private })
     }
+}
+
+/// The bytes of a file that is believed.
+fn read(path: &Path, signing: &Signing) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    if let Some(key) = signing::check(signing, path, &bytes).map_err(|error| error.to_string())? {
+        tracing::debug!(component = %path.display(), key, "the signature holds");
+    }
+    Ok(bytes)
 }
 
 fn operators(text: String) -> DeployError {

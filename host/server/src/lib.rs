@@ -3,6 +3,7 @@
 //!
 //! - `config/` reads and checks `atelier.toml`; `router.rs` says which route answers
 //! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` replace them
+//! - `signing.rs` says whose components are believed
 //! - `keys.rs` and `tenants/` say who asks, and what is left of the allowance
 //! - `failure.rs` turns every error into an answer, once; `admin.rs` and `metrics.rs` show what happens
 //! - `manager.rs` tells systemd how the process is doing
@@ -25,6 +26,7 @@ mod manager;
 mod metrics;
 mod reload;
 pub mod router;
+mod signing;
 mod telemetry;
 mod tenants;
 mod terminal;

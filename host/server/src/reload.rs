@@ -20,6 +20,7 @@ use crate::deploy::Deployer;
 use crate::http::Tls;
 use crate::live::{Live, Slot};
 use crate::manager::Manager;
+use crate::signing::signature_of;
 use crate::watch::Watch;
 
 /// What became of changes so far.
@@ -120,15 +121,17 @@ impl Reloader {
         }
     }
 
-    /// The manifest, certificate and key, and every file that a route names.
+    /// The manifest, certificate and key, and every file that a route names, with its signature where one counts.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let file = |code: &CodeSource| match code {
             CodeSource::File(path) => Some(path.clone()),
             CodeSource::Builtin(_) => None,
         };
-        let code = self.routes.iter().flat_map(Route::code).filter_map(file);
+        let code: Vec<PathBuf> = self.routes.iter().flat_map(Route::code).filter_map(file).collect();
+        let asked = self.deployer.signing.is_asked();
+        let signatures: Vec<PathBuf> = code.iter().filter(|_| asked).map(|path| signature_of(path)).collect();
         let tls = self.tls.iter().flat_map(|tls| tls.files()).map(Path::to_path_buf);
-        code.chain(tls).chain(self.manifest().cloned()).collect()
+        code.into_iter().chain(signatures).chain(tls).chain(self.manifest().cloned()).collect()
     }
 
     fn manifest(&self) -> Option<&PathBuf> {
@@ -142,11 +145,13 @@ impl Reloader {
         let began = Instant::now();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.reports.change(|report| report.last = Some(now));
+        let believed = self.deployer.signing.clone();
         if self.manifest().is_some_and(|manifest| changed.contains(manifest)) && !self.read_manifest() {
             // what else changed is taken up by the routes that still run
             tracing::warn!("the changed manifest is not taken up");
         }
-        let failed = self.deploy_changed(changed).await + self.read_certificate(changed);
+        let resigned = self.deployer.signing != believed;
+        let failed = self.deploy_changed(changed, resigned).await + self.read_certificate(changed);
         self.reports.change(|report| {
             report.reloads += 1;
             report.failures += failed;
@@ -167,6 +172,7 @@ impl Reloader {
                 }
                 self.routes = config.routes;
                 self.tenants = config.tenants;
+                self.deployer.signing = Arc::new(config.signing);
                 // at once: no component that takes long to compile keeps a revoked key alive
                 self.admit_tenants();
                 self.reports.change(|report| {
@@ -211,11 +217,12 @@ impl Reloader {
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
-    /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load.
-    async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>) -> u64 {
+    /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load. When other
+    /// signatures count than before, every file is checked again.
+    async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>, resigned: bool) -> u64 {
         let table = self.live.table();
         let wanted = self.routes.iter().map(async |route| match table.slot(&route.name) {
-            Some(slot) if is_unchanged(slot, route, changed) => (slot.clone(), 0),
+            Some(slot) if is_unchanged(slot, route, changed, resigned) => (slot.clone(), 0),
             before => {
                 let slot = self.deployer.slot(route.clone(), before.map(Arc::as_ref)).await;
                 let failed = u64::from(slot.problem.is_some());
@@ -230,8 +237,11 @@ impl Reloader {
 }
 
 /// Whether the slot already serves what is wanted.
-fn is_unchanged(slot: &Slot, route: &Route, changed: &BTreeSet<PathBuf>) -> bool {
-    let touched = |code: &CodeSource| matches!(code, CodeSource::File(path) if changed.contains(path));
+fn is_unchanged(slot: &Slot, route: &Route, changed: &BTreeSet<PathBuf>, resigned: bool) -> bool {
+    let touched = |code: &CodeSource| match code {
+        CodeSource::File(path) => resigned || changed.contains(path) || changed.contains(&signature_of(path)),
+        CodeSource::Builtin(_) => false,
+    };
     // a route that does not load is tried again with every change, since what it lacks may have come
     slot.problem.is_none() && slot.route == *route && !route.code().any(touched)
 }

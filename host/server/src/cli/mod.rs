@@ -2,6 +2,7 @@
 //! the arguments are wrong. Every error is one clear line on standard error.
 
 pub(crate) mod compile;
+mod component;
 mod config;
 mod generate;
 mod inspect;
@@ -43,6 +44,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     /// Say which route answers a request.
     Route(route::Ask),
+    /// Sign components, and check their signatures.
+    Component(component::Component),
     /// Check the configuration, or print all of it.
     Config(config::Check),
     /// Make keys for tenants.
@@ -101,6 +104,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Models(arguments)) => models::run(arguments).await,
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
         Some(Verb::Route(arguments)) => route::run(&arguments),
+        Some(Verb::Component(arguments)) => component::run(arguments),
         Some(Verb::Config(arguments)) => config::run(&arguments),
         Some(Verb::Tenant(arguments)) => key::tenant(arguments),
         Some(Verb::Admin(arguments)) => {

@@ -12,6 +12,7 @@ use atelier_runtime::Origin;
 
 use super::problem::{Place, did_you_mean};
 use super::raw::{At, Document, Found, Table};
+use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
@@ -37,12 +38,14 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let telemetry = telemetry(root.table("telemetry"));
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
+    let signing = signing(root.table("signing"));
     let models = models(root.tables("model"), context);
     let tenants = tenant::tenants(root.tables("tenant"));
     let known = Known { models: &models, tenants: &tenants };
     let routes = routes(root.tables("route"), &known, context);
     root.finish();
-    Config { manifest: Manifest::Embedded, server, telemetry, engine, store, models, tenants, routes }
+    let manifest = Manifest::Embedded;
+    Config { manifest, server, telemetry, engine, store, signing, models, tenants, routes }
 }
 
 fn server(table: Table<'_>, context: &Context<'_>) -> Server {

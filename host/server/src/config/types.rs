@@ -11,6 +11,7 @@ use std::time::Duration;
 use atelier_inference::{ModelId, TenantId};
 use serde::{Serialize, Serializer};
 
+use super::signing::Signing;
 use super::tenant::{Access, Tenant};
 use crate::keys::KeyHash;
 
@@ -31,6 +32,9 @@ pub struct Config {
     pub engine: Engine,
     /// Where the host keeps what can be made again.
     pub store: Store,
+    /// Whose components are believed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub signing: Signing,
     /// The models, in order.
     #[serde(rename = "model")]
     pub models: Vec<Model>,

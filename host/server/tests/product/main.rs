@@ -10,6 +10,7 @@ mod floods;
 mod host;
 mod limits;
 mod pictures;
+mod signing;
 mod stopping;
 mod streaming;
 mod swapping;
