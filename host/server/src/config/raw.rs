@@ -34,7 +34,8 @@ pub(super) struct At {
 
 /// The whole manifest while it is read.
 pub(super) struct Document<'a> {
-    text: &'a str,
+    /// Where lines end: every key asks for its line, and a manifest of many routes has thousands.
+    line_ends: Vec<usize>,
     root: DeTable<'a>,
     variables: &'a BTreeMap<String, String>,
     known_variables: RefCell<BTreeSet<String>>,
@@ -47,7 +48,7 @@ impl<'a> Document<'a> {
     pub(super) fn parse(text: &'a str, variables: &'a BTreeMap<String, String>) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let document = Self {
-            text,
+            line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(),
             root: root.into_inner(),
             variables,
             known_variables: RefCell::default(),
@@ -91,7 +92,7 @@ impl<'a> Document<'a> {
     }
 
     fn line(&self, offset: usize) -> usize {
-        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        1 + self.line_ends.partition_point(|end| *end < offset)
     }
 }
 
