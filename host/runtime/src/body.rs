@@ -27,7 +27,9 @@ where
     if request.body().size_hint().lower() > limit {
         return Err(Failure::RequestBody { route: meter.route(), limit });
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // what the guest sends on belongs to the same trace
+    meter.scope().write(&mut parts.headers);
     let body = Counted { body: body.map_err(closed).boxed_unsync(), left: limit, meter: meter.clone() };
     Ok(http::Request::from_parts(with_authority(parts), body.boxed_unsync()))
 }
@@ -64,7 +66,10 @@ impl HttpBody for Counted {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()).map_or(0, data_len);
         match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
+            Some(left) => {
+                self.left = left;
+                self.meter.context().usage().request_bytes.add(bytes);
+            }
             None => {
                 self.meter.cut_request_body();
                 return Poll::Ready(Some(Err(HttpError::HttpRequestBodySize(None))));
@@ -135,7 +140,8 @@ impl Body {
         self.meter.stop(failure.clone());
         if self.meter.first_report() {
             self.deployment.count_failure(&failure);
-            tracing::warn!(code = failure.code(), "a response broke off: {}", failure.internal());
+            let (id, code) = (self.meter.context().id(), failure.code());
+            tracing::warn!(id, code, "a response broke off: {}", failure.internal());
         }
         Poll::Ready(Some(Err(failure)))
     }

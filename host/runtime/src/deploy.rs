@@ -39,7 +39,7 @@ pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Depl
 fn freeze(
     host: &Arc<Host>,
     spec: RouteSpec,
-    (pre, component): (ProxyPre<Sandbox>, Arc<ComponentMetrics>),
+    (pre, metrics): (ProxyPre<Sandbox>, Arc<ComponentMetrics>),
     stages: Stages,
     code: Vec<Arc<Compiled>>,
 ) -> Deployment {
@@ -59,10 +59,11 @@ fn freeze(
         host: host.clone(),
         route: Arc::new(route),
         pre: Arc::new(pre),
-        component,
+        metrics,
+        component: code.first().map_or("", |handler| handler.label()).into(),
         generation: host.generations.fetch_add(1, Ordering::Relaxed) + 1,
         code_digest: digest.finalize().to_string(),
-        code,
+        _code: code,
         in_flight: AtomicUsize::new(0),
     }
 }

@@ -11,8 +11,10 @@ use http_body::Body as HttpBody;
 use tokio::task::JoinHandle;
 use wasmtime_wasi_http::handler::ProxyPre;
 
+use crate::admission::Place;
 use crate::body::{self, Guest};
 use crate::code::Compiled;
+use crate::context::{RequestContext, Scope};
 use crate::drive::{self, Call};
 use crate::metrics::{ComponentMetrics, count};
 use crate::runtime::Host;
@@ -35,11 +37,13 @@ pub struct Deployment {
     pub(crate) route: Arc<Route>,
     pub(crate) pre: Arc<ProxyPre<Sandbox>>,
     /// The handler's counts.
-    pub(crate) component: Arc<ComponentMetrics>,
+    pub(crate) metrics: Arc<ComponentMetrics>,
+    /// The beginning of the handler's digest.
+    pub(crate) component: Arc<str>,
     pub(crate) generation: u64,
     pub(crate) code_digest: String,
-    /// The handler's first; held so that other routes find the code while this one uses it.
-    pub(crate) code: Vec<Arc<Compiled>>,
+    /// Held so that other routes find the code while this one uses it.
+    pub(crate) _code: Vec<Arc<Compiled>>,
     pub(crate) in_flight: AtomicUsize,
 }
 
@@ -68,9 +72,8 @@ impl Deployment {
     }
 
     /// The beginning of the handler's digest, by which its metrics and log lines name it.
-    pub fn component(&self) -> &str {
-        let digest = self.code.first().map_or("", |code| code.digest.as_str());
-        digest.get(..ComponentMetrics::LABEL_DIGITS).unwrap_or(digest)
+    pub fn component(&self) -> &Arc<str> {
+        &self.component
     }
 
     /// BLAKE3 over the handler's and all plugins' code, in hexadecimal.
@@ -113,7 +116,7 @@ impl Deployment {
         self.host.metrics.failed(failure);
         self.route.metrics.failures.count(failure.code());
         if !matches!(failure, Failure::Saturated { .. } | Failure::Share { .. } | Failure::Internal { .. }) {
-            self.component.failures.count(failure.code());
+            self.metrics.failures.count(failure.code());
         }
     }
 
@@ -126,10 +129,13 @@ impl Deployment {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let arrived = Instant::now();
-        let place = self.host.instances.enter(tenant).await?;
-        self.route.metrics.admission.record(arrived.elapsed());
-        let meter = Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.component.clone()));
+        let context = request.extensions().get::<Arc<RequestContext>>().cloned().unwrap_or_default();
+        let scope = Scope::of(context);
+        let place = self.admit(tenant, &scope).await?;
+        let mut span = scope.open("guest");
+        span.set("atelier.component", || self.component().as_ref());
+        let (route, component) = (self.route.clone(), self.metrics.clone());
+        let meter = Arc::new(Meter::new(route, tenant.clone(), component, span.scope()));
         let request = body::incoming(request, &meter)?;
         let (sender, receiver) = oneshot::channel();
         let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
@@ -138,7 +144,8 @@ impl Deployment {
             let meter = call.meter.clone();
             let result = drive::serve(call, pre, request, sender).await;
             counted.report(&result, &meter);
-            drop((place, counted));
+            span.settle(&result);
+            drop((place, counted, span));
             result
         });
         let guest = Guest::new(task.abort_handle());
@@ -151,6 +158,19 @@ impl Deployment {
             Ok(Err(error)) => Err(meter.judge_answer(&error)),
             Err(oneshot::Canceled) => Err(ended_without_answer(task, &meter).await),
         }
+    }
+
+    /// Waits for the tenant's turn.
+    async fn admit(&self, tenant: &Tenant, scope: &Scope) -> Result<Place, Failure> {
+        let (mut span, arrived) = (scope.open("admission"), Instant::now());
+        let place = self.host.instances.enter(tenant).await;
+        let waited = arrived.elapsed();
+        span.settle(&place);
+        scope.context().usage().admission.add(waited);
+        if place.is_ok() {
+            self.route.metrics.admission.record(waited);
+        }
+        place
     }
 }
 
@@ -183,7 +203,8 @@ impl InFlight {
             && meter.first_report()
         {
             self.0.count_failure(failure);
-            tracing::warn!(code = failure.code(), "a guest failed after its answer: {}", failure.internal());
+            let (id, code) = (meter.context().id(), failure.code());
+            tracing::warn!(id, code, "a guest failed after its answer: {}", failure.internal());
         }
     }
 }

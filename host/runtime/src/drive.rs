@@ -36,7 +36,7 @@ impl Call {
         &self,
         work: impl Future<Output = wasmtime::Result<R>>,
     ) -> wasmtime::Result<R> {
-        let began = Instant::now();
+        let (_span, began) = (self.meter.scope().open("instantiate"), Instant::now());
         let instance = work.await?;
         self.meter.instantiated(began.elapsed());
         Ok(instance)

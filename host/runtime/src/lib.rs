@@ -7,6 +7,9 @@
 //! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`) and is driven to its end or to its limit (`drive.rs`); what the guest imports is answered in `capabilities/`, one file
 //! per WIT interface, on the generated types of `bindings/`.
 //!
+//! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
+//! component and tenant (`metrics/`).
+//!
 //! Requests come from the server as `http` types and leave as `http` types. No wasmtime type leaves this crate, and
 //! nothing here knows a socket, a manifest file or an inference engine's insides.
 
@@ -15,6 +18,7 @@ mod bindings;
 mod body;
 mod capabilities;
 mod code;
+mod context;
 mod deploy;
 mod deployment;
 mod drive;
@@ -34,6 +38,10 @@ mod tenant;
 
 pub use body::Body;
 pub use code::{CompilerProgram, compile_for_parent};
+pub use context::{
+    RequestContext, Span, SpanKind, SpanValue, TRACEPARENT, TRACESTATE, Trace, TraceParent, TraceParts,
+    TraceSink, Usage,
+};
 pub use deployment::{Deployment, HttpVersion};
 pub use error::{Error, LoadError, LoadProblem};
 pub use failure::Failure;

@@ -14,6 +14,7 @@ use wasmtime::component::Linker;
 use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler, CompilerProgram};
+use crate::context::Scope;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
 use crate::sandbox::Sandbox;
@@ -132,7 +133,9 @@ impl Runtime {
     /// Decodes a picture (PNG, JPEG, WebP or the first frame of GIF) from untrusted bytes, in the sandbox. The error is
     /// a text that is safe to show.
     pub async fn decode_image(&self, bytes: bytes::Bytes) -> Result<Pixels, String> {
-        decode_pixels(&self.host, &Arc::default(), bytes.to_vec()).await.map_err(|error| error.into_text())
+        decode_pixels(&self.host, &Arc::default(), &Scope::default(), bytes.to_vec())
+            .await
+            .map_err(|error| error.into_text())
     }
 
     /// Keeps guests away from where this process listens, whatever a manifest grants.

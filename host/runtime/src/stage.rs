@@ -19,6 +19,7 @@ use crate::bindings::{
 };
 use crate::capabilities::Image;
 use crate::code::Compiler;
+use crate::context::{OpenSpan, Scope};
 use crate::drive::{Call, limited};
 use crate::engine::MAX_DECODERS;
 use crate::inspect::{Kind, inspect_named};
@@ -82,9 +83,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn call<P>(&self, plugin: &Plugin<P>) -> Call {
-        let meter = Arc::new(self.meter.child(plugin.metrics.clone()));
-        Call { host: self.host.clone(), route: self.route.clone(), meter }
+    /// What a plugin runs with, and the span of that.
+    fn begin<P>(&self, plugin: &Plugin<P>, stage: &'static str) -> (Call, OpenSpan) {
+        let mut span = self.meter.scope().open(stage);
+        span.set("atelier.plugin", || plugin.name.as_str());
+        let meter = Arc::new(self.meter.child(plugin.metrics.clone(), span.scope()));
+        (Call { host: self.host.clone(), route: self.route.clone(), meter }, span)
     }
 
     /// Rewrites a prompt.
@@ -93,8 +97,9 @@ impl Caller {
         plugin: &Arc<Plugin<StylerPre<Sandbox>>>,
         prompt: style::Prompt,
     ) -> Result<Result<style::Prompt, style::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call(plugin));
-        self.apart(call.meter.clone(), async move {
+        let (call, span) = self.begin(plugin, "plugin.style");
+        let plugin = plugin.clone();
+        self.apart(span, call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
                 let styler = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
@@ -113,8 +118,9 @@ impl Caller {
         hints: select::Hints,
         candidates: Vec<types::ModelInfo>,
     ) -> Result<Result<select::Choice, select::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call(plugin));
-        self.apart(call.meter.clone(), async move {
+        let (call, span) = self.begin(plugin, "plugin.select");
+        let plugin = plugin.clone();
+        self.apart(span, call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
                 let selector = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
@@ -135,8 +141,9 @@ impl Caller {
         picture: Image,
         context: finish::Context,
     ) -> Result<Result<Image, finish::Error>, Failure> {
-        let (plugin, call) = (plugin.clone(), self.call(plugin));
-        self.apart(call.meter.clone(), async move {
+        let (call, span) = self.begin(plugin, "plugin.finish");
+        let plugin = plugin.clone();
+        self.apart(span, call.meter.clone(), async move {
             let mut store = call.store();
             let work = async {
                 let picture: Resource<Image> = store.data_mut().table.push(picture)?;
@@ -164,6 +171,7 @@ impl Caller {
     /// Runs a plugin as a task of its own, which ends when nobody waits for it. The caller waits in a capability.
     async fn apart<R: Send + 'static>(
         &self,
+        mut span: OpenSpan,
         plugin: Arc<Meter>,
         work: impl Future<Output = Result<R, Failure>> + Send + 'static,
     ) -> Result<R, Failure> {
@@ -171,10 +179,12 @@ impl Caller {
         let _wait = self.meter.wait();
         let _place = self.host.plugin_places.enter(self.meter.tenant()).await?;
         let result = task(work).await;
+        span.settle(&result);
         if let Err(failure) = &result {
             count(&self.host.metrics.plugin_failures);
             plugin.count_failure(failure);
-            tracing::warn!(code = failure.code(), "a plugin failed: {}", failure.internal());
+            let (id, code) = (plugin.context().id(), failure.code());
+            tracing::warn!(id, code, "a plugin failed: {}", failure.internal());
         }
         result
     }
@@ -250,11 +260,13 @@ impl Decoder {
         &self,
         host: &Arc<Host>,
         tenant: &Arc<Tenant>,
+        scope: &Scope,
         bytes: Vec<u8>,
     ) -> Result<Result<media::Decoded, media::Error>, Failure> {
         host.metrics.decodes.fetch_add(1, Ordering::Relaxed);
         let _place = self.places.enter(tenant).await?;
-        let meter = Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.metrics.clone()));
+        let meter =
+            Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.metrics.clone(), scope.clone()));
         let call = Call { host: host.clone(), route: self.route.clone(), meter: meter.clone() };
         let pre = self.pre.clone();
         let decoded = task(async move {

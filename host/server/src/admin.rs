@@ -19,6 +19,7 @@ use crate::keys::{Key, KeyHash};
 use crate::live::{Live, Slot};
 use crate::metrics::Sources;
 use crate::reload::Reports;
+use crate::telemetry::SpanQueue;
 use crate::tenants::{Denied, Member, credential};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,6 +37,7 @@ pub(crate) struct View {
     pub(crate) reports: Reports,
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) manifest: String,
     /// What the operators' key is known by, if there is one.
     pub(crate) key: Option<KeyHash>,
@@ -159,6 +161,7 @@ impl View {
             runtime: &self.runtime,
             reports: &self.reports,
             peers: &self.peers,
+            spans: self.spans.as_deref(),
             uptime: self.started.elapsed(),
         };
         sources.page()
@@ -187,7 +190,7 @@ fn route(slot: &Slot) -> Value {
         json!({
             "generation": deployment.generation(),
             "digest": deployment.code_digest(),
-            "component": deployment.component(),
+            "component": deployment.component().as_ref(),
             "http": deployment.http(),
             "in_flight": deployment.in_flight(),
             "since": since(deployed.since),

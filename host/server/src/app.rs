@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use atelier_engine::{CandleEngine, EngineConfig, ModelFiles, ModelSpec};
 use atelier_inference::{Engine, ModelId, QueueConfig, Scheduler};
-use atelier_runtime::{Code, Runtime, RuntimeConfig};
+use atelier_runtime::{Code, Runtime, RuntimeConfig, TraceSink};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -17,12 +17,13 @@ use crate::cli::compile;
 use crate::config::{Builtins, Config, Model, ModelSource, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
-use crate::http::{Door, Peers, Phase, Settings, Stopper, Tls, accept};
+use crate::http::{Door, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError};
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
 use crate::reload::{Reloader, Reports};
+use crate::telemetry::{Exporter, SpanQueue, Tracer};
 use crate::watch::Watch;
 
 /// The component in which untrusted bytes are decoded.
@@ -244,10 +245,14 @@ impl App {
         self.reloader.deployer.runtime.guard(doors.addresses());
         let (stopper, stop) = Stopper::new();
         let (admin_stopper, admin_stop) = Stopper::new();
-        let edge = Edge::new(self.live.clone(), &server);
+        let exporter = self.config.telemetry.otlp_endpoint.as_ref().map(Exporter::start);
+        let spans = exporter.as_ref().map(Exporter::queue);
+        let sink = spans.clone().map(|queue| queue as Arc<dyn TraceSink>);
+        let tracer = Tracer::new(sink, self.config.telemetry.sample_ratio);
+        let edge = Edge::new(self.live.clone(), &server, tracer);
         let settings = Settings::from(&server);
         let peers = Peers::new(server.max_connections_per_ip);
-        let admin = self.view(stop.clone(), peers.clone());
+        let admin = self.view(stop.clone(), peers.clone(), spans);
         let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
         let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
         let admin =
@@ -264,13 +269,16 @@ impl App {
         sleep(server.drain_delay).await;
         stopper.advance(Phase::Closing);
         joined(edge.await);
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
         admin_stopper.advance(Phase::Closing);
         if let Some(admin) = admin {
             joined(admin.await);
         }
     }
 
-    fn view(&self, stop: crate::http::Stop, peers: Arc<Peers>) -> Admin {
+    fn view(&self, stop: Stop, peers: Arc<Peers>, spans: Option<Arc<SpanQueue>>) -> Admin {
         Admin(Arc::new(View {
             live: self.live.clone(),
             scheduler: self.scheduler.clone(),
@@ -278,6 +286,7 @@ impl App {
             reports: self.reloader.reports.clone(),
             missing: self.reloader.deployer.missing.clone(),
             peers,
+            spans,
             manifest: self.config.manifest.to_string(),
             key: self.config.server.admin_key_hash,
             stop,

@@ -16,6 +16,7 @@ use crate::http::{Access, Answer, Broken, Held, Pace, RequestBody, Service, Verd
 use crate::live::{Live, Slot};
 use crate::metrics::Counts;
 use crate::router::{Found, below};
+use crate::telemetry::Tracer;
 use crate::tenants::Member;
 
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -27,6 +28,7 @@ pub(crate) struct Edge {
     limits: HeadLimits,
     body_pace: Pace,
     counts: Arc<Counts>,
+    tracer: Tracer,
 }
 
 #[derive(Clone, Copy)]
@@ -37,13 +39,14 @@ struct HeadLimits {
 }
 
 impl Edge {
-    pub(crate) fn new(live: Arc<Live>, server: &Server) -> Self {
+    pub(crate) fn new(live: Arc<Live>, server: &Server, tracer: Tracer) -> Self {
         let &Server { header_bytes, max_headers, url_bytes, .. } = server;
         let bytes_per_second = server.body_min_bytes_per_second;
         let counts = live.counts.clone();
         Self {
             live,
             counts,
+            tracer,
             limits: HeadLimits { header_bytes, max_headers, url_bytes },
             body_pace: Pace { silence: server.body_idle_timeout, bytes_per_second },
         }
@@ -65,6 +68,9 @@ impl Edge {
             return Err(Refusal::NoRoute);
         }
         let begun = caller.member.begin()?;
+        if let Some(deployed) = &slot.deployment {
+            access.handed_to(deployed.deployment.component());
+        }
         let answer = self.hand_over(request, slot, &caller.member).await?;
         Ok(answer.map(|body| boxed(Held::new(body, begun))))
     }
@@ -92,7 +98,7 @@ impl Edge {
 impl Service for Edge {
     async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let checked = self.limits.check(&request);
-        let mut access = Access::begin(&mut request, peer);
+        let mut access = Access::begin(&mut request, peer, &self.tracer);
         access.routed(self.counts.unrouted.clone());
         let result = match checked {
             Ok(()) => self.through(request, &mut access).await,
@@ -100,6 +106,7 @@ impl Service for Edge {
         };
         let answer = result.unwrap_or_else(|refusal| {
             self.counts.refusals.count(refusal.code());
+            access.refused(refusal.code());
             if let Some(internal) = refusal.internal() {
                 let (id, code) = (access.id(), refusal.code());
                 match refusal.status().is_server_error() {

@@ -1,7 +1,7 @@
 //! Takes up changes while requests run. A changed component or plugin is deployed beside the running one, a changed
 //! manifest is read and checked as a whole; then one pointer is swapped, and requests that are under way finish on what
 //! they began with. Whatever does not load leaves everything as it was, but for a line in the log and in the status.
-//! What cannot change without a restart ([server], [telemetry], [engine], [store], [[model]]) is said, not done.
+//! What cannot change without a restart ([server], [log], [telemetry], [engine], [store], [[model]]) is said, not done.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -209,6 +209,7 @@ impl Reloader {
     fn restart_needed(&self, config: &Config) -> Vec<&'static str> {
         let sections = [
             ("[server]", config.server != self.started.server),
+            ("[log]", config.log != self.started.log),
             ("[telemetry]", config.telemetry != self.started.telemetry),
             ("[engine]", config.engine != self.started.engine),
             ("[store]", config.store != self.started.store),

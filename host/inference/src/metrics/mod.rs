@@ -37,6 +37,38 @@ impl Counter {
     }
 }
 
+/// Time that was spent, summed; wraps after 584 years.
+#[derive(Debug, Default)]
+pub struct Spent(Counter);
+
+impl Spent {
+    /// Adds some.
+    pub fn add(&self, more: Duration) {
+        self.0.add(u64::try_from(more.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// The sum now.
+    pub fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.get())
+    }
+}
+
+/// The largest of the numbers that were seen.
+#[derive(Debug, Default)]
+pub struct Peak(AtomicU64);
+
+impl Peak {
+    /// Sees one more.
+    pub fn see(&self, number: u64) {
+        self.0.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The largest so far; 0 before the first.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts apart by kind. A kind is a word of the program's own text, so there are never many; meant for what is seldom.
 #[derive(Debug, Default)]
 pub struct Kinds(Mutex<BTreeMap<&'static str, u64>>);

@@ -4,12 +4,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
     CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, ModelId, ModelInfo,
     Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
-    Source,
+    Source, Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -22,6 +23,7 @@ use crate::bindings::generation::{
     Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload, Picture,
     Preview, Queued, Request, Step, Timings,
 };
+use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
 use crate::stage::Caller;
 use crate::{Exceeded, Work};
@@ -33,6 +35,8 @@ pub struct RunningJob {
     id: JobId,
     events: Option<EventReader>,
     outcome: Option<oneshot::Receiver<atelier_inference::Result<HostOutcome>>>,
+    /// Ends with the outcome, or with the handle when nobody asks for it.
+    span: Option<OpenSpan>,
     // both end with the handle: the job is cancelled, its place is free
     guard: CancelGuard,
     _held: HeldJob,
@@ -74,7 +78,7 @@ impl HostWithStore<Sandbox> for Capabilities {
             return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
         }
         let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
-        let pixels: Pixels = match paint(&caller.host, &caller.meter, scale).await? {
+        let pixels: Pixels = match paint(&caller.host, &caller.meter, "images.resize", scale).await? {
             Ok(pixels) => pixels,
             Err(why) => return Ok(Err(why.into())),
         };
@@ -112,6 +116,10 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
     let tenant = caller.meter.tenant();
     let job = Job::new(request, model)?.for_tenant(tenant.id.clone(), tenant.priority);
     let facts = Arc::new(Job { source: None, ..job.clone() });
+    let mut span = caller.meter.scope().open("job");
+    span.set("atelier.model", || facts.model.id.as_str());
+    span.set("atelier.steps", || u64::from(facts.steps));
+    span.set("atelier.pictures", || facts.seeds.len() as u64);
     let quota = &tenant.quota;
     let work = Work { images: job.seeds.len() as u64, pixel_steps: job.work() };
     quota.charge(work).inspect_err(|_| caller.meter.deny("quota"))?;
@@ -127,6 +135,7 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
         id: ticket.id,
         events: Some(ticket.events),
         outcome: Some(ticket.outcome),
+        span: Some(span),
         guard: ticket.guard,
         _held: held,
     })
@@ -174,21 +183,49 @@ impl HostJobWithStore<Sandbox> for Capabilities {
         access: &Access,
         job: Resource<RunningJob>,
     ) -> Result<std::result::Result<Outcome, Error>> {
-        let (receiver, facts, meter) = access.with(|mut store| {
+        let (receiver, span, facts, meter) = access.with(|mut store| {
             let sandbox = store.get();
             let job = sandbox.table.get_mut(&job)?;
-            Ok::<_, wasmtime::Error>((job.outcome.take(), job.job.clone(), sandbox.meter.clone()))
+            let taken = (job.outcome.take(), job.span.take(), job.job.clone(), sandbox.meter.clone());
+            Ok::<_, wasmtime::Error>(taken)
         })?;
-        let Some(receiver) = receiver else {
+        let (Some(receiver), Some(span)) = (receiver, span) else {
             return Ok(Err(Error::Other("the outcome of this job was asked for already".into())));
         };
         let wait = meter.wait();
         let ended = receiver.await.unwrap_or(Err(HostError::WorkerGone));
         drop(wait);
+        note(span, &meter, &ended);
         match ended {
             Ok(outcome) => access.with(|mut store| store.get().hand_out(&facts, outcome)),
             Err(error) => Ok(Err(error.into())),
         }
+    }
+}
+
+/// Keeps where a job's time went.
+fn note(mut span: OpenSpan, meter: &Meter, ended: &atelier_inference::Result<HostOutcome>) {
+    let HostTimings { queue, load, run } = match ended {
+        Ok(outcome) => outcome.timings,
+        Err(error) => return span.fail(code(error)),
+    };
+    let usage = meter.context().usage();
+    usage.queue.add(queue);
+    usage.inference.add(load + run);
+    let (scope, Some(began)) = (span.scope(), span.began()) else { return };
+    scope.keep("queue", began, Duration::ZERO, queue);
+    if !load.is_zero() {
+        scope.keep("model.load", began, queue, load);
+    }
+    scope.keep("inference", began, queue + load, run);
+}
+
+fn code(error: &HostError) -> &'static str {
+    match error {
+        HostError::Cancelled => "cancelled",
+        HostError::WorkerGone => "worker_gone",
+        HostError::Overloaded { .. } => "overloaded",
+        _ => "failed",
     }
 }
 

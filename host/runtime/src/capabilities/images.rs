@@ -12,6 +12,7 @@ use super::{Access, Capabilities, caller, paint};
 use crate::bindings::decoder::exports::atelier::host::media;
 use crate::bindings::images::{Encoding, Error, Filter, Format, Host, HostImage, HostImageWithStore, Pixels};
 use crate::bindings::types::Size;
+use crate::context::Scope;
 use crate::runtime::Host as HostState;
 use crate::sandbox::{HeldPicture, Meter, Sandbox};
 use crate::{Failure, Tenant};
@@ -82,9 +83,9 @@ impl HostImage for Sandbox {
 impl HostImageWithStore<Sandbox> for Capabilities {
     async fn decode(access: &Access, bytes: Vec<u8>) -> Result<std::result::Result<Resource<Image>, Error>> {
         let caller = caller(access);
-        let wait = caller.meter.wait();
-        let pixels = decode_pixels(&caller.host, caller.meter.tenant(), bytes).await;
-        drop(wait);
+        let (wait, span) = (caller.meter.wait(), caller.meter.scope().open("images.decode"));
+        let pixels = decode_pixels(&caller.host, caller.meter.tenant(), &span.scope(), bytes).await;
+        drop((wait, span));
         match pixels {
             Ok(pixels) => {
                 access.with(|mut store| store.get().keep_image(Picture { pixels, parameters: None }))
@@ -130,8 +131,8 @@ impl HostImageWithStore<Sandbox> for Capabilities {
             quality: encoding.quality,
             parameters: encoding.parameters,
         };
-        let encoded =
-            paint(&caller.host, &caller.meter, move || picture::encode(&source.picture, encoding)).await?;
+        let write = move || picture::encode(&source.picture, encoding);
+        let encoded = paint(&caller.host, &caller.meter, "images.encode", write).await?;
         Ok(encoded.map_err(|error| match error {
             atelier_inference::Error::Invalid { .. } => Error::Invalid(error.to_string()),
             error => Error::Other(error.to_string()),
@@ -162,7 +163,7 @@ async fn scale(
     let caller = caller(access);
     let parameters = source.picture.parameters.clone();
     let resize = move || picture::resized(&source.picture.pixels, size, filter.into());
-    let scaled = paint(&caller.host, &caller.meter, resize).await?;
+    let scaled = paint(&caller.host, &caller.meter, "images.resize", resize).await?;
     match scaled {
         Ok(pixels) => access.with(|mut store| store.get().keep_image(Picture { pixels, parameters })),
         Err(why) => Ok(Err(Error::Other(why.to_string()))),
@@ -211,14 +212,16 @@ fn undecodable(failure: &Failure) -> Error {
 pub(crate) async fn decode_pixels(
     host: &Arc<HostState>,
     tenant: &Arc<Tenant>,
+    scope: &Scope,
     bytes: Vec<u8>,
 ) -> std::result::Result<HostPixels, Error> {
-    match host.decoder.decode(host, tenant, bytes).await {
+    match host.decoder.decode(host, tenant, scope, bytes).await {
         Ok(Ok(decoded)) => HostPixels::new(decoded.size.width, decoded.size.height, decoded.rgba)
             .map_err(|error| Error::Other(format!("the decoder returned no picture: {error}"))),
         Ok(Err(error)) => Err(error.into()),
         Err(failure) => {
-            tracing::warn!(code = failure.code(), "the decoder failed: {}", failure.internal());
+            let (id, code) = (scope.context().id(), failure.code());
+            tracing::warn!(id, code, "the decoder failed: {}", failure.internal());
             Err(undecodable(&failure))
         }
     }

@@ -41,13 +41,14 @@ fn caller(access: &Access) -> Caller {
     })
 }
 
-/// Heavy work on pixels, away from the threads that serve requests, as many at a time as there are processors.
+/// Heavy work on pixels under a name, away from the threads that serve requests, as many at a time as there are processors.
 async fn paint<R: Send + 'static>(
     host: &Arc<Host>,
     meter: &Arc<Meter>,
+    name: &'static str,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> wasmtime::Result<R> {
-    let _wait = meter.wait();
+    let (_wait, _span) = (meter.wait(), meter.scope().open(name));
     let place = host.painters.enter(meter.tenant()).await?;
     let work = move || {
         let _place = place;

@@ -41,6 +41,17 @@ pub(crate) struct Compiled {
     pub(crate) metrics: Arc<ComponentMetrics>,
 }
 
+impl Compiled {
+    /// The beginning of the digest, by which metrics and log lines name a component.
+    pub(crate) fn label(&self) -> &str {
+        label(&self.digest)
+    }
+}
+
+fn label(digest: &str) -> &str {
+    digest.get(..ComponentMetrics::LABEL_DIGITS).unwrap_or(digest)
+}
+
 /// What compiling may take, and for whom it is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
@@ -182,7 +193,7 @@ impl Compiler {
 
     fn compiled(&self, name: &str, component: Component, digest: blake3::Hash) -> Compiled {
         let digest = digest.to_string();
-        let label = digest.get(..ComponentMetrics::LABEL_DIGITS).unwrap_or(&digest);
+        let label = label(&digest);
         let metrics = self.components.get(label);
         if self.components.has(label) {
             metrics.called(name);

@@ -5,30 +5,30 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use atelier_inference::metrics::{Counter, Histogram, Kinds};
+use atelier_inference::metrics::{Histogram, Kinds, Peak, Spent};
 
 /// What guests used up.
 #[derive(Debug, Default)]
 pub struct Consumption {
-    cpu_nanos: Counter,
-    peak_memory_bytes: AtomicU64,
+    cpu: Spent,
+    peak_memory_bytes: Peak,
 }
 
 impl Consumption {
     /// Time in which guests computed, exact for those that computed for longer than a tick of the runtime's clock and right
     /// on average for the others.
     pub fn cpu(&self) -> Duration {
-        Duration::from_nanos(self.cpu_nanos.get())
+        self.cpu.get()
     }
 
     /// The most that one guest held in all its linear memories, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
-        self.peak_memory_bytes.load(Ordering::Relaxed)
+        self.peak_memory_bytes.get()
     }
 
     pub(crate) fn add(&self, cpu: Duration, memory_bytes: u64) {
-        self.cpu_nanos.add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
-        self.peak_memory_bytes.fetch_max(memory_bytes, Ordering::Relaxed);
+        self.cpu.add(cpu);
+        self.peak_memory_bytes.see(memory_bytes);
     }
 }
 

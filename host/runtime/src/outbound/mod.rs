@@ -46,7 +46,9 @@ impl Outbound {
 
     fn tally(&mut self) -> Arc<Tally> {
         let route = &self.route;
-        let make = || Arc::new(Tally::new(route.name.clone(), route.metrics.clone(), &route.limits));
+        let context = self.meter.scope().context();
+        let make = || Tally::new(route.name.clone(), route.metrics.clone(), context.clone(), &route.limits);
+        let make = || Arc::new(make());
         self.tally.get_or_insert_with(make).clone()
     }
 
@@ -85,7 +87,7 @@ fn shown(uri: &Uri) -> String {
 impl WasiHttpHooks for Outbound {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
@@ -93,14 +95,27 @@ impl WasiHttpHooks for Outbound {
         let admitted = tally.begin().and_then(|()| self.admit(request.method(), request.uri()));
         let patience = Patience::new(options, &self.route.limits);
         let (host, meter) = (self.host.clone(), self.meter.clone());
+        let mut span = meter.scope().open_client("outbound");
+        span.set("http.request.method", || request.method().as_str());
+        // whatever the guest says of it: the server learns which request of ours it answers
+        span.scope().write(request.headers_mut());
         Box::new(async move {
             let metrics = host.metrics.clone();
             count(&metrics.outbound_requests);
             let work = async {
                 let (origin, trust) = admitted?;
+                span.set("server.address", || origin.authority());
                 exchanged(&host.network, &origin, trust, request, patience, tally.clone(), meter).await
             };
-            work.await.map_err(|failed| match failed {
+            let sent = work.await;
+            match &sent {
+                Ok((answer, _)) => {
+                    span.set("http.response.status_code", || u64::from(answer.status().as_u16()));
+                }
+                Err(Failed::Refused(refusal)) => span.fail(refusal.kind()),
+                Err(Failed::Broken(_)) => span.fail("broken"),
+            }
+            sent.map_err(|failed| match failed {
                 Failed::Refused(refusal) => {
                     count(&metrics.outbound_refused);
                     tally.refuse(&refusal);

@@ -8,12 +8,13 @@ use http_body::Frame;
 use wasmtime_wasi_http::Error;
 
 use super::refusal::Refusal;
-use crate::{Limits, RouteMetrics};
+use crate::{Limits, RequestContext, RouteMetrics};
 
 /// Counts of one store.
 pub(super) struct Tally {
     route: Arc<str>,
     metrics: Arc<RouteMetrics>,
+    context: Arc<RequestContext>,
     max_requests: u32,
     max_bytes: u64,
     requests: AtomicU32,
@@ -21,10 +22,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(route: Arc<str>, metrics: Arc<RouteMetrics>, limits: &Limits) -> Self {
+    pub(super) fn new(
+        route: Arc<str>,
+        metrics: Arc<RouteMetrics>,
+        context: Arc<RequestContext>,
+        limits: &Limits,
+    ) -> Self {
         let (max_requests, max_bytes) = (limits.outbound_requests, limits.outbound_bytes);
         let (requests, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { route, metrics, max_requests, max_bytes, requests, bytes }
+        Self { route, metrics, context, max_requests, max_bytes, requests, bytes }
     }
 
     /// Counts a request, sent or refused.
@@ -40,8 +46,8 @@ impl Tally {
     pub(super) fn refuse(&self, refusal: &Refusal) {
         self.metrics.denied.count(refusal.kind());
         if self.requests.load(Ordering::Relaxed) <= self.max_requests + 1 {
-            let why = refusal.to_string();
-            tracing::warn!(route = %self.route, "outbound request refused: {}", why.escape_debug());
+            let (id, why) = (self.context.id(), refusal.to_string());
+            tracing::warn!(id, route = %self.route, "outbound request refused: {}", why.escape_debug());
         }
     }
 
@@ -74,7 +80,7 @@ mod tests {
     #[test]
     fn requests_and_bytes_end_just_past_their_limits() {
         let limits = Limits { outbound_requests: 2, outbound_bytes: 10, ..Limits::default() };
-        let tally = Tally::new("/test".into(), Arc::default(), &limits);
+        let tally = Tally::new("/test".into(), Arc::default(), Arc::default(), &limits);
         assert!(tally.begin().is_ok() && tally.begin().is_ok());
         assert_eq!(tally.begin(), Err(Refusal::TooMany(2)));
         let frame = |length| Some(Ok(Frame::data(Bytes::from(vec![0; length]))));

@@ -3,9 +3,11 @@
 //! computes is charged a whole one, which is right on average. From then on it is known to compute for long, and every
 //! slice is measured exactly, so that a busy machine does not eat its budget.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::RequestContext;
 use crate::engine::{TICK, ticks};
 
 /// CPU time of one guest.
@@ -16,9 +18,15 @@ pub(crate) struct Cpu {
     /// When the running slice began: the thread's CPU clock if measured exactly, else the tick.
     began: AtomicU64,
     exactly: AtomicBool,
+    /// Adds it to what else the request used.
+    context: Arc<RequestContext>,
 }
 
 impl Cpu {
+    pub(crate) fn new(context: Arc<RequestContext>) -> Self {
+        Self { context, ..Self::default() }
+    }
+
     /// What all finished slices used.
     pub(crate) fn used(&self) -> Duration {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
@@ -48,9 +56,14 @@ impl Cpu {
         }
         // the rest of this slice goes uncounted: the guest gives way now
         self.exactly.store(true, Ordering::Relaxed);
-        self.used.fetch_add(TICK.as_nanos() as u64, Ordering::Relaxed);
+        self.add(TICK);
         self.began.store(thread_nanos(), Ordering::Relaxed);
         Some(Duration::from_nanos(used) + TICK)
+    }
+
+    fn add(&self, ran: Duration) {
+        self.used.fetch_add(ran.as_nanos() as u64, Ordering::Relaxed);
+        self.context.usage().cpu.add(ran);
     }
 }
 
@@ -64,7 +77,7 @@ impl Drop for Slice<'_> {
     fn drop(&mut self) {
         if self.exactly {
             let ran = thread_nanos().saturating_sub(self.cpu.began.load(Ordering::Relaxed));
-            self.cpu.used.fetch_add(ran, Ordering::Relaxed);
+            self.cpu.add(Duration::from_nanos(ran));
         }
     }
 }

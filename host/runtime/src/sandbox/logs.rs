@@ -11,12 +11,15 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::RequestContext;
+
 /// Longest line handed on in one piece.
 const MAX_LINE: usize = 4_096;
 
 /// One request's output, shared by its standard output and standard error.
 pub(crate) struct Log {
     route: Arc<str>,
+    context: Arc<RequestContext>,
     budget: Mutex<Budget>,
 }
 
@@ -26,8 +29,8 @@ struct Budget {
 }
 
 impl Log {
-    pub(crate) fn new(route: Arc<str>, limit: usize) -> Arc<Self> {
-        Arc::new(Self { route, budget: Mutex::new(Budget { left: limit, exceeded: false }) })
+    pub(crate) fn new(route: Arc<str>, context: Arc<RequestContext>, limit: usize) -> Arc<Self> {
+        Arc::new(Self { route, context, budget: Mutex::new(Budget { left: limit, exceeded: false }) })
     }
 
     /// How many of `wanted` bytes are still allowed; says once when it is not all of them.
@@ -37,7 +40,8 @@ impl Log {
         budget.left -= taken;
         if taken < wanted && !budget.exceeded {
             budget.exceeded = true;
-            tracing::warn!(target: "guest", route = %self.route, "output truncated (limits.log-bytes)");
+            let id = self.context.id();
+            tracing::warn!(target: "guest", id, route = %self.route, "output truncated (limits.log-bytes)");
         }
         taken
     }
@@ -61,7 +65,8 @@ impl Line {
     fn emit(&mut self) {
         if !self.bytes.is_empty() {
             let text = harmless(&self.bytes);
-            tracing::info!(target: "guest", route = %self.log.route, stream = self.name, "{text}");
+            let Log { route, context, .. } = &*self.log;
+            tracing::info!(target: "guest", id = context.id(), %route, stream = self.name, "{text}");
             self.bytes.clear();
         }
     }
@@ -152,6 +157,8 @@ impl AsyncWrite for GuestOutput {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Log, harmless};
 
     #[test]
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn bytes_past_the_limit_are_dropped() {
-        let log = Log::new("/x".into(), 5);
+        let log = Log::new("/x".into(), Arc::default(), 5);
         assert_eq!((log.take(3), log.take(3), log.take(3)), (3, 2, 0));
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Route;
 use super::cpu::{Cpu, Slice};
+use crate::context::Scope;
 use crate::metrics::ComponentMetrics;
-use crate::{Failure, Limits, Tenant};
+use crate::{Failure, Limits, RequestContext, Tenant};
 
 /// The deadline looks again at least this late while a guest waits in a capability.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -18,6 +19,8 @@ pub(crate) struct Meter {
     route: Arc<Route>,
     tenant: Arc<Tenant>,
     component: Arc<ComponentMetrics>,
+    scope: Scope,
+    is_handler: bool,
     wall: Duration,
     capability_wait: Duration,
     started: Instant,
@@ -57,15 +60,23 @@ pub(crate) enum Tick {
 }
 
 impl Meter {
-    pub(crate) fn new(route: Arc<Route>, tenant: Arc<Tenant>, component: Arc<ComponentMetrics>) -> Self {
+    /// A meter for a guest that runs in `scope`.
+    pub(crate) fn new(
+        route: Arc<Route>,
+        tenant: Arc<Tenant>,
+        component: Arc<ComponentMetrics>,
+        scope: Scope,
+    ) -> Self {
         Self {
+            cpu: Cpu::new(scope.context().clone()),
+            scope,
+            is_handler: true,
             wall: route.limits.wall,
             capability_wait: route.limits.capability_wait,
             route,
             tenant,
             component,
             started: Instant::now(),
-            cpu: Cpu::default(),
             waits: Mutex::default(),
             memory_bytes: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
@@ -79,9 +90,10 @@ impl Meter {
     }
 
     /// A meter for a plugin called on behalf of this one's guest: its own counts, and no more time than is left here.
-    pub(crate) fn child(&self, component: Arc<ComponentMetrics>) -> Self {
+    pub(crate) fn child(&self, component: Arc<ComponentMetrics>, scope: Scope) -> Self {
         let left = self.capability_wait.saturating_sub(self.waits().so_far());
-        let mut child = Self::new(self.route.clone(), self.tenant.clone(), component);
+        let mut child = Self::new(self.route.clone(), self.tenant.clone(), component, scope);
+        child.is_handler = false;
         child.wall = child.wall.min(left);
         child.capability_wait = left;
         child
@@ -89,6 +101,15 @@ impl Meter {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.route.limits
+    }
+
+    /// Where in which request the guest runs.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(crate) fn context(&self) -> &RequestContext {
+        self.scope.context()
     }
 
     /// On whose account the guest runs.
@@ -162,6 +183,7 @@ impl Meter {
     /// All linear memories have so many bytes now; they never shrink.
     pub(crate) fn hold_memory(&self, bytes: usize) {
         self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
+        self.context().usage().memory_bytes.see(bytes as u64);
     }
 
     pub(crate) fn refuse_memory(&self) {
@@ -212,6 +234,9 @@ impl Meter {
     /// Counts an instance that can be called after so long.
     pub(crate) fn instantiated(&self, took: Duration) {
         self.component.instantiation.record(took);
+        if self.is_handler {
+            self.context().usage().instantiation.add(took);
+        }
     }
 
     /// Records why the guest ends. The first reason stays.
@@ -281,7 +306,11 @@ impl Drop for Wait {
         if waits.active == 0
             && let Some(since) = waits.since.take()
         {
-            waits.total += since.elapsed();
+            let waited = since.elapsed();
+            waits.total += waited;
+            if self.0.is_handler {
+                self.0.context().usage().waiting.add(waited);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::context::RequestContext;
 use crate::metrics::RouteMetrics;
 use crate::outbound::Outbound;
 use crate::runtime::Host;
@@ -81,7 +82,7 @@ impl Sandbox {
         http.set_field_size_limit(route.limits.header_bytes);
         Self {
             table,
-            wasi: wasi(&route),
+            wasi: wasi(&route, meter.scope().context()),
             http,
             outbound: Outbound::new(host.clone(), route.clone(), meter.clone()),
             limiter: Limiter::new(meter.clone()),
@@ -97,8 +98,8 @@ impl Sandbox {
 }
 
 /// Clocks and random numbers; no files, no sockets, no environment, no arguments.
-fn wasi(route: &Route) -> WasiCtx {
-    let log = Log::new(route.name.clone(), route.limits.log_bytes);
+fn wasi(route: &Route, context: &Arc<RequestContext>) -> WasiCtx {
+    let log = Log::new(route.name.clone(), context.clone(), route.limits.log_bytes);
     WasiCtxBuilder::new()
         .stdout(GuestOutput::new(&log, "stdout"))
         .stderr(GuestOutput::new(&log, "stderr"))

@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Serve) -> anyhow::Result<()> {
     config.server.listen = arguments.listen.unwrap_or(config.server.listen);
     config.server.admin = arguments.admin.or(config.server.admin);
     config.server.log_format = arguments.log_format.unwrap_or(config.server.log_format);
-    telemetry::start(&config.server).map_err(Usage)?;
+    let _log = telemetry::start(&config.server, &config.log).map_err(Usage)?;
     // taken first: a port in use should be known before models are looked at
     let doors = doors(&config).await?;
     let app = App::open(config, Variables::of_process()).await?;

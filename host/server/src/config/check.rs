@@ -15,7 +15,7 @@ use super::raw::{At, Document, Found, Table};
 use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
     Server, Store, Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
@@ -35,6 +35,7 @@ pub(super) struct Context<'a> {
 pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let root = document.root();
     let server = server(root.table("server"), context);
+    let log = log(root.table("log"), context);
     let telemetry = telemetry(root.table("telemetry"));
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
@@ -45,7 +46,7 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let routes = routes(root.tables("route"), &known, context);
     root.finish();
     let manifest = Manifest::Embedded;
-    Config { manifest, server, telemetry, engine, store, signing, models, tenants, routes }
+    Config { manifest, server, log, telemetry, engine, store, signing, models, tenants, routes }
 }
 
 fn server(table: Table<'_>, context: &Context<'_>) -> Server {
@@ -117,10 +118,43 @@ fn admin(table: &Table<'_>) -> Option<SocketAddr> {
     address.or(default)
 }
 
-fn telemetry(table: Table<'_>) -> Telemetry {
-    let metric_labels = table.number("metric-labels", 1..=10_000).unwrap_or(200) as usize;
+fn log(table: Table<'_>, context: &Context<'_>) -> Log {
+    let log = Log {
+        file: table.text("file").map(|found| context.base.join(found.value)),
+        max_bytes: table.bytes("max-bytes", 64 * 1_024..=16 * GIB).unwrap_or(64 * MIB),
+        max_age: Duration::from_secs(table.number("max-age-s", 60..=366 * 86_400).unwrap_or(86_400)),
+        keep: table.number("keep", 0..=1_000).unwrap_or(7) as usize,
+    };
     table.finish();
-    Telemetry { metric_labels }
+    log
+}
+
+fn telemetry(table: Table<'_>) -> Telemetry {
+    let telemetry = Telemetry {
+        metric_labels: table.number("metric-labels", 1..=10_000).unwrap_or(200) as usize,
+        otlp_endpoint: collector(&table),
+        sample_ratio: table.fraction("sample-ratio").unwrap_or(1.0),
+    };
+    table.finish();
+    telemetry
+}
+
+/// Where traces are sent. Without encryption: a collector beside the host carries them on.
+fn collector(table: &Table<'_>) -> Option<http::Uri> {
+    let found = table.text("otlp-endpoint")?;
+    let uri = found.value.parse::<http::Uri>().ok();
+    let is_plain = |uri: &http::Uri| {
+        let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        uri.scheme_str() == Some("http") && named && uri.query().is_none()
+    };
+    let uri = uri.filter(is_plain);
+    if uri.is_none() {
+        table.problem(
+            &found.at,
+            "wants the http:// address of a collector near by, such as \"http://127.0.0.1:4318\"",
+        );
+    }
+    uri
 }
 
 fn engine(table: Table<'_>) -> Engine {

@@ -20,7 +20,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use signing::{PublicKey, Signing, SigningKey};
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, LogFormat, Manifest, Model, ModelSource, Route,
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
     Server, Store, Telemetry, Tls,
 };
 

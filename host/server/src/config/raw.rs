@@ -83,7 +83,9 @@ impl<'a> Document<'a> {
         for name in self.variables.keys().filter(|name| !known.contains(*name)) {
             let hint = match did_you_mean(bare(name), known.iter().map(|name| &name[PREFIX.len()..])) {
                 Some(meant) => format!("did you mean `{PREFIX}{meant}`?"),
-                None => "only keys of [server], [telemetry], [engine] and [store] can be overridden".into(),
+                None => {
+                    "only keys of [server], [log], [telemetry], [engine] and [store] can be overridden".into()
+                }
             };
             let at = At { place: Place::Variable(name.clone()), key: String::new() };
             self.problem(&at, format!("overrides nothing; {hint}"));
@@ -161,6 +163,16 @@ impl<'a> Table<'a> {
             u64::from_str_radix(integer.as_str(), integer.radix()).ok().and_then(within)
         };
         self.read(key, &what, parse, from).map(|found| found.value)
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn fraction(&self, key: &'static str) -> Option<f64> {
+        let parse = |text: &str| text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+        let from = |value: &DeValue<'_>| match value {
+            DeValue::Integer(_) | DeValue::Float(_) => parse(&scalar(value)?),
+            _ => None,
+        };
+        self.read(key, "a number from 0 to 1", parse, from).map(|found| found.value)
     }
 
     /// A number of bytes, or a text such as `64 MiB`.
@@ -294,7 +306,7 @@ impl<'a> Table<'a> {
 
     /// Only the keys of the sections can be overridden: a list element has no name that a variable could use.
     fn variable(&self, key: &'static str) -> Option<(&'a str, At)> {
-        if !matches!(self.path.as_str(), "server" | "telemetry" | "engine" | "store") {
+        if !matches!(self.path.as_str(), "server" | "log" | "telemetry" | "engine" | "store") {
             return None;
         }
         let name = format!("{PREFIX}{}__{}", self.path, key.replace('-', "_")).to_uppercase();

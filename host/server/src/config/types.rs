@@ -26,6 +26,8 @@ pub struct Config {
     pub manifest: Manifest,
     /// Addresses and limits of the edge.
     pub server: Server,
+    /// Where the log goes.
+    pub log: Log,
     /// What monitoring sees.
     pub telemetry: Telemetry,
     /// The inference engine.
@@ -100,7 +102,8 @@ pub struct Server {
     pub drain: Duration,
     /// Whether changed files are taken up while requests run.
     pub reload: bool,
-    /// What is logged, in tracing's filter language.
+    /// What is logged, in tracing's filter language. Libraries that would tell of headers or keys say no more than `info`
+    /// unless they are named.
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
@@ -128,12 +131,33 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Log {
+    /// The file that takes the log; standard error when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The size at which the file gives way to a new one.
+    pub max_bytes: u64,
+    /// The age at which it does.
+    #[serde(rename = "max-age-s", serialize_with = "seconds")]
+    pub max_age: Duration,
+    /// Old files that stay.
+    pub keep: usize,
+}
+
 /// `[telemetry]`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Telemetry {
     /// Routes, tenants and components that metrics tell apart, of each so many; the others are counted together.
     pub metric_labels: usize,
+    /// The collector that takes traces, such as `http://127.0.0.1:4318`; none are recorded when `None`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_displayed")]
+    pub otlp_endpoint: Option<http::Uri>,
+    /// The part, 0 to 1, of requests that begin a trace of their own.
+    pub sample_ratio: f64,
 }
 
 /// `[engine]`
@@ -395,6 +419,10 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(duration.as_millis() as u64)
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }
 
 fn address_or_off<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -14,6 +14,7 @@ use super::{Counts, RouteCounts, TenantCounts, Traffic, process};
 use crate::http::Peers;
 use crate::live::Table;
 use crate::reload::Reports;
+use crate::telemetry::{SpanQueue, lost_lines};
 use crate::tenants::Usage;
 
 /// Status classes by their first digit.
@@ -27,6 +28,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) reports: &'a Reports,
     pub(crate) peers: &'a Peers,
+    /// Spans on their way to a collector, if there is one.
+    pub(crate) spans: Option<&'a SpanQueue>,
     pub(crate) uptime: Duration,
 }
 
@@ -45,6 +48,7 @@ impl Sources<'_> {
         self.queue(&mut page);
         self.runtime(&mut page);
         self.loads(&mut page);
+        self.telemetry(&mut page);
         process::write(&mut page, self.uptime);
         page.finish()
     }
@@ -184,6 +188,23 @@ impl Sources<'_> {
             ("atelier_outbound_refused_total", "those of them that were refused", counts.outbound_refused),
         ] {
             page.counter(name, help, value);
+        }
+    }
+
+    /// What was lost of what the host tells.
+    fn telemetry(&self, page: &mut Page) {
+        let (crowded_out, unwritten) = lost_lines();
+        let help = "log lines that were lost, for want of room or of a disk that takes them";
+        let mut family = page.family("atelier_log_lines_lost_total", Kind::Counter, help);
+        for (why, count) in [("no_room", crowded_out), ("not_written", unwritten)] {
+            family.sample(&[("why", why)], count);
+        }
+        let Some(spans) = self.spans else { return };
+        page.counter("atelier_spans_sent_total", "spans that the collector took", spans.delivered.get());
+        let help = "spans that were lost, for want of room or of a collector that takes them";
+        let mut family = page.family("atelier_spans_lost_total", Kind::Counter, help);
+        for (why, counter) in [("no_room", &spans.crowded_out), ("not_taken", &spans.undelivered)] {
+            family.sample(&[("why", why)], counter.get());
         }
     }
 

@@ -61,14 +61,26 @@ impl Host {
         manifest: Option<&str>,
         tell: impl FnOnce(&mut Command),
     ) -> Host {
+        let spawn = |command: &mut Command| {
+            tell(command);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        Self::spawned(folder, manifest, spawn).await
+    }
+
+    /// The same, started by the test itself; what its standard error gives is kept when the test leaves it.
+    pub(crate) async fn spawned(
+        folder: TempDir,
+        manifest: Option<&str>,
+        spawn: impl FnOnce(&mut Command) -> Child,
+    ) -> Host {
         let (edge, admin) = (free(), free());
         let mut command = atelier(folder.path());
-        tell(&mut command);
         if let Some(text) = manifest {
             std::fs::write(folder.path().join("atelier.toml"), text).unwrap();
         }
         command.args(["serve", "--listen", &edge.to_string(), "--admin", &admin.to_string()]);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let process = spawn(&mut command);
         let mut host = Host { edge, admin, folder, log: Arc::default(), process };
         host.pass_on_log();
         host.until_ready().await;
@@ -77,7 +89,7 @@ impl Host {
 
     /// The log goes to the test's output, which is shown when the test fails.
     fn pass_on_log(&mut self) {
-        let log = BufReader::new(self.process.stderr.take().unwrap());
+        let Some(log) = self.process.stderr.take().map(BufReader::new) else { return };
         let kept = self.log.clone();
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
@@ -146,6 +158,25 @@ impl Host {
     /// The process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The metrics page.
+    pub(crate) async fn metrics(&self) -> String {
+        client::get(self.admin, "/metrics").await.text().to_owned()
+    }
+
+    /// The value of a sample of the metrics page, once it is at least so large.
+    pub(crate) async fn until_counted(&self, sample: &str, least: u64) -> u64 {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let page = self.metrics().await;
+            let value = page.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse::<u64>().ok());
+            if let Some(value) = value.filter(|value| *value >= least) {
+                return value;
+            }
+            assert!(Instant::now() < end, "{sample} is {value:?}, never {least}");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Sends the process a signal, such as `TERM`.

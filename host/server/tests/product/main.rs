@@ -5,14 +5,17 @@ mod bombs;
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "the client is shared with the other test binary, which uses all of it")]
 mod client;
+mod collector;
 mod compiling;
 mod floods;
 mod host;
 mod limits;
+mod logs;
 mod pictures;
 mod signing;
 mod stopping;
 mod streaming;
 mod swapping;
 mod tenants;
+mod traces;
 mod wire;

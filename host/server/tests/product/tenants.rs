@@ -17,13 +17,13 @@ const HOSTILE: usize = 8;
 const REQUESTS: usize = 60;
 
 /// A key of the real binary, with the line for the manifest.
-struct Key {
-    text: String,
+pub(crate) struct Key {
+    pub(crate) text: String,
     line: String,
     hash: String,
 }
 
-fn key(tenant: &str, name: &str) -> Key {
+pub(crate) fn key(tenant: &str, name: &str) -> Key {
     let mut command = atelier(&std::env::temp_dir());
     let output = command.args(["tenant", "key", "new", tenant, "--name", name, "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -32,7 +32,7 @@ fn key(tenant: &str, name: &str) -> Key {
     Key { text: text("key"), line: text("manifest"), hash: text("hash") }
 }
 
-fn tenant(id: &str, keys: &[&Key], more: &str) -> String {
+pub(crate) fn tenant(id: &str, keys: &[&Key], more: &str) -> String {
     let keys: Vec<&str> = keys.iter().map(|key| key.line.as_str()).collect();
     format!("[[tenant]]\nid = \"{id}\"\nkeys = [{}]\n{more}\n", keys.join(", "))
 }
