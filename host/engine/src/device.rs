@@ -1,13 +1,17 @@
 //! The device that computes. What was asked for is what is used, or an error says why not; only `auto` chooses.
 //!
 //! Opened once, when the engine is made; every model of a process shares it. The rest of the crate is handed candle's
-//! `Device` and asks it no more than which of the two it is.
+//! `Device` and asks it no more than which of the two it is. How much of its memory is proposed for models is said here.
 
 use std::str::FromStr;
 
 use candle_core::Device;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::{Error, Result};
+
+/// Where a system does not say how much memory it has.
+const UNKNOWN_MEMORY_BYTES: u64 = 4 << 30;
 
 /// Which device to compute on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +62,41 @@ pub(crate) fn name(device: &Device) -> &'static str {
     if device.is_cuda() { "cuda" } else { "cpu" }
 }
 
+/// Bytes of the device's memory that models and runs may take when nobody says otherwise: nine tenths of what a GPU has
+/// free now, half of what this process may use of main memory. The other half is for components and the system.
+pub(crate) fn proposed_memory_bytes(device: &Device) -> u64 {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => match cuda.cuda_stream().context().mem_get_info() {
+            Ok((free, _)) => free as u64 / 10 * 9,
+            Err(_) => UNKNOWN_MEMORY_BYTES,
+        },
+        _ => main_memory_bytes() / 2,
+    }
+}
+
+/// Hands main memory that was freed back to the system. glibc keeps what large tensors leave behind for allocations to
+/// come, which would be right if no other process ever needed it.
+pub(crate) fn give_back_main_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    // SAFETY: takes a number, and may be called at any time from any thread
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Of the machine, or of the container that this process is in.
+fn main_memory_bytes() -> u64 {
+    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(memory);
+    let container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    match system.total_memory().min(container) {
+        0 => UNKNOWN_MEMORY_BYTES,
+        bytes => bytes,
+    }
+}
+
 /// The first CUDA device; the two refusals name different fixes, a build and a driver.
 fn cuda() -> Result<Device> {
     let refused = |reason: String| Error::Device { name: "cuda".into(), reason };
@@ -75,6 +114,13 @@ mod tests {
     fn an_unknown_device_is_refused_with_those_that_exist() {
         let error = "tpu".parse::<DeviceChoice>().unwrap_err().to_string();
         assert_eq!(error, "device `tpu` is not supported; supported: auto, cpu, cuda");
+    }
+
+    #[test]
+    fn half_of_main_memory_is_proposed() {
+        let proposed = proposed_memory_bytes(&Device::Cpu);
+        assert_eq!(proposed, main_memory_bytes() / 2);
+        assert!(proposed > 64 << 20, "{proposed}");
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -61,6 +61,12 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A job came for a model that is not in memory.
+    #[error("model `{id}` is not loaded")]
+    NotLoaded {
+        /// Its name in requests.
+        id: String,
+    },
     /// Numbers went out of range (NaN or infinite) while running.
     #[error("{op} gave values that are not finite")]
     NotFinite {
@@ -70,4 +76,37 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// How CUDA and its libraries name an allocation that failed. candle passes their errors on as text.
+const OUT_OF_MEMORY: [&str; 3] =
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CURAND_STATUS_ALLOCATION_FAILED"];
+
+impl Error {
+    /// Whether the device had no memory left. In main memory this is never seen: there the system ends the process, which
+    /// is why the budget is kept.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let text = self.to_string();
+        OUT_OF_MEMORY.iter().any(|name| text.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atelier_inference as inference;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_allocation_is_told_from_other_failures_wherever_it_happened() {
+        let tensor = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into()));
+        let driver = || tensor(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#);
+        let loading = Error::Model { id: "large".into(), source: Box::new(driver()) };
+        for error in [driver(), loading, tensor("CublasError(CUBLAS_STATUS_ALLOC_FAILED)")] {
+            let text = error.to_string();
+            assert_eq!(inference::Error::from(error), inference::Error::OutOfMemory(text));
+        }
+        let other = tensor(r#"DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access")"#);
+        assert!(matches!(inference::Error::from(other), inference::Error::Failed(_)));
+    }
 }

@@ -192,7 +192,9 @@ fn the_engine_gives_the_bytes_of_diffusers_within_one() {
     for fixture in fixture::all() {
         let mut engine = fixture.engine();
         for (name, case) in &fixture.cases {
-            let mut run = engine.begin(&fixture.job(name, case)).unwrap().run;
+            let job = fixture.job(name, case);
+            engine.load(&job.model.id).unwrap();
+            let mut run = engine.begin(&job).unwrap();
             let finished = loop {
                 if let StepState::Done(finished) = run.next_step().unwrap() {
                     break finished;

@@ -1,28 +1,34 @@
 //! What the worker thread needs of an engine, and nothing more. A run is a generator: between two steps the worker may
 //! cancel, report, or take another run's step.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::{Job, ModelId, ModelInfo, Pixels, Result};
 
-/// Loads models and starts runs. Owned by one thread for its whole life, so it needs no locks.
+/// Tells the most bytes that a job's run takes at any time, beside its model: those of the device, and what the run keeps
+/// until its end. Asked on any thread before the job is queued, so it goes by the job's shape alone.
+pub type Estimate = Arc<dyn Fn(&Job) -> u64 + Send + Sync>;
+
+/// Loads models and starts runs. Owned by one thread for its whole life, so it needs no locks. Which models are loaded is
+/// decided outside; an engine keeps what it was told to load, and nothing else.
 pub trait Engine: Send {
     /// The models, in the manifest's order; the same for the engine's whole life. Must not load weights.
     fn models(&self) -> Vec<ModelInfo>;
 
-    /// Whether a model's weights are in memory.
-    fn is_loaded(&self, id: &ModelId) -> bool;
+    /// Bytes that models and runs may take together when nobody says otherwise.
+    fn memory_bytes(&self) -> u64;
 
-    /// Loads the job's model if need be, encodes the prompt and prepares the first step.
-    fn begin(&mut self, job: &Job) -> Result<Begun>;
-}
+    /// How much memory runs take.
+    fn estimate(&self) -> Estimate;
 
-/// A run that is ready for its first step.
-pub struct Begun {
-    /// The run.
-    pub run: Box<dyn Run>,
-    /// How long loading the model took; zero when it was in memory.
-    pub load: Duration,
+    /// Brings a model that is not loaded into memory. After an error, nothing of it is there.
+    fn load(&mut self, id: &ModelId) -> Result<()>;
+
+    /// Gives a loaded model's memory back. No run of it exists.
+    fn unload(&mut self, id: &ModelId);
+
+    /// Encodes the prompt and prepares the first step. The job's model is loaded.
+    fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>>;
 }
 
 /// One job on its way through the denoiser.

@@ -33,6 +33,22 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// More memory is needed than there can be, whatever is unloaded for it; nothing was started.
+    #[error("no memory for {what}: {needed} bytes are needed, and engine.memory-bytes is {budget}; {fix}")]
+    TooLarge {
+        /// What needs it, and for which parts.
+        what: String,
+        /// Bytes in all.
+        needed: u64,
+        /// Bytes of the budget.
+        budget: u64,
+        /// What would help.
+        fix: &'static str,
+    },
+    /// Memory ran out while a model was loaded or run, although the budget had room. What the job held is free again, and
+    /// models that nobody used were unloaded.
+    #[error("memory ran out: {0}")]
+    OutOfMemory(String),
     /// The job was cancelled or its ticket dropped.
     #[error("the job was cancelled")]
     Cancelled,

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::Preview;
 
-/// Most events kept for a reader; with previews of 64 KiB each this bounds a job's buffer at 4 MiB.
-const CAPACITY: usize = 64;
+/// Most events kept for a reader; with previews of 256 KiB each this bounds a job's buffer at 16 MiB.
+pub const MAX_EVENTS: usize = 64;
 
 /// What happens to a job.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl EventWriter {
         if matches!(event, Event::Queued { .. }) {
             state.events.retain(|old| !matches!(old, Event::Queued { .. }));
         }
-        if state.events.len() >= CAPACITY {
+        if state.events.len() >= MAX_EVENTS {
             let detail = |old: &Event| matches!(old, Event::Step { .. } | Event::Preview(_));
             let oldest = state.events.iter().position(detail).unwrap_or(0);
             state.events.remove(oldest);

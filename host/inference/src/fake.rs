@@ -1,20 +1,27 @@
 //! An engine without a model, for tests and examples only. Its pictures are flat colours made from prompt and seed, and
 //! every answer says that it is fake. Compiled only with the feature `fake`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Begun, Engine, Error, Features, Finished, Job, ModelId, ModelInfo, Pixels, Preview, Result, Run, Size,
+    Engine, Error, Estimate, Features, Finished, Job, ModelId, ModelInfo, Pixels, Preview, Result, Run, Size,
     StepState,
 };
 
 /// The note that every fake answer carries.
 pub const NOTE: &str = "made by the fake engine: no model has seen this prompt";
 
+/// What the model claims to take while it is loaded.
+const MODEL_BYTES: u64 = 1 << 20;
+
 /// Serves one model named `fake`.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct FakeEngine {
     /// How long each step pretends to work.
     pub step: Duration,
+    /// How long loading pretends to take.
+    pub load: Duration,
 }
 
 impl Engine for FakeEngine {
@@ -32,18 +39,28 @@ impl Engine for FakeEngine {
             default_steps: 4,
             default_guidance: 3.0,
             schedules: vec!["ddim".into(), "euler".into()],
-            memory_bytes: Some(0),
+            memory_bytes: MODEL_BYTES,
             device: "cpu".into(),
         }]
     }
 
-    fn is_loaded(&self, _: &ModelId) -> bool {
-        true
+    fn memory_bytes(&self) -> u64 {
+        1 << 30
     }
 
-    fn begin(&mut self, job: &Job) -> Result<Begun> {
-        let run = FakeRun { job: job.clone(), done: 0, step: self.step };
-        Ok(Begun { run: Box::new(run), load: Duration::ZERO })
+    fn estimate(&self) -> Estimate {
+        Arc::new(|job| u64::from(job.size.width) * u64::from(job.size.height) * 4 * job.seeds.len() as u64)
+    }
+
+    fn load(&mut self, _: &ModelId) -> Result<()> {
+        std::thread::sleep(self.load);
+        Ok(())
+    }
+
+    fn unload(&mut self, _: &ModelId) {}
+
+    fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
+        Ok(Box::new(FakeRun { job: job.clone(), done: 0, step: self.step }))
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! The flow, in the order of the files: a [`Request`] is checked against a [`ModelInfo`] and becomes a [`Job`]
 //! (`job.rs`); [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between
-//! tenants (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`); the worker thread (`worker.rs`) takes it, asks
-//! the [`Engine`] (`engine.rs`) for a [`Run`] and steps that run to its end, sending [`Event`]s (`events.rs`); the
-//! [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the ticket cancels the job before its next step. Operators
-//! look at the queue through `view.rs`, and at what was counted through `metrics/`.
+//! tenants (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`); the worker thread (`worker.rs`) takes it, makes
+//! room for it and its model (`memory/`), asks the [`Engine`] (`engine.rs`) for a [`Run`] and steps that run to its end,
+//! sending [`Event`]s (`events.rs`); the [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the ticket cancels the
+//! job before its next step. Operators look at the queue through `view.rs`, at the models through `memory/`, and at what
+//! was counted through `metrics/`.
 //!
 //! Nothing here knows wasm, candle or HTTP; no inference happens on an async thread.
 
@@ -17,6 +18,7 @@ pub mod fake;
 mod job;
 mod ledger;
 mod measured;
+mod memory;
 pub mod metrics;
 mod model;
 pub mod picture;
@@ -28,17 +30,18 @@ mod ticket;
 mod view;
 mod worker;
 
-pub use engine::{Begun, Engine, Finished, Preview, Run, StepState};
+pub use engine::{Engine, Estimate, Finished, Preview, Run, StepState};
 pub use error::{Error, Result};
-pub use events::{Event, EventReader};
+pub use events::{Event, EventReader, MAX_EVENTS};
 pub use job::{
     Job, JobId, MAX_CLIP_SKIP, MAX_GUIDANCE, MAX_PICTURES, MAX_PROMPT_BYTES, MAX_STEPS, Request, Size, Source,
 };
 pub use ledger::Counters;
+pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelStatus};
 pub use model::{Catalog, Features, ModelId, ModelInfo};
 pub use picture::{Parameters, Picture, Pixels};
 pub use queue::Share;
-pub use scheduler::{QueueConfig, QueueStatus, Scheduler};
+pub use scheduler::{QueueConfig, QueueStatus, Scheduler, SchedulerConfig, StartError};
 pub use tenant::{Priority, TenantId};
 pub use ticket::{CancelGuard, Outcome, Ticket, Timings};
 pub use view::{JobStatus, TenantStatus, TenantsStatus};

@@ -1,4 +1,5 @@
-//! What was measured of each model, and what jobs will therefore cost. Knows no clocks: times come in from the worker.
+//! What was measured of each model, and what jobs will therefore cost. Knows no clocks: times come in from the worker. What
+//! is loaded comes in as well: [`Outlook`] is the copy of both that one decision of the queue goes by.
 
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ const NOMINAL_PACE: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Model {
-    loaded: bool,
     /// Nanoseconds per 1,000 units of work (pixels × steps × pictures); 0 before its first job.
     pace: u64,
     /// How long loading it took last, in nanoseconds.
@@ -28,28 +28,19 @@ impl Measured {
         Self { models: vec![Model::default(); models], pace: 0 }
     }
 
-    /// What a job will probably cost in nanoseconds of the worker, loading included; at least 1.
-    pub(crate) fn cost(&self, model: usize, work: u64) -> u64 {
+    /// What a job will probably cost in nanoseconds of the worker, loading included where its model is not `loaded`; at
+    /// least 1.
+    fn cost(&self, model: usize, work: u64, loaded: bool) -> u64 {
         let model = self.models.get(model).copied().unwrap_or_default();
         let pace = [model.pace, self.pace].into_iter().find(|pace| *pace > 0).unwrap_or(NOMINAL_PACE);
         let run = u128::from(work) * u128::from(pace) / 1_000;
-        let load = if model.loaded { 0 } else { model.load };
+        let load = if loaded { 0 } else { model.load };
         u64::try_from(run).unwrap_or(u64::MAX).saturating_add(load).max(1)
     }
 
     /// Whether anything was measured, so that costs may be told as times.
     pub(crate) fn is_known(&self) -> bool {
         self.pace > 0
-    }
-
-    pub(crate) fn is_loaded(&self, model: usize) -> bool {
-        self.models.get(model).is_some_and(|model| model.loaded)
-    }
-
-    pub(crate) fn set_loaded(&mut self, model: usize, loaded: bool) {
-        if let Some(model) = self.models.get_mut(model) {
-            model.loaded = loaded;
-        }
     }
 
     /// Takes over what a finished job took.
@@ -62,6 +53,34 @@ impl Measured {
                 model.load = nanos(load);
             }
         }
+    }
+}
+
+/// What jobs will cost, and which models are in memory: as it is, or as it will be.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlook {
+    measured: Measured,
+    /// By the model's place in the catalog.
+    loaded: Vec<bool>,
+}
+
+impl Outlook {
+    pub(crate) fn new(measured: &Measured, loaded: impl IntoIterator<Item = bool>) -> Self {
+        Self { measured: measured.clone(), loaded: loaded.into_iter().collect() }
+    }
+
+    /// What a job will probably cost in nanoseconds of the worker, loading included; at least 1.
+    pub(crate) fn cost(&self, model: usize, work: u64) -> u64 {
+        self.measured.cost(model, work, self.is_loaded(model))
+    }
+
+    pub(crate) fn is_loaded(&self, model: usize) -> bool {
+        self.loaded.get(model).copied().unwrap_or_default()
+    }
+
+    /// Takes it that the model is loaded, as it will be once a job of it has begun.
+    pub(crate) fn assume_loaded(&mut self, model: usize) {
+        self.loaded.get_mut(model).into_iter().for_each(|loaded| *loaded = true);
     }
 }
 
@@ -86,32 +105,38 @@ mod tests {
     fn a_cost_follows_what_was_measured_of_the_model() {
         let mut measured = Measured::new(2);
         assert!(!measured.is_known());
-        assert_eq!(measured.cost(0, 2_000), 2 * measured.cost(0, 1_000), "the proportions are right at once");
+        let cost = |measured: &Measured, model, work| measured.cost(model, work, false);
+        assert_eq!(cost(&measured, 0, 2_000), 2 * cost(&measured, 0, 1_000), "proportions are right at once");
         measured.learn(0, 1_000, Duration::ZERO, SECOND);
         assert!(measured.is_known());
-        assert_eq!(measured.cost(0, 500), 500_000_000);
-        assert_eq!(measured.cost(1, 500), 500_000_000, "a model that never ran is taken for an average one");
+        assert_eq!(cost(&measured, 0, 500), 500_000_000);
+        assert_eq!(
+            cost(&measured, 1, 500),
+            500_000_000,
+            "a model that never ran is taken for an average one"
+        );
         measured.learn(1, 1_000, Duration::ZERO, 10 * SECOND);
-        assert_eq!(measured.cost(1, 1_000), 10_000_000_000);
-        assert_eq!(measured.cost(0, 1_000), 1_000_000_000, "another model's pace is not its own");
+        assert_eq!(cost(&measured, 1, 1_000), 10_000_000_000);
+        assert_eq!(cost(&measured, 0, 1_000), 1_000_000_000, "another model's pace is not its own");
     }
 
     #[test]
     fn loading_costs_only_while_the_model_is_not_loaded() {
         let mut measured = Measured::new(1);
         measured.learn(0, 1_000, SECOND, SECOND);
-        assert_eq!(measured.cost(0, 1_000), 2_000_000_000);
-        measured.set_loaded(0, true);
-        assert_eq!(measured.cost(0, 1_000), 1_000_000_000);
-        measured.set_loaded(7, true);
-        assert!(!measured.is_loaded(7), "a model outside the catalog is never loaded");
+        let mut outlook = Outlook::new(&measured, [false]);
+        assert_eq!(outlook.cost(0, 1_000), 2_000_000_000);
+        outlook.assume_loaded(0);
+        assert_eq!(outlook.cost(0, 1_000), 1_000_000_000);
+        outlook.assume_loaded(7);
+        assert!(!outlook.is_loaded(7), "a model outside the catalog is never loaded");
     }
 
     #[test]
     fn no_cost_is_nothing_and_none_overflows() {
         let mut measured = Measured::new(1);
-        assert_eq!(measured.cost(0, 0), 1);
+        assert_eq!(measured.cost(0, 0, false), 1);
         measured.learn(0, 0, Duration::MAX, Duration::MAX);
-        assert_eq!(measured.cost(0, u64::MAX), u64::MAX);
+        assert_eq!(measured.cost(0, u64::MAX, false), u64::MAX);
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Error, Result, Size};
 
@@ -68,26 +67,26 @@ pub struct ModelInfo {
     pub default_guidance: f64,
     /// Names that a request's schedule may take, the default first.
     pub schedules: Vec<String>,
-    /// Bytes of the weights in memory, if known.
-    pub memory_bytes: Option<u64>,
+    /// Bytes that the model takes while it is loaded.
+    pub memory_bytes: u64,
     /// `cpu` or `cuda`.
     pub device: String,
 }
 
-/// Every model of the engine, shared by all who ask; only the loaded marks change.
+/// Every model of the engine, shared by all who ask. Nothing in it changes.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    models: Arc<[(ModelInfo, AtomicBool)]>,
+    models: Arc<[ModelInfo]>,
 }
 
 impl Catalog {
     pub(crate) fn new(models: Vec<ModelInfo>) -> Self {
-        Self { models: models.into_iter().map(|info| (info, AtomicBool::new(false))).collect() }
+        Self { models: models.into() }
     }
 
     /// All models, in the manifest's order.
     pub fn iter(&self) -> impl Iterator<Item = &ModelInfo> {
-        self.models.iter().map(|(info, _)| info)
+        self.models.iter()
     }
 
     /// The model of that id, or the error that names those that exist.
@@ -98,19 +97,13 @@ impl Catalog {
         })
     }
 
-    /// Whether the weights are in memory now; false for an unknown id.
-    pub fn is_loaded(&self, id: &ModelId) -> bool {
-        self.models.iter().any(|(info, loaded)| info.id == *id && loaded.load(Ordering::Relaxed))
-    }
-
     /// The model's place in the catalog; one past the end when it is not there.
     pub(crate) fn place(&self, id: &ModelId) -> usize {
         self.iter().position(|info| info.id == *id).unwrap_or(self.models.len())
     }
 
-    pub(crate) fn mark(&self, is_loaded: impl Fn(&ModelId) -> bool) {
-        for (info, loaded) in self.models.iter() {
-            loaded.store(is_loaded(&info.id), Ordering::Relaxed);
-        }
+    /// The model of that place.
+    pub(crate) fn at(&self, place: usize) -> Option<&ModelInfo> {
+        self.models.get(place)
     }
 }

@@ -1,21 +1,23 @@
 //! The handle in front of the worker: takes jobs, refuses when the queue is full, and sets what each tenant may take.
 //! Cloning it is cheap. Knows nothing of models; the worker thread (`worker.rs`) is its only counterpart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
+use crate::engine::{Engine, Estimate};
 use crate::events;
 use crate::ledger::{Counters, Ledger};
 use crate::measured::Measured;
+use crate::memory::{Command, MemoryConfig, Residency, Verb};
 use crate::queue::{Queue, Share};
 use crate::shared::{Entry, Shared, State};
 use crate::ticket::{CancelGuard, Ticket};
 use crate::worker::Worker;
-use crate::{Catalog, Engine, Error, Job, Result, TenantId};
+use crate::{Catalog, Error, Job, ModelInfo, Request, Result, TenantId};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,32 @@ impl Default for QueueConfig {
     fn default() -> Self {
         Self { depth: 64, reorder_window: 4 }
     }
+}
+
+/// Everything that a scheduler is told. A [`QueueConfig`] alone will do.
+#[derive(Debug, Clone, Default)]
+pub struct SchedulerConfig {
+    /// Bounds of the queue.
+    pub queue: QueueConfig,
+    /// What may be taken of the memory, and how models are kept.
+    pub memory: MemoryConfig,
+}
+
+impl From<QueueConfig> for SchedulerConfig {
+    fn from(queue: QueueConfig) -> Self {
+        Self { queue, memory: MemoryConfig::default() }
+    }
+}
+
+/// Why a scheduler does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The worker thread cannot be started.
+    #[error("the inference worker does not start: {0}")]
+    Worker(#[from] std::io::Error),
+    /// A model does not fit the memory: [`Error::TooLarge`].
+    #[error(transparent)]
+    Memory(#[from] Error),
 }
 
 /// The queue at one moment.
@@ -53,17 +81,29 @@ pub struct QueueStatus {
 pub struct Scheduler {
     pub(crate) shared: Arc<Shared>,
     catalog: Catalog,
+    estimate: Estimate,
     depth: usize,
     _closer: Arc<Closer>,
 }
 
 impl Scheduler {
-    /// Starts the worker thread, which owns `engine` from now on and ends when the last handle is dropped.
-    pub fn start(engine: Box<dyn Engine>, config: QueueConfig) -> std::io::Result<Scheduler> {
-        let catalog = Catalog::new(engine.models());
+    /// Starts the worker thread, which owns `engine` from now on and ends when the last handle is dropped. It begins by
+    /// loading the models that are to be loaded at the start; jobs may be submitted meanwhile.
+    pub fn start(
+        engine: Box<dyn Engine>,
+        config: impl Into<SchedulerConfig>,
+    ) -> std::result::Result<Scheduler, StartError> {
+        let SchedulerConfig { queue, memory } = config.into();
+        let (catalog, estimate) = (Catalog::new(engine.models()), engine.estimate());
+        let budget = budget(&memory, engine.memory_bytes());
+        let models = catalog.iter().map(|info| (info.clone(), typical(info, &estimate))).collect();
+        let commands = preloads(&catalog, &memory);
         let state = State {
-            queue: Queue::new(config.depth, config.reorder_window),
+            queue: Queue::new(queue.depth, queue.reorder_window),
             measured: Measured::new(catalog.iter().count()),
+            residency: Residency::new(budget, models, &memory)?,
+            preloading: commands.len(),
+            commands,
             running: None,
             open: true,
             ledger: Ledger::default(),
@@ -72,7 +112,7 @@ impl Scheduler {
         let worker = Worker::new(engine, shared.clone(), catalog.clone());
         std::thread::Builder::new().name("inference".into()).spawn(move || worker.run())?;
         let _closer = Arc::new(Closer(shared.clone()));
-        Ok(Scheduler { shared, catalog, depth: config.depth, _closer })
+        Ok(Scheduler { shared, catalog, estimate, depth: queue.depth, _closer })
     }
 
     /// The models.
@@ -86,12 +126,22 @@ impl Scheduler {
         let (outcome, receiver) = oneshot::channel();
         let cancel = Arc::new(AtomicBool::new(false));
         let (id, model) = (job.id.clone(), self.catalog.place(&job.model.id));
+        let memory = (self.estimate)(&job);
         let (since, submitted) = (Instant::now(), SystemTime::now());
         let mut state = self.shared.lock();
         if !state.open {
             return Err(Error::WorkerGone);
         }
-        state.enqueue(Entry { job, model, events, outcome, cancel: cancel.clone(), since, submitted })?;
+        state.enqueue(Entry {
+            job,
+            model,
+            memory,
+            events,
+            outcome,
+            cancel: cancel.clone(),
+            since,
+            submitted,
+        })?;
         drop(state);
         self.shared.arrived.notify_one();
         let guard = CancelGuard { cancel, shared: self.shared.clone() };
@@ -117,6 +167,27 @@ impl Scheduler {
             counters: state.ledger.total,
         }
     }
+}
+
+/// What was configured, or else what the engine proposes; said in the log, since much depends on it.
+fn budget(memory: &MemoryConfig, proposed: u64) -> u64 {
+    let budget = memory.bytes.unwrap_or(proposed);
+    tracing::info!(
+        "models and runs may take {budget} bytes of memory (engine.memory-bytes; proposed: {proposed})"
+    );
+    budget
+}
+
+/// What a job of the model's own size takes, with the model's defaults.
+fn typical(info: &ModelInfo, estimate: &Estimate) -> u64 {
+    // a model that needs a picture to start from has no job without one; its own size is checked with its first
+    Job::new(Request::default(), info).map_or(0, |job| estimate(&job))
+}
+
+fn preloads(catalog: &Catalog, memory: &MemoryConfig) -> VecDeque<Command> {
+    let is_preloaded = |info: &ModelInfo| memory.models.get(&info.id).is_some_and(|keep| keep.preload);
+    let places = catalog.iter().enumerate().filter(|(_, info)| is_preloaded(info));
+    places.map(|(model, _)| Command { verb: Verb::Load, model, done: None }).collect()
 }
 
 /// Ends the worker with the last handle.

@@ -1,6 +1,7 @@
-//! What handles and the worker share: the queue, the running job, and what was measured. Every waiting job is told from
-//! here where it stands, in the order in which the queue will really serve it.
+//! What handles and the worker share: the queue, the running job, what was measured, and which models are in memory.
+//! Every waiting job is told from here where it stands, in the order in which the queue will really serve it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::events::{Event, EventWriter};
 use crate::ledger::Ledger;
-use crate::measured::Measured;
+use crate::measured::{Measured, Outlook};
+use crate::memory::{Command, Demand, Residency, Resident};
 use crate::metrics::{Labelled, ModelMetrics};
 use crate::queue::{Charge, Full, Place, Queue};
 use crate::ticket::Outcome;
@@ -23,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) job: Job,
     /// Its model's place in the catalog.
     pub(crate) model: usize,
+    /// Bytes that its run takes.
+    pub(crate) memory: u64,
     pub(crate) events: EventWriter,
     pub(crate) outcome: oneshot::Sender<Result<Outcome>>,
     pub(crate) cancel: Arc<AtomicBool>,
@@ -39,6 +43,14 @@ impl Entry {
         let Job { tenant, priority, .. } = &self.job;
         Place { tenant: tenant.clone(), priority: *priority, model: self.model, work: self.job.work() }
     }
+
+    /// What it wants of the memory.
+    pub(crate) fn demand(&self) -> Demand {
+        let Job { model, size, seeds, .. } = &self.job;
+        let pictures = if seeds.len() == 1 { "picture" } else { "pictures" };
+        let what = format!("{} {pictures} of {size} with model `{}`", seeds.len(), model.id);
+        Demand { model: self.model, run: self.memory, what, fix: "ask for smaller or fewer pictures" }
+    }
 }
 
 /// The job that the worker has.
@@ -47,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) tenant: TenantId,
     pub(crate) priority: Priority,
     pub(crate) model: ModelId,
+    /// That model's place in the catalog.
+    pub(crate) place: usize,
     pub(crate) submitted: SystemTime,
     pub(crate) began: Instant,
     /// What it will probably take.
@@ -75,6 +89,11 @@ pub(crate) struct Standing<'a> {
 pub(crate) struct State {
     pub(crate) queue: Queue<Entry>,
     pub(crate) measured: Measured,
+    pub(crate) residency: Residency,
+    /// Loads and unloads that the worker does before the next job; bounded where they come in.
+    pub(crate) commands: VecDeque<Command>,
+    /// Of these, and the one under way, how many are of the start.
+    pub(crate) preloading: usize,
     pub(crate) running: Option<Running>,
     /// False once the worker has ended, or every handle is gone.
     pub(crate) open: bool,
@@ -90,7 +109,15 @@ impl State {
             let eta = is_known.then(|| left + Duration::from_nanos(start));
             Standing { entry, position, eta }
         };
-        (first..).zip(self.queue.forecast(&self.measured)).map(standing).collect()
+        (first..).zip(self.queue.forecast(&self.outlook())).map(standing).collect()
+    }
+
+    /// What the queue goes by once the running job has loaded its model; if that fails, it is seen right after.
+    pub(crate) fn outlook(&self) -> Outlook {
+        let loaded = self.residency.iter().map(Resident::is_loaded);
+        let mut outlook = Outlook::new(&self.measured, loaded);
+        self.running.iter().for_each(|running| outlook.assume_loaded(running.place));
+        outlook
     }
 
     /// Tells every waiting job where it stands.
@@ -100,8 +127,10 @@ impl State {
         }
     }
 
-    /// Puts an entry into the line, or says why not and when a place is likely to be free.
+    /// Puts an entry into the line, or says why not and when a place is likely to be free. A job that can never have the
+    /// memory that it wants is no matter of the queue: it is not counted.
     pub(crate) fn enqueue(&mut self, entry: Entry) -> Result<()> {
+        self.residency.check(&entry.demand())?;
         let place = entry.place();
         let tenant = place.tenant.clone();
         if let Err(full) = self.queue.push(&place, entry) {
@@ -109,6 +138,8 @@ impl State {
             return Err(self.refusal(full, &tenant));
         }
         self.ledger.count(&tenant, |counters| counters.submitted += 1);
+        // a model that somebody waits for is not idle
+        self.residency.touch(place.model, Instant::now());
         self.tell_positions();
         Ok(())
     }
@@ -152,6 +183,21 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to arrive, or at most for `idle`.
+    pub(crate) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        idle: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match idle {
+            Some(idle) => {
+                let waited = self.arrived.wait_timeout(state, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     /// Takes cancelled entries out at once, so that a dead client's job holds no place in the line.

@@ -1,12 +1,14 @@
 //! The one thread that owns the engine. It takes a job, steps its run, and looks between steps whether the job is
-//! still wanted. When the thread ends, even by a panic, every waiting caller learns it at once.
+//! still wanted. Between jobs it loads and unloads what operators asked for, and unloads what was idle for too long. When
+//! the thread ends, even by a panic, every waiting caller learns it at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Begun, Engine, Finished, Run, StepState};
+use crate::engine::{Engine, Finished, Run, StepState};
 use crate::events::Event;
 use crate::measured::nanos;
+use crate::memory::{Command, Loader, Ready, Verb};
 use crate::metrics::ModelMetrics;
 use crate::picture::{Parameters, Picture};
 use crate::shared::{Entry, Running, Shared, State};
@@ -14,10 +16,17 @@ use crate::ticket::{Outcome, Timings};
 use crate::{Catalog, Error, Job, Result};
 
 pub(crate) struct Worker {
-    engine: Box<dyn Engine>,
-    catalog: Catalog,
+    loader: Loader,
     // dropped last: its drop tells the callers that nothing will run any more
     line: Line,
+}
+
+/// What the worker does next.
+enum Task {
+    Job(Box<Entry>),
+    Command(Command),
+    /// Some model was idle for long enough.
+    Unload,
 }
 
 /// Closes the queue when the worker ends, by whatever way.
@@ -28,35 +37,48 @@ impl Drop for Line {
         let mut state = self.0.lock();
         state.open = false;
         state.running = None;
-        // dropping an entry closes its ticket's channel, which reads as WorkerGone
+        state.preloading = 0;
+        // dropping an entry closes its ticket's channel, which reads as WorkerGone; a command's likewise
         drop(state.queue.take_if(|_| true));
+        state.commands.clear();
     }
 }
 
 impl Worker {
     pub(crate) fn new(engine: Box<dyn Engine>, shared: Arc<Shared>, catalog: Catalog) -> Self {
-        Self { engine, catalog, line: Line(shared) }
+        Self { loader: Loader::new(engine, catalog, shared.clone()), line: Line(shared) }
     }
 
     /// Works until every handle is dropped.
     pub(crate) fn run(mut self) {
-        while let Some(entry) = self.next() {
-            self.work(entry);
+        while let Some(task) = self.next() {
+            match task {
+                Task::Job(entry) => self.work(*entry),
+                Task::Command(command) => self.obey(command),
+                Task::Unload => self.loader.unload_idle(),
+            }
         }
     }
 
-    fn next(&self) -> Option<Entry> {
+    fn next(&self) -> Option<Task> {
         let shared = &self.line.0;
         let mut state = shared.lock();
         loop {
+            if let Some(command) = state.commands.pop_front() {
+                return Some(Task::Command(command));
+            }
+            let idle = state.residency.next_idle(Instant::now());
+            if idle.is_some_and(|left| left.is_zero()) {
+                return Some(Task::Unload);
+            }
             if let Some(entry) = take(&mut state) {
                 state.tell_positions();
-                return Some(entry);
+                return Some(Task::Job(Box::new(entry)));
             }
             if !state.open {
                 return None;
             }
-            state = shared.arrived.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = shared.wait(state, idle);
         }
     }
 
@@ -71,18 +93,20 @@ impl Worker {
             let run = began.elapsed().saturating_sub(load);
             outcome(&entry.job, finished, Timings { queue, load, run })
         });
+        self.loader.touch(entry.model);
+        self.loader.relieve(entry.model, &result);
         self.account(&entry, &result);
         // the caller may be gone by now, which is fine: the work is done or dropped
         let _ = entry.outcome.send(result);
     }
 
     fn produce(&mut self, entry: &Entry, began: Instant) -> Result<(Finished, Duration)> {
-        let begun = if entry.is_cancelled() { Err(Error::Cancelled) } else { self.engine.begin(&entry.job) };
-        self.look_what_is_loaded();
-        let Begun { mut run, load } = begun?;
-        if let Some(metrics) = self.metrics(entry).filter(|_| !load.is_zero()) {
-            metrics.load.record(load);
+        if entry.is_cancelled() {
+            return Err(Error::Cancelled);
         }
+        // made before the run, so dropped after it: the lease outlives what it stands for
+        let Ready { lease: _lease, load } = self.loader.ready(&entry.demand())?;
+        let mut run = self.loader.begin(&entry.job)?;
         Ok((self.step_through(entry, run.as_mut(), began)?, load))
     }
 
@@ -91,12 +115,20 @@ impl Worker {
         self.line.0.models.get(entry.model).map(Arc::as_ref)
     }
 
-    /// Loading one model may have unloaded others.
-    fn look_what_is_loaded(&self) {
-        self.catalog.mark(|id| self.engine.is_loaded(id));
-        let mut state = self.line.0.lock();
-        for (place, model) in self.catalog.iter().enumerate() {
-            state.measured.set_loaded(place, self.catalog.is_loaded(&model.id));
+    fn obey(&mut self, Command { verb, model, done }: Command) {
+        let result = match verb {
+            Verb::Load => self.loader.preload(model),
+            Verb::Unload => self.loader.unload_unpinned(model),
+        };
+        match done {
+            // whoever asked may be gone by now, which is fine
+            Some(done) => drop(done.send(result)),
+            None => {
+                self.line.0.lock().preloading -= 1;
+                if let Err(error) = result {
+                    tracing::error!("a model could not be loaded at the start: {error}");
+                }
+            }
         }
     }
 
@@ -147,16 +179,16 @@ impl Worker {
 
 /// Takes the next job out of the line; it runs from now on.
 fn take(state: &mut State) -> Option<Entry> {
-    let (entry, charge) = state.queue.pop(&state.measured)?;
+    let outlook = state.outlook();
+    let (entry, charge) = state.queue.pop(&outlook)?;
     let Entry { job, model, submitted, cancel, .. } = &entry;
-    let estimate = Duration::from_nanos(state.measured.cost(*model, job.work()));
-    // so it will be by the time the next one is chosen; if loading fails, that is seen right after
-    state.measured.set_loaded(*model, true);
+    let estimate = Duration::from_nanos(outlook.cost(*model, job.work()));
     state.running = Some(Running {
         id: job.id.clone(),
         tenant: job.tenant.clone(),
         priority: job.priority,
         model: job.model.id.clone(),
+        place: *model,
         submitted: *submitted,
         began: Instant::now(),
         estimate,

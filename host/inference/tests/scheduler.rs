@@ -294,14 +294,14 @@ async fn jobs_taken_before_the_last_handle_went_are_still_done() {
 }
 
 #[tokio::test]
-async fn the_catalog_tells_what_is_loaded_once_a_run_began() {
+async fn what_is_loaded_is_told_once_a_run_began() {
     let remote = Remote::default();
     let scheduler = start(&remote, 1);
     let id = scripted::model().id;
-    assert!(!scheduler.catalog().is_loaded(&id));
+    assert!(!scheduler.is_loaded(&id));
     remote.allow_all();
     scheduler.submit(job("load", 1)).unwrap().finish().await.unwrap();
-    assert!(scheduler.catalog().is_loaded(&id));
+    assert!(scheduler.is_loaded(&id));
     let unknown = scheduler.catalog().get(&atelier_inference::ModelId::new("unknown")).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no model `unknown`; known: scripted, other");
+    assert_eq!(unknown.to_string(), "there is no model `unknown`; known: scripted, other, third");
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use atelier_inference::{Begun, Engine as Models, Error, Job, ModelId, ModelInfo, QueueConfig, Scheduler};
+use atelier_inference::{
+    Engine as Models, Error, Estimate, Job, ModelId, ModelInfo, QueueConfig, Run, Scheduler,
+};
 use atelier_runtime::{Code, Deployment, Grants, Limits, RouteSpec, Runtime, RuntimeConfig};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -88,11 +90,21 @@ impl Models for NoModels {
         Vec::new()
     }
 
-    fn is_loaded(&self, _: &ModelId) -> bool {
-        false
+    fn memory_bytes(&self) -> u64 {
+        0
     }
 
-    fn begin(&mut self, _: &Job) -> atelier_inference::Result<Begun> {
+    fn estimate(&self) -> Estimate {
+        Arc::new(|_| 0)
+    }
+
+    fn load(&mut self, _: &ModelId) -> atelier_inference::Result<()> {
+        Err(Error::Failed("there are no models".into()))
+    }
+
+    fn unload(&mut self, _: &ModelId) {}
+
+    fn begin(&mut self, _: &Job) -> atelier_inference::Result<Box<dyn Run>> {
         Err(Error::Failed("there are no models".into()))
     }
 }

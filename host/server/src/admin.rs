@@ -102,6 +102,7 @@ impl View {
         let reasons: Vec<&str> = [
             (self.stop.phase() != Phase::Running, "draining"),
             (!self.scheduler.status().alive, "the inference worker has stopped"),
+            (self.scheduler.preloading() > 0, "models are being loaded"),
             (!self.live.table().is_ready(), "no route is deployed"),
         ]
         .into_iter()
@@ -124,6 +125,7 @@ impl View {
             "manifest": self.manifest,
             "routes": self.live.table().slots.iter().map(|slot| route(slot)).collect::<Vec<_>>(),
             "models": self.models(),
+            "memory": self.scheduler.memory(),
             "queue": self.queue(),
             "reload": self.reports.now(),
             "runtime": self.runtime.metrics(),
@@ -141,11 +143,14 @@ impl View {
     }
 
     fn models(&self) -> Vec<Value> {
-        let catalog = self.scheduler.catalog();
-        let here = catalog.iter().map(|info| {
+        let states = self.scheduler.models();
+        let here = self.scheduler.catalog().iter().zip(states).map(|(info, state)| {
             let mut value = json!(info);
             value["available"] = true.into();
-            value["loaded"] = catalog.is_loaded(&info.id).into();
+            value["loaded"] = state.loaded.into();
+            value["pinned"] = state.pinned.into();
+            value["idle_unload_s"] = state.idle_unload_s.into();
+            value["problem"] = state.problem.into();
             value
         });
         let missing =

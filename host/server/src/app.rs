@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atelier_engine::{CandleEngine, EngineConfig, ModelFiles, ModelSpec};
-use atelier_inference::{Engine, ModelId, QueueConfig, Scheduler};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_inference::{
+    self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig,
+};
 use atelier_runtime::{Code, Runtime, RuntimeConfig, TraceSink};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -37,9 +39,9 @@ pub enum StartError {
     /// The engine cannot be set up.
     #[error("the engine does not start: {0}")]
     Engine(String),
-    /// The worker thread cannot be started.
-    #[error("the inference worker does not start: {0}")]
-    Worker(std::io::Error),
+    /// The worker thread cannot be started, or a model does not fit the memory.
+    #[error(transparent)]
+    Scheduler(#[from] inference::StartError),
     /// The runtime cannot be set up.
     #[error(transparent)]
     Runtime(#[from] atelier_runtime::Error),
@@ -105,17 +107,29 @@ pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
     Ok(located)
 }
 
+impl Located {
+    fn spec(&self) -> Option<ModelSpec> {
+        let Model { id, source, description, .. } = &self.model;
+        let files = self.files.as_ref().ok()?.clone();
+        let description = (!description.is_empty()).then(|| description.clone());
+        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description })
+    }
+
+    /// Bytes that the model takes while it is loaded, from its files' headers: nothing is loaded. The text says why the
+    /// files cannot be used, or what would bring them.
+    pub fn memory_bytes(&self) -> Result<u64, String> {
+        let models = self.files.as_ref().map(|_| self.spec().into_iter().collect()).map_err(Clone::clone)?;
+        let engine = CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models });
+        let models = engine.map_err(|error| error.to_string())?.models();
+        Ok(models.iter().map(|info| info.memory_bytes).sum())
+    }
+}
+
 /// The engine with every model whose files are here.
 pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
     let device = config.engine.device.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
-    let spec = |located: &Located| {
-        let Model { id, source, description } = &located.model;
-        let files = located.files.as_ref().ok()?.clone();
-        let description = (!description.is_empty()).then(|| description.clone());
-        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description })
-    };
-    let models = located.iter().filter_map(spec).collect();
+    let models = located.iter().filter_map(Located::spec).collect();
     let engine = CandleEngine::new(EngineConfig { device, models }).map_err(|error| failed(&error))?;
     Ok(Box::new(engine))
 }
@@ -124,7 +138,13 @@ pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, S
 pub fn scheduler(config: &Config, engine: Box<dyn Engine>) -> Result<Scheduler, StartError> {
     let queue =
         QueueConfig { depth: config.engine.queue_depth, reorder_window: config.engine.reorder_window };
-    Scheduler::start(engine, queue).map_err(StartError::Worker)
+    let keep = |model: &Model| {
+        let Model { id, pin, preload, idle_unload, .. } = model;
+        (id.clone(), Keep { pinned: *pin, preload: *preload, idle_unload: *idle_unload })
+    };
+    let models = config.models.iter().map(keep).collect();
+    let memory = MemoryConfig { bytes: config.engine.memory_bytes, models };
+    Ok(Scheduler::start(engine, SchedulerConfig { queue, memory })?)
 }
 
 /// The runtime with the decoder that the binary carries.

@@ -14,7 +14,7 @@ use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
 use crate::models::unet::{self, UNetConfig};
 use crate::models::vae::{self, VaeConfig};
-use crate::pipeline::{schedule_config, small_autoencoder};
+use crate::pipeline::{Footprint, schedule_config, small_autoencoder};
 use crate::schedule::{self, ScheduleConfig};
 use crate::tokenizer::ClipTokenizer;
 use crate::weights::Weights;
@@ -63,8 +63,18 @@ struct Components {
     schedule: ScheduleConfig,
 }
 
-/// The catalog's entry, and the note for those who use the default schedule.
-pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<(ModelInfo, Option<String>)> {
+/// What the files say of a model.
+pub(super) struct Described {
+    /// The catalog's entry.
+    pub(super) info: ModelInfo,
+    /// For those who use the default schedule.
+    pub(super) note: Option<String>,
+    /// What its runs take.
+    pub(super) footprint: Footprint,
+}
+
+/// Reads everything but the weights.
+pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<Described> {
     let files = &spec.files;
     let index = check_pipeline(files)?;
     let components = Components::read(files)?;
@@ -76,7 +86,8 @@ pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<(ModelInfo, 
     let mut info = components.info(spec, components.memory(files)?, device)?;
     info.description = description(spec, &index, &overrides, &info);
     overrides.apply(files, &mut info)?;
-    Ok((info, components.schedule.default_note()))
+    let footprint = Footprint::new(&components.text, &components.unet, &components.vae, device);
+    Ok(Described { info, note: components.schedule.default_note(), footprint })
 }
 
 /// `model_index.json`, if it names a pipeline that is implemented. An inpainting or XL folder has similar parts and
@@ -190,7 +201,7 @@ impl Components {
             default_steps,
             default_guidance,
             schedules: [first].into_iter().chain(others).map(String::from).collect(),
-            memory_bytes: Some(memory),
+            memory_bytes: memory,
             device: device::name(device).into(),
         })
     }

@@ -1,21 +1,23 @@
-//! `atelier_inference::Engine` on candle: the models of the manifest, their weights loaded at the first job and kept.
-//! The one place where this crate's errors become the domain's.
+//! `atelier_inference::Engine` on candle: the models of the manifest, their weights loaded and unloaded as the domain
+//! decides. The one place where this crate's errors become the domain's.
 //!
 //! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: a job comes in
 //! checked against `ModelInfo`, a run goes out and is stepped by the worker.
 
 mod info;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use atelier_inference::{self as inference, Begun, Job, ModelId, ModelInfo};
+use atelier_inference::{self as inference, Estimate, Job, ModelId, ModelInfo, Run};
 use candle_core::Device;
 
-use crate::device::DeviceChoice;
+use crate::device::{self, DeviceChoice};
 use crate::files::ModelFiles;
-use crate::pipeline::{DenoiseRun, Pipeline};
+use crate::pipeline::{DenoiseRun, Footprint, Pipeline};
 use crate::{Error, Result};
+use info::Described;
 
 /// What to serve, and on which device.
 #[derive(Debug, Clone, Default)]
@@ -51,12 +53,13 @@ struct Model {
     files: ModelFiles,
     /// What to tell those who use the default schedule, such as that it stands in for another.
     note: Option<String>,
-    /// Loaded at the first job and never dropped: loading takes seconds, which that job reports.
+    footprint: Footprint,
+    /// There while the model is loaded. A run holds it as well, until its end.
     pipeline: Option<Arc<Pipeline>>,
 }
 
 impl CandleEngine {
-    /// Opens the device and reads every model's configuration; weights are left for the first job.
+    /// Opens the device and reads every model's configuration; weights are left for later.
     ///
     /// # Errors
     /// [`Error::Device`] where the device is not there; [`Error::Model`] names the model and the file that is missing
@@ -68,17 +71,20 @@ impl CandleEngine {
         Ok(CandleEngine { device, models })
     }
 
-    /// Loads the model if need be and encodes the job's texts; the first step is the caller's.
-    fn start(&mut self, job: &Job) -> Result<Begun> {
-        let known =
-            || self.models.iter().map(|model| model.info.id.to_string()).collect::<Vec<_>>().join(", ");
-        let Some(index) = self.models.iter().position(|model| model.info.id == job.model.id) else {
-            let reason = format!("there is no model `{}`; known: {}", job.model.id, known());
-            return Err(Error::Invalid { field: "model", reason });
-        };
-        let (pipeline, load) = self.models[index].load(&self.device)?;
-        let run = DenoiseRun::new(pipeline, job, self.models[index].note(job))?;
-        Ok(Begun { run: Box::new(run), load })
+    fn model(&mut self, id: &ModelId) -> Result<&mut Model> {
+        let known: Vec<String> = self.models.iter().map(|model| model.info.id.to_string()).collect();
+        self.models.iter_mut().find(|model| model.info.id == *id).ok_or_else(|| {
+            let reason = format!("there is no model `{id}`; known: {}", known.join(", "));
+            Error::Invalid { field: "model", reason }
+        })
+    }
+
+    /// Encodes the job's texts; the first step is the caller's.
+    fn start(&mut self, job: &Job) -> Result<DenoiseRun> {
+        let model = self.model(&job.model.id)?;
+        let not_loaded = || Error::NotLoaded { id: model.info.id.to_string() };
+        let pipeline = model.pipeline.clone().ok_or_else(not_loaded)?;
+        DenoiseRun::new(pipeline, job, model.note(job))
     }
 }
 
@@ -86,23 +92,21 @@ impl Model {
     /// Everything but the weights.
     fn new(spec: ModelSpec, device: &Device) -> Result<Self> {
         let described = info::describe(&spec, device);
-        let (info, note) =
+        let Described { info, note, footprint } =
             described.map_err(|source| Error::Model { id: spec.id.clone(), source: Box::new(source) })?;
-        Ok(Self { info, files: spec.files, note, pipeline: None })
+        Ok(Self { info, files: spec.files, note, footprint, pipeline: None })
     }
 
-    /// The weights, and how long it took to load them; no time at all from the second job on.
-    fn load(&mut self, device: &Device) -> Result<(Arc<Pipeline>, Duration)> {
-        if let Some(pipeline) = &self.pipeline {
-            return Ok((pipeline.clone(), Duration::ZERO));
+    /// Reads the weights, if they are not there.
+    fn load(&mut self, device: &Device) -> Result<()> {
+        if self.pipeline.is_none() {
+            let began = Instant::now();
+            let opened = Pipeline::open(&self.files, device);
+            let named = |source| Error::Model { id: self.info.id.to_string(), source: Box::new(source) };
+            self.pipeline = Some(Arc::new(opened.map_err(named)?));
+            tracing::info!(model = %self.info.id, seconds = began.elapsed().as_secs_f64(), "weights loaded");
         }
-        let began = Instant::now();
-        let opened = Pipeline::open(&self.files, device);
-        let named = |source| Error::Model { id: self.info.id.to_string(), source: Box::new(source) };
-        let pipeline = Arc::new(opened.map_err(named)?);
-        self.pipeline = Some(pipeline.clone());
-        tracing::info!(model = %self.info.id, seconds = began.elapsed().as_secs_f64(), "weights loaded");
-        Ok((pipeline, began.elapsed()))
+        Ok(())
     }
 
     /// What a user of the model's default schedule should know.
@@ -117,12 +121,31 @@ impl inference::Engine for CandleEngine {
         self.models.iter().map(|model| model.info.clone()).collect()
     }
 
-    fn is_loaded(&self, id: &ModelId) -> bool {
-        self.models.iter().any(|model| model.info.id == *id && model.pipeline.is_some())
+    fn memory_bytes(&self) -> u64 {
+        device::proposed_memory_bytes(&self.device)
     }
 
-    fn begin(&mut self, job: &Job) -> inference::Result<Begun> {
-        Ok(self.start(job)?)
+    fn estimate(&self) -> Estimate {
+        let footprint = |model: &Model| (model.info.id.clone(), model.footprint.clone());
+        let footprints: BTreeMap<ModelId, Footprint> = self.models.iter().map(footprint).collect();
+        Arc::new(move |job| footprints.get(&job.model.id).map_or(0, |footprint| footprint.bytes(job)))
+    }
+
+    fn load(&mut self, id: &ModelId) -> inference::Result<()> {
+        let device = self.device.clone();
+        Ok(self.model(id)?.load(&device)?)
+    }
+
+    fn unload(&mut self, id: &ModelId) {
+        // an unknown model is not loaded
+        if let Ok(model) = self.model(id) {
+            model.pipeline = None;
+            device::give_back_main_memory();
+        }
+    }
+
+    fn begin(&mut self, job: &Job) -> inference::Result<Box<dyn Run>> {
+        Ok(Box::new(self.start(job)?))
     }
 }
 
@@ -131,6 +154,7 @@ impl From<Error> for inference::Error {
         match error {
             // the only variant that the client can mend; all others are the operator's
             Error::Invalid { field, reason } => Self::Invalid { field, reason },
+            other if other.is_out_of_memory() => Self::OutOfMemory(other.to_string()),
             other => Self::Failed(other.to_string()),
         }
     }

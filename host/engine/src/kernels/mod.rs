@@ -20,7 +20,12 @@ pub use layout::{to_pixels, to_tokens, upsample_nearest};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
 
-use candle_core::{CpuStorage, Layout, Result};
+use candle_core::{CpuStorage, Device, Layout, Result};
+
+/// Whether layers on this device pack a picture piece by piece, instead of unrolling it whole by tensor operations.
+pub(crate) fn are_packed(device: &Device) -> bool {
+    device.is_cpu() && gemm::is_available()
+}
 
 /// The values in order; callers make them contiguous first.
 fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

@@ -1,8 +1,10 @@
 //! A job becomes pictures here: prompt → states (`prompt`), seeds and source → latents (`latents`), the denoise loop
-//! (`denoise`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`. Knows every
-//! network and no file format; the engine owns it, one job uses it at a time.
+//! (`denoise`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`, and `footprint`
+//! tells how much memory all this will take. Knows every network and no file format; the engine owns it, one job uses it
+//! at a time.
 
 mod denoise;
+mod footprint;
 mod latents;
 mod picture;
 mod preview;
@@ -21,6 +23,7 @@ use crate::tokenizer::ClipTokenizer;
 use preview::Previewer;
 
 pub use denoise::Denoise;
+pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
 pub use prompt::{Conditioning, chunks};
 pub(crate) use run::DenoiseRun;
@@ -66,6 +69,10 @@ impl Pipeline {
     /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
     /// single image of its seed to the last bit.
     fn lane(&self, images: usize) -> usize {
-        if self.device.is_cpu() { 1 } else { images }
+        lane(&self.device, images)
     }
+}
+
+fn lane(device: &Device, images: usize) -> usize {
+    if device.is_cpu() { 1 } else { images }
 }

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// A small autoencoder for previews, beside the model's own.
 const FOLDER: &str = "taesd";
 /// Longest side of a preview, in pixels.
-const MAX_SIDE: usize = 256;
+pub(super) const MAX_SIDE: usize = 256;
 /// Scaled latents of Stable Diffusion 1 and 2 to red, green and blue within -1 to 1; published with ComfyUI (SD15).
 const SD_MATRIX: [[f32; 3]; 4] = [
     [0.3512, 0.2297, 0.3227],

@@ -10,7 +10,7 @@ use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
 /// Most chunks: the cost of cross attention grows with them. Enough for 4,096 characters of two tokens each.
-const MAX_CHUNKS: usize = 128;
+pub(super) const MAX_CHUNKS: usize = 128;
 
 /// The text as the denoiser sees it.
 #[derive(Debug)]

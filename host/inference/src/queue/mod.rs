@@ -1,4 +1,4 @@
-//! The waiting line as a plain data structure: no threads, no clocks; costs and what is loaded come in as [`Measured`].
+//! The waiting line as a plain data structure: no threads, no clocks; costs and what is loaded come in as [`Outlook`].
 //! Bounded in total and per tenant. Fair between tenants (`order.rs`), by priority within one (`line.rs`), and in the
 //! order of arrival where neither decides; cancelled entries are dropped where they stand.
 
@@ -10,7 +10,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use crate::measured::Measured;
+use crate::measured::Outlook;
 use crate::{Priority, TenantId};
 pub(crate) use order::Charge;
 use order::{Added, Order};
@@ -90,8 +90,8 @@ impl<T> Queue<T> {
     }
 
     /// Takes the entry whose turn it is. Its charge has to be settled when it has run.
-    pub(crate) fn pop(&mut self, measured: &Measured) -> Option<(T, Charge)> {
-        let (slot, charge) = self.order.pop(measured)?;
+    pub(crate) fn pop(&mut self, outlook: &Outlook) -> Option<(T, Charge)> {
+        let (slot, charge) = self.order.pop(outlook)?;
         let (_, entry) = self.entries.remove(&slot.number)?;
         Some((entry, charge))
     }
@@ -114,13 +114,13 @@ impl<T> Queue<T> {
 
     /// The entries in the order in which they will be served if none comes, each with the nanoseconds until its start,
     /// counted from the end of what runs now. Found by serving a copy of the order to its end.
-    pub(crate) fn forecast(&self, measured: &Measured) -> Vec<(&T, u64)> {
-        let (mut order, mut measured, mut start) = (self.order.clone(), measured.clone(), 0_u64);
+    pub(crate) fn forecast(&self, outlook: &Outlook) -> Vec<(&T, u64)> {
+        let (mut order, mut outlook, mut start) = (self.order.clone(), outlook.clone(), 0_u64);
         let mut forecast = Vec::with_capacity(self.entries.len());
-        while let Some((slot, _)) = order.pop(&measured) {
+        while let Some((slot, _)) = order.pop(&outlook) {
             forecast.extend(self.entries.get(&slot.number).map(|(_, entry)| (entry, start)));
-            start = start.saturating_add(measured.cost(slot.model, slot.work));
-            measured.set_loaded(slot.model, true);
+            start = start.saturating_add(outlook.cost(slot.model, slot.work));
+            outlook.assume_loaded(slot.model);
         }
         forecast
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use super::line::{Line, Slot};
-use crate::measured::Measured;
+use crate::measured::Outlook;
 use crate::{Priority, TenantId};
 
 /// Idle tenants whose last turn is still held against them; beyond it, whoever owes least is forgiven.
@@ -83,9 +83,9 @@ impl Order {
     }
 
     /// Takes the next entry and charges its tenant what it will probably cost.
-    pub(super) fn pop(&mut self, measured: &Measured) -> Option<(Slot, Charge)> {
+    pub(super) fn pop(&mut self, outlook: &Outlook) -> Option<(Slot, Charge)> {
         let first = self.due.first()?.start;
-        let Choice { tenant, index, passed } = self.choose(measured)?;
+        let Choice { tenant, index, passed } = self.choose(outlook)?;
         for tenant in &passed {
             let front = self.lines.get_mut(tenant).and_then(|line| line.front_mut().front_mut());
             front.into_iter().for_each(|slot| slot.passed += 1);
@@ -95,7 +95,7 @@ impl Order {
         let turn = self.next_turn();
         let served = self.change(&tenant, |line| {
             let slot = line.serve(index)?;
-            let amount = line.scaled(measured.cost(slot.model, slot.work));
+            let amount = line.scaled(outlook.cost(slot.model, slot.work));
             line.start += amount;
             line.turn = turn;
             line.running += 1;
@@ -132,15 +132,15 @@ impl Order {
         self.lines.iter_mut().for_each(|(tenant, line)| line.weight = weight(tenant));
     }
 
-    fn choose(&self, measured: &Measured) -> Option<Choice> {
+    fn choose(&self, outlook: &Outlook) -> Option<Choice> {
         let first = self.due.first()?;
         let head = Choice { tenant: first.tenant.clone(), index: 0, passed: Vec::new() };
-        let loaded = self.loaded_head(measured).or_else(|| self.loaded_behind(&first.tenant, measured));
+        let loaded = self.loaded_head(outlook).or_else(|| self.loaded_behind(&first.tenant, outlook));
         Some(loaded.unwrap_or(head))
     }
 
     /// The first line, in the order of turns, whose first entry's model is loaded, if it may pass those before it.
-    fn loaded_head(&self, measured: &Measured) -> Option<Choice> {
+    fn loaded_head(&self, outlook: &Outlook) -> Option<Choice> {
         let (mut passed, mut horizon) = (Vec::new(), u128::MAX);
         for due in &self.due {
             let line = self.lines.get(&due.tenant)?;
@@ -148,22 +148,22 @@ impl Order {
             if due.start > horizon {
                 return None;
             }
-            if measured.is_loaded(slot.model) {
+            if outlook.is_loaded(slot.model) {
                 return Some(Choice { tenant: due.tenant.clone(), index: 0, passed });
             }
             if slot.passed >= self.window || passed.len() >= self.window {
                 return None;
             }
-            horizon = horizon.min(due.start + line.scaled(measured.cost(slot.model, slot.work)));
+            horizon = horizon.min(due.start + line.scaled(outlook.cost(slot.model, slot.work)));
             passed.push(due.tenant.clone());
         }
         None
     }
 
     /// An entry of the line whose turn it is, behind the first, of the same priority.
-    fn loaded_behind(&self, tenant: &TenantId, measured: &Measured) -> Option<Choice> {
+    fn loaded_behind(&self, tenant: &TenantId, outlook: &Outlook) -> Option<Choice> {
         let front = self.lines.get(tenant)?.front();
-        let index = front.iter().take(self.window + 1).position(|slot| measured.is_loaded(slot.model))?;
+        let index = front.iter().take(self.window + 1).position(|slot| outlook.is_loaded(slot.model))?;
         let all_may_wait = front.iter().take(index).all(|slot| slot.passed < self.window);
         all_may_wait.then(|| Choice { tenant: tenant.clone(), index, passed: Vec::new() })
     }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use super::line::AGEING;
 use super::order::MAX_DEBTS;
 use super::{Full, Place, Queue, Share};
-use crate::measured::Measured;
+use crate::measured::{Measured, Outlook};
 use crate::{Priority, TenantId};
 
 const WINDOW: usize = 4;
@@ -47,14 +47,14 @@ fn plain(tenant: &TenantId) -> Place {
     place(tenant, Priority::Normal, 0, 10)
 }
 
-fn cold() -> Measured {
-    Measured::new(MODELS)
+fn cold() -> Outlook {
+    Outlook::new(&Measured::new(MODELS), [false; MODELS])
 }
 
-fn with_loaded(model: usize) -> Measured {
-    let mut measured = cold();
-    measured.set_loaded(model, true);
-    measured
+fn with_loaded(model: usize) -> Outlook {
+    let mut outlook = cold();
+    outlook.assume_loaded(model);
+    outlook
 }
 
 /// Room for everybody, so that a bound never gets in the way of what a test is about.
@@ -69,8 +69,8 @@ fn roomy<T>(weights: &[u32], window: usize) -> Queue<T> {
 }
 
 /// Serves the next entry at exactly its estimate.
-fn serve<T>(queue: &mut Queue<T>, measured: &Measured, work: impl Fn(&T) -> u64) -> Option<T> {
-    let (entry, charge) = queue.pop(measured)?;
+fn serve<T>(queue: &mut Queue<T>, outlook: &Outlook, work: impl Fn(&T) -> u64) -> Option<T> {
+    let (entry, charge) = queue.pop(outlook)?;
     queue.settle(charge, work(&entry));
     Some(entry)
 }
@@ -121,8 +121,8 @@ fn work_is_in_proportion_to_shares_within_one_turn_of_each() {
         };
         (0..4).for_each(|number| (0..3).for_each(|_| add(&mut queue, &mut walk, number)));
         for _ in 0..1_500 {
-            let measured = with_loaded(walk.below(MODELS as u64) as usize);
-            let (entry, charge) = queue.pop(&measured).unwrap();
+            let outlook = with_loaded(walk.below(MODELS as u64) as usize);
+            let (entry, charge) = queue.pop(&outlook).unwrap();
             // anything from nothing to twice the estimate
             let real = 1 + walk.below(2 * entry.work);
             queue.settle(charge, real);
@@ -152,8 +152,8 @@ fn nobody_starves_whatever_others_send() {
                 let turns = own + u64::from(AGEING) + 2 * WINDOW as u64 + 2;
                 queue.push(&place, (place.tenant.clone(), served + turns * 2 * TENANTS)).unwrap();
             }
-            let measured = with_loaded(walk.below(MODELS as u64) as usize);
-            let Some((tenant, latest)) = serve(&mut queue, &measured, |_| 10) else { continue };
+            let outlook = with_loaded(walk.below(MODELS as u64) as usize);
+            let Some((tenant, latest)) = serve(&mut queue, &outlook, |_| 10) else { continue };
             served += 1;
             assert!(served <= latest, "seed {seed}: an entry of {tenant} came as number {served}");
         }
@@ -247,12 +247,12 @@ fn a_loaded_model_lets_an_entry_be_passed_as_often_as_the_window_says_and_no_mor
                 if walk.below(4) == 0 {
                     continue;
                 }
-                let measured = with_loaded(walk.below(MODELS as u64) as usize);
+                let outlook = with_loaded(walk.below(MODELS as u64) as usize);
                 let fair = fair_order(&queue);
-                let ((taken, place), charge) = queue.pop(&measured).unwrap();
+                let ((taken, place), charge) = queue.pop(&outlook).unwrap();
                 queue.settle(charge, place.work);
                 let passed = passed(&fair, taken);
-                assert!(passed.is_empty() || measured.is_loaded(place.model), "passed without a reason");
+                assert!(passed.is_empty() || outlook.is_loaded(place.model), "passed without a reason");
                 for number in passed {
                     let count = counts.entry(number).or_default();
                     *count += 1;
@@ -281,8 +281,8 @@ fn the_window_never_lets_a_tenant_run_ahead_by_more_than_a_turn() {
     let mut queue = roomy(&[1, 1], 100);
     (0..20).for_each(|_| queue.push(&place(&a, Priority::Normal, 0, 10), "a").unwrap());
     (0..20).for_each(|_| queue.push(&place(&b, Priority::Normal, 1, 10), "b").unwrap());
-    let measured = with_loaded(1);
-    let order: String = std::iter::from_fn(|| serve(&mut queue, &measured, |_| 10)).take(8).collect();
+    let outlook = with_loaded(1);
+    let order: String = std::iter::from_fn(|| serve(&mut queue, &outlook, |_| 10)).take(8).collect();
     let ahead = order.chars().scan(0_i32, |ahead, next| {
         *ahead += if next == 'b' { 1 } else { -1 };
         Some(*ahead)
@@ -396,25 +396,26 @@ fn cancelling_keeps_the_order_of_everybody_else_of_the_tenant() {
 fn the_forecast_is_the_order_in_which_entries_are_served() {
     for seed in 1..=100 {
         let (mut walk, mut queue) = (Walk(seed), roomy(&[1, 4, 2], WINDOW));
-        let mut measured = with_loaded(walk.below(MODELS as u64) as usize);
-        let second = std::time::Duration::from_secs(1);
+        let (mut measured, second) = (Measured::new(MODELS), std::time::Duration::from_secs(1));
         (0..MODELS).for_each(|model| measured.learn(model, 1_000 * (1 + model as u64), second, second));
+        let mut outlook = Outlook::new(&measured, [false; MODELS]);
+        outlook.assume_loaded(walk.below(MODELS as u64) as usize);
         for number in 0..80 {
             let place = walk.place(3, 1_000);
             queue.push(&place, (number, place.clone())).unwrap();
             if walk.below(4) == 0 {
-                let ((_, place), charge) = queue.pop(&measured).unwrap();
+                let ((_, place), charge) = queue.pop(&outlook).unwrap();
                 queue.settle(charge, 1 + walk.below(place.work));
             }
         }
         let forecast: Vec<(u64, u64)> =
-            queue.forecast(&measured).into_iter().map(|((number, _), start)| (*number, start)).collect();
+            queue.forecast(&outlook).into_iter().map(|((number, _), start)| (*number, start)).collect();
         let (mut order, mut start) = (Vec::new(), 0);
-        while let Some(((number, place), charge)) = queue.pop(&measured) {
+        while let Some(((number, place), charge)) = queue.pop(&outlook) {
             order.push((number, start));
-            let cost = measured.cost(place.model, place.work);
+            let cost = outlook.cost(place.model, place.work);
             queue.settle(charge, cost);
-            measured.set_loaded(place.model, true);
+            outlook.assume_loaded(place.model);
             start += cost;
         }
         assert_eq!(forecast, order, "seed {seed}");

@@ -1,6 +1,6 @@
 //! An engine that does one call of `next_step` per permit, so that a test decides what happens when. No sleeps: both
-//! sides wait on a condition, with a generous deadline that turns a hang into a failure. It has two models and room for
-//! one of them: the last that was begun.
+//! sides wait on a condition, with a generous deadline that turns a hang into a failure. It has three models, and room
+//! for one of them unless a test says otherwise; a run takes a byte for each pixel of each picture.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -8,11 +8,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use atelier_inference::{
-    Begun, Engine, Event, EventReader, Features, Finished, Job, ModelId, ModelInfo, Pixels, Preview, Request,
-    Result, Run, Size, StepState,
+    Engine, Error, Estimate, Event, EventReader, Features, Finished, Job, ModelId, ModelInfo, Pixels,
+    Preview, Request, Result, Run, Size, StepState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// What each model takes while it is loaded.
+pub(crate) const MODEL_BYTES: u64 = 1_000_000;
+/// What the engine proposes as a budget: one model, and a run of any size that it allows.
+const MEMORY_BYTES: u64 = 1_500_000;
 
 /// A model that allows everything, in sides of 8 to 64 pixels.
 pub(crate) fn model() -> ModelInfo {
@@ -29,7 +33,7 @@ pub(crate) fn model() -> ModelInfo {
         default_steps: 4,
         default_guidance: 7.5,
         schedules: vec!["ddim".into(), "euler".into()],
-        memory_bytes: None,
+        memory_bytes: MODEL_BYTES,
         device: "cpu".into(),
     }
 }
@@ -37,6 +41,11 @@ pub(crate) fn model() -> ModelInfo {
 /// Another model of the same kind.
 pub(crate) fn other_model() -> ModelInfo {
     ModelInfo { id: ModelId::new("other"), ..model() }
+}
+
+/// A third.
+pub(crate) fn third_model() -> ModelInfo {
+    ModelInfo { id: ModelId::new("third"), ..model() }
 }
 
 /// A job of the scripted model.
@@ -50,7 +59,8 @@ struct State {
     /// The worker waits for a permit.
     waiting: bool,
     begun: Vec<String>,
-    loaded: Option<ModelId>,
+    moves: Vec<String>,
+    unloadable: Option<ModelId>,
     steps: u32,
 }
 
@@ -89,6 +99,16 @@ impl Remote {
         self.0.0.lock().unwrap().begun.clone()
     }
 
+    /// Loads and unloads in their order, as in `load scripted`.
+    pub(crate) fn moves(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().moves.clone()
+    }
+
+    /// From now on, loading this model runs out of memory; `None` ends that.
+    pub(crate) fn fail_to_load(&self, id: Option<&str>) {
+        self.0.0.lock().unwrap().unloadable = id.map(ModelId::new);
+    }
+
     /// Steps done so far, of all jobs.
     pub(crate) fn steps(&self) -> u32 {
         self.0.0.lock().unwrap().steps
@@ -111,21 +131,34 @@ struct ScriptedEngine(Remote);
 
 impl Engine for ScriptedEngine {
     fn models(&self) -> Vec<ModelInfo> {
-        vec![model(), other_model()]
+        vec![model(), other_model(), third_model()]
     }
 
-    fn is_loaded(&self, id: &ModelId) -> bool {
-        self.0.0.0.lock().unwrap().loaded.as_ref() == Some(id)
+    fn memory_bytes(&self) -> u64 {
+        MEMORY_BYTES
     }
 
-    fn begin(&mut self, job: &Job) -> Result<Begun> {
-        assert_ne!(job.prompt, "panic at the beginning");
+    fn estimate(&self) -> Estimate {
+        Arc::new(|job| u64::from(job.size.width * job.size.height) * job.seeds.len() as u64)
+    }
+
+    fn load(&mut self, id: &ModelId) -> Result<()> {
         let mut state = self.0.0.0.lock().unwrap();
-        state.begun.push(job.prompt.clone());
-        state.loaded = Some(job.model.id.clone());
-        drop(state);
-        let run = ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0 };
-        Ok(Begun { run: Box::new(run), load: Duration::ZERO })
+        if state.unloadable.as_ref() == Some(id) {
+            return Err(Error::OutOfMemory(format!("no room for `{id}`")));
+        }
+        state.moves.push(format!("load {id}"));
+        Ok(())
+    }
+
+    fn unload(&mut self, id: &ModelId) {
+        self.0.0.0.lock().unwrap().moves.push(format!("unload {id}"));
+    }
+
+    fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
+        assert_ne!(job.prompt, "panic at the beginning");
+        self.0.0.0.lock().unwrap().begun.push(job.prompt.clone());
+        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0 }))
     }
 }
 
@@ -140,7 +173,10 @@ impl Run for ScriptedRun {
         self.remote.take_permit();
         assert_ne!(self.job.prompt, "panic in a step");
         if self.job.prompt == "fail in a step" {
-            return Err(atelier_inference::Error::Failed("as the test wished".into()));
+            return Err(Error::Failed("as the test wished".into()));
+        }
+        if self.job.prompt == "run out of memory" {
+            return Err(Error::OutOfMemory("as the test wished".into()));
         }
         if self.done == self.job.steps {
             let pictures = self.job.seeds.iter().map(|&seed| pixels(8, 8, seed as u8)).collect();

@@ -377,6 +377,11 @@ impl From<HostError> for Error {
             HostError::Invalid { field, reason } => {
                 Error::InvalidRequest(Invalid { field: field.into(), reason })
             }
+            // what a caller can change of it are the pictures' size and number
+            HostError::TooLarge { .. } => {
+                Error::InvalidRequest(Invalid { field: "size".into(), reason: error.to_string() })
+            }
+            HostError::OutOfMemory(_) => Error::Failed(error.to_string()),
             HostError::Cancelled => Error::Cancelled,
             HostError::WorkerGone => Error::WorkerGone,
             HostError::Failed(text) => Error::Failed(text),

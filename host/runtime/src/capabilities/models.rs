@@ -14,9 +14,9 @@ impl Host for Sandbox {}
 impl HostWithStore<Sandbox> for Capabilities {
     async fn list(access: &Access) -> Result<Vec<ModelInfo>> {
         let caller = caller(access);
-        let catalog = caller.host.scheduler.catalog();
+        let (scheduler, catalog) = (&caller.host.scheduler, caller.host.scheduler.catalog());
         let granted = |info: &&HostModelInfo| caller.route.grants.models.contains(&info.id);
-        let describe = |info: &HostModelInfo| describe(info, catalog.is_loaded(&info.id));
+        let describe = |info: &HostModelInfo| describe(info, scheduler.is_loaded(&info.id));
         Ok(catalog.iter().filter(granted).map(describe).collect())
     }
 
@@ -42,7 +42,7 @@ fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
         default_guidance: info.default_guidance,
         schedules: info.schedules.clone(),
         loaded,
-        memory_bytes: info.memory_bytes,
+        memory_bytes: Some(info.memory_bytes),
         device: info.device.clone(),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn text(name: &str, wat: &str) -> Code {
 
 /// A scheduler in front of a fake engine whose steps take so long.
 pub(crate) fn scheduler(step: Duration) -> Scheduler {
-    Scheduler::start(Box::new(FakeEngine { step }), QueueConfig::default()).unwrap()
+    Scheduler::start(Box::new(FakeEngine { step, ..FakeEngine::default() }), QueueConfig::default()).unwrap()
 }
 
 /// A runtime of its own.

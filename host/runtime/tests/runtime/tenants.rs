@@ -62,7 +62,7 @@ async fn a_job_beyond_the_allowance_is_refused_before_it_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_finds_the_queue_full_costs_nothing() {
-    let engine = Box::new(FakeEngine { step: Duration::from_secs(60) });
+    let engine = Box::new(FakeEngine { step: Duration::from_secs(60), ..FakeEngine::default() });
     let scheduler = Scheduler::start(engine, QueueConfig { depth: 1, ..QueueConfig::default() }).unwrap();
     let route = runtime_with(Default::default(), scheduler.clone()).deploy(studio()).await.unwrap();
     let quota = Arc::new(Counting { limit: 10, ..Counting::default() });

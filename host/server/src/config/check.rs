@@ -162,6 +162,7 @@ fn engine(table: Table<'_>) -> Engine {
         device: one_of(&table, "device", &["auto", "cpu", "cuda"]).unwrap_or("auto").to_owned(),
         queue_depth: table.number("queue-depth", 1..=10_000).unwrap_or(64) as usize,
         reorder_window: table.number("reorder-window", 0..=64).unwrap_or(4) as usize,
+        memory_bytes: table.bytes("memory-bytes", MIB..=16_384 * GIB),
     };
     table.finish();
     engine
@@ -189,12 +190,24 @@ fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
         }
         let source = source.and_then(|found| model_source(&table, &found, context));
         let description = table.text("description").map_or(String::new(), |found| found.value);
+        let (pin, preload, idle_unload) = keep(&table);
         table.finish();
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
         let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
-        models.extend(id.map(|id| Model { id: ModelId::new(id), source, description }));
+        let id = id.map(ModelId::new);
+        models.extend(id.map(|id| Model { id, source, description, pin, preload, idle_unload }));
     }
     models
+}
+
+/// How a model is kept in memory.
+fn keep(table: &Table<'_>) -> (bool, bool, Option<Duration>) {
+    let [pin, preload] = ["pin", "preload"].map(|key| table.boolean(key).unwrap_or(false));
+    let idle_unload = table.number("idle-unload-s", 1..=7 * 86_400).map(Duration::from_secs);
+    if pin && idle_unload.is_some() {
+        table.problem(table.at(), "`pin` keeps the model in memory: leave `idle-unload-s` out, or `pin`");
+    }
+    (pin, preload, idle_unload)
 }
 
 fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {

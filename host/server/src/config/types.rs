@@ -170,6 +170,9 @@ pub struct Engine {
     pub queue_depth: usize,
     /// How often a job may be passed by one whose model is loaded already; 0 for never.
     pub reorder_window: usize,
+    /// Bytes for models and runs together; the engine's own proposal when `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// `[store]`
@@ -183,6 +186,7 @@ pub struct Store {
 
 /// `[[model]]`
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Model {
     /// Its name in requests.
     pub id: ModelId,
@@ -191,6 +195,17 @@ pub struct Model {
     pub source: ModelSource,
     /// One sentence for people.
     pub description: String,
+    /// Whether it stays in memory once it is loaded.
+    pub pin: bool,
+    /// Whether it is loaded at the start.
+    pub preload: bool,
+    /// After so long without a job it is unloaded; never when `None`.
+    #[serde(
+        rename = "idle-unload-s",
+        serialize_with = "seconds_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub idle_unload: Option<Duration>,
 }
 
 /// Where a model's files are.
@@ -423,6 +438,10 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S:
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(duration.as_secs())
+}
+
+fn seconds_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs()).serialize(serializer)
 }
 
 fn address_or_off<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -46,6 +46,7 @@ impl Sources<'_> {
         self.tenants(&mut page);
         models(&mut page, self.scheduler);
         self.queue(&mut page);
+        self.memory(&mut page);
         self.runtime(&mut page);
         self.loads(&mut page);
         self.telemetry(&mut page);
@@ -157,6 +158,15 @@ impl Sources<'_> {
             "time of the inference worker, loading of models included",
             queue.counters.work.as_secs_f64(),
         );
+    }
+
+    fn memory(&self, page: &mut Page) {
+        let memory = self.scheduler.memory();
+        page.gauge("atelier_memory_budget_bytes", "engine.memory-bytes", memory.budget);
+        let mut family =
+            page.family("atelier_memory_used_bytes", Kind::Gauge, "what is taken of the budget, and by what");
+        family.sample(&[("purpose", "models")], memory.models);
+        family.sample(&[("purpose", "runs")], memory.runs);
     }
 
     fn runtime(&self, page: &mut Page) {
@@ -276,11 +286,11 @@ fn components(page: &mut Page, components: &Named<ComponentMetrics>) {
 }
 
 fn models(page: &mut Page, scheduler: &Scheduler) {
-    let (catalog, models) = (scheduler.catalog(), scheduler.model_metrics());
+    let models = scheduler.model_metrics();
     let is_named = |id: &ModelId| models.iter().any(|(name, _)| **name == *id.as_str());
     let mut family = page.family("atelier_model_loaded", Kind::Gauge, "whether the weights are in memory");
-    for info in catalog.iter().filter(|info| is_named(&info.id)) {
-        family.sample(&[("model", info.id.as_str())], u8::from(catalog.is_loaded(&info.id)));
+    for status in scheduler.models().into_iter().filter(|status| is_named(&status.id)) {
+        family.sample(&[("model", status.id.as_str())], u8::from(status.loaded));
     }
     let help = "jobs that ran, by how they ended";
     let mut family = page.family("atelier_model_jobs_total", Kind::Counter, help);

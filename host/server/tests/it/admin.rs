@@ -1,10 +1,13 @@
 //! The operators' address.
 
+use std::time::Duration;
+
+use atelier_inference::fake::FakeEngine;
 use http::{Method, Request, StatusCode};
 use serde_json::json;
 
-use crate::client::{get, try_send, with_method};
-use crate::house::{House, folder, manifest, route};
+use crate::client::{get, send, try_send, with_method};
+use crate::house::{House, PAGE, folder, manifest, route};
 
 #[tokio::test]
 async fn health_readiness_and_version_answer() {
@@ -42,6 +45,54 @@ async fn the_status_tells_of_routes_models_and_the_queue_but_not_of_configuratio
     assert_eq!((&status["queue"]["alive"], &status["phase"]), (&true.into(), &"running".into()));
     assert_eq!((&status["queue"]["jobs"], &status["queue"]["tenants"]), (&json!([]), &json!({})));
     assert!(!text.contains("between us"));
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_in_memory_and_what_of_the_budget_is_taken() {
+    let routes = format!("[engine]\nmemory-bytes = \"3 MiB\"\n{}", route("a", "/", ""));
+    let house = House::open(folder(), &manifest("", &routes)).await;
+    let status = house.status().await;
+    let model = &status["models"][0];
+    assert_eq!(
+        (&model["loaded"], &model["pinned"], &model["problem"]),
+        (&json!(false), &json!(false), &json!(null))
+    );
+    assert_eq!(status["memory"], json!({ "budget": 3 << 20, "models": 0, "runs": 0 }));
+    let ask = |size: &str| {
+        let body = format!(r#"{{"prompt": "a red boat", "model": "fake", "steps": 1, "size": "{size}"}}"#);
+        let request =
+            Request::post("/v1/images/generations").header("host", "test").header("accept", "image/png");
+        send(house.edge, request.header("content-type", "application/json").body(body.into()).unwrap())
+    };
+    let refused = ask("1024x1024").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.text().contains("engine.memory-bytes is 3145728; ask for smaller"), "{}", refused.text());
+    assert_eq!(ask("256x256").await.status, StatusCode::OK);
+    let status = house.status().await;
+    assert_eq!(
+        (&status["models"][0]["loaded"], &status["memory"]["models"]),
+        (&json!(true), &json!(1 << 20))
+    );
+    let page = get(house.admin, "/metrics").await;
+    for line in ["atelier_memory_budget_bytes 3145728", "atelier_model_loaded{model=\"fake\"} 1"] {
+        assert!(page.text().lines().any(|given| given == line), "no {line} in\n{}", page.text());
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_not_ready_before_its_models_are_preloaded() {
+    let routes = route("a", "/", "");
+    let text = manifest("", &routes).replace("source = \"model\"", "source = \"model\"\npreload = true");
+    // longer than any test waits
+    let engine = FakeEngine { load: Duration::from_secs(3_600), ..FakeEngine::default() };
+    let house = House::serving(folder(), &text, engine, Vec::new()).await;
+    let ready = get(house.admin, "/ready").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json()["reasons"], json!(["models are being loaded"]));
+    assert_eq!(get(house.edge, PAGE).await.status, StatusCode::OK, "what needs no model is served meanwhile");
+    let house = House::open(folder(), &text).await;
+    house.until("loaded", |status| status["models"][0]["loaded"] == true).await;
+    assert_eq!(get(house.admin, "/ready").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ impl Exposition {
 
     /// Buckets ascend to `+Inf`, which is the count.
     fn check_histograms(&self) {
-        let mut series: BTreeMap<(String, BTreeMap<String, String>), Vec<(f64, f64)>> = BTreeMap::new();
+        type Series = (String, BTreeMap<String, String>);
+        let mut series: BTreeMap<Series, Vec<(f64, f64)>> = BTreeMap::new();
         for ((name, labels), value) in &self.samples {
             if let Some(family) = name.strip_suffix("_bucket") {
                 let mut labels = labels.clone();

@@ -87,14 +87,24 @@ impl House {
 
     /// With models that are not here, each with what brings it.
     pub(crate) async fn lacking(folder: TempDir, manifest: &str, missing: Vec<(ModelId, String)>) -> House {
+        let engine = FakeEngine { step: Duration::from_millis(50), ..FakeEngine::default() };
+        Self::serving(folder, manifest, engine, missing).await
+    }
+
+    /// With an engine of the test's own.
+    pub(crate) async fn serving(
+        folder: TempDir,
+        manifest: &str,
+        engine: FakeEngine,
+        missing: Vec<(ModelId, String)>,
+    ) -> House {
         let path = folder.path().join("atelier.toml");
         std::fs::write(&path, manifest).unwrap();
         let variables = Variables::default();
         let config =
             Config::load(Some(&path), &variables, &app::builtins()).unwrap_or_else(|error| panic!("{error}"));
-        let engine = Box::new(FakeEngine { step: Duration::from_millis(50) });
-        let app =
-            App::build(config, variables, engine, missing).await.unwrap_or_else(|error| panic!("{error}"));
+        let app = App::build(config, variables, Box::new(engine), missing).await;
+        let app = app.unwrap_or_else(|error| panic!("{error}"));
         let (edge, admin) = (free().await, free().await);
         let (edge_address, admin_address) = (edge.local_addr().unwrap(), admin.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

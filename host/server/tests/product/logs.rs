@@ -147,7 +147,7 @@ async fn a_log_is_bounded_on_disk() {
 async fn a_log_that_nobody_reads_holds_no_request_up_and_its_lost_lines_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("guest.wasm"), guest("plain2")).unwrap();
-    let manifest = route("r", "limits = { log-bytes = \"4 MiB\", cpu-ms = 20_000 }");
+    let manifest = route("r", "limits = { log-bytes = \"4 MiB\", cpu-ms = 2_000, wall-ms = 10_000 }");
     let mut unread = None;
     let host = Host::spawned(folder, Some(&manifest), |command| {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -76,7 +76,7 @@ async fn a_pictures_request_is_one_tree_below_whoever_asked() {
     assert_eq!((root.number("http.response.status_code"), root.failed), (Some(200), false));
     assert!(spans.iter().all(|span| span.state == "vendor=7"));
     let wanted =
-        ["admission", "guest", "images.encode", "inference", "instantiate", "job", "plugin.style", "queue"];
+        ["admission", "guest", "images.encode", "inference", "instantiate", "job", "plugin.select", "queue"];
     assert!(names(&spans).is_superset(&wanted.into()), "{:?}", names(&spans));
     let job = spans.iter().find(|span| span.name == "job").unwrap();
     assert_eq!(

@@ -16,11 +16,11 @@ use crate::files::ModelFiles;
 use crate::kernels::{Conv2d, GroupNorm, Window};
 use crate::models::blocks::{Norm, ResnetBlock, Upsample};
 use crate::weights::Weights;
-use config::{BlockConfig, BlockKind};
 use embedding::TimeEmbedding;
 use transformer::SpatialTransformer;
 
 pub use config::UNetConfig;
+pub(crate) use config::{BlockConfig, BlockKind};
 
 /// The component's folder in a diffusers layout.
 pub(crate) const FOLDER: &str = "unet";
@@ -226,7 +226,7 @@ struct UpBlock {
 
 /// Pops the skips' channels as the forward pass pops the skips: both end empty.
 fn load_up(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<UpBlock>> {
-    let mut skips = skip_channels(config);
+    let mut skips = skips(config).into_iter().map(|(channels, _)| channels).collect();
     let mut inputs = config.up[0].channels;
     let mut blocks = Vec::with_capacity(config.up.len());
     for (index, block) in config.up.iter().enumerate() {
@@ -237,12 +237,14 @@ fn load_up(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<UpBlock>
     Ok(blocks)
 }
 
-/// Channels of everything that the way down leaves for the way up, in order.
-fn skip_channels(config: &UNetConfig) -> Vec<usize> {
-    let mut skips = vec![config.down[0].channels];
-    for (index, block) in config.down.iter().enumerate() {
-        let downsampled = usize::from(index + 1 < config.down.len());
-        skips.extend(std::iter::repeat_n(block.channels, block.resnets + downsampled));
+/// Everything that the way down leaves for the way up, in order: its channels, and how often its sides were halved.
+pub(crate) fn skips(config: &UNetConfig) -> Vec<(usize, usize)> {
+    let mut skips = vec![(config.down[0].channels, 0)];
+    for (level, block) in config.down.iter().enumerate() {
+        skips.extend(std::iter::repeat_n((block.channels, level), block.resnets));
+        if level + 1 < config.down.len() {
+            skips.push((block.channels, level + 1));
+        }
     }
     skips
 }

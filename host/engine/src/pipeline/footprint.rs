@@ -1,0 +1,193 @@
+//! How much memory a run will take, told from the configurations alone, before anything is loaded. An upper bound near
+//! the truth: `tests/memory.rs` holds it against what is really allocated.
+//!
+//! The denoiser and the autoencoder each have a widest moment; what they hold then grows with the picture's area and with
+//! nothing else, since attention never holds its scores whole. It is counted in values (f32) for one pixel, along the
+//! forward passes of `models/`: whoever changes what these keep alive changes this as well.
+
+use atelier_inference::{Job, MAX_EVENTS};
+use candle_core::Device;
+
+use super::lane;
+use super::preview::MAX_SIDE;
+use super::prompt::MAX_CHUNKS;
+use crate::kernels;
+use crate::models::clip::ClipConfig;
+use crate::models::unet::{BlockConfig, BlockKind, UNetConfig, skips};
+use crate::models::vae::VaeConfig;
+
+/// Bytes of a value.
+const VALUE: f64 = 4.0;
+/// Bytes kept for each pixel of each picture while the last one is decoded and turned into pixels.
+const KEPT_PER_PIXEL: f64 = 40.0;
+/// Tensors shaped like the latents: those of the loop and what a multistep schedule remembers.
+const LATENTS: f64 = 16.0;
+/// Of a transformer block with its feed-forward part, in widths of the block.
+const TRANSFORMER: f64 = 18.0;
+/// More of it where the gate is computed by tensor operations.
+const UNFUSED_GATE: f64 = 8.0;
+/// Of attention between the pixels of a latent picture, in widths.
+const PIXEL_ATTENTION: f64 = 12.0;
+/// Panels that a thread packs for itself.
+const THREAD_BYTES: f64 = 1e6;
+/// Scores at a time where attention is computed by tensor operations, with those it is computed from.
+const SCORE_BYTES: f64 = 4.0 * 64.0 * 1024.0 * 1024.0;
+
+/// What runs of one model take.
+#[derive(Debug, Clone)]
+pub(crate) struct Footprint {
+    device: Device,
+    /// Bytes of one prediction at its widest, for a pixel of the picture.
+    predict: f64,
+    /// Bytes of encoding or decoding at its widest, for a pixel of the picture.
+    decode: f64,
+    /// Bytes for each pixel of each picture, as long as the run lasts.
+    kept: f64,
+    /// Bytes for each token of the longer text.
+    token: f64,
+    /// Tokens of a chunk, with those that begin and end it.
+    chunk: usize,
+    /// Whether guidance is an input, so that one prediction is enough.
+    takes_guidance: bool,
+    /// Bytes whatever the job.
+    fixed: f64,
+}
+
+/// What layers hold for a moment, in copies of their input.
+#[derive(Clone, Copy)]
+struct Scratch {
+    /// A convolution: a copy with a margin, or the picture unrolled for a kernel of nine pixels.
+    conv: f64,
+    /// A norm beside its output.
+    norm: f64,
+    /// A transformer block, in widths.
+    transformer: f64,
+}
+
+impl Footprint {
+    pub(crate) fn new(text: &ClipConfig, unet: &UNetConfig, vae: &VaeConfig, device: &Device) -> Self {
+        let is_packed = kernels::are_packed(device);
+        let scratch = match is_packed {
+            true => Scratch { conv: 1.0, norm: 0.0, transformer: TRANSFORMER },
+            false => Scratch { conv: 9.0, norm: 3.0, transformer: TRANSFORMER + UNFUSED_GATE },
+        };
+        let latents_per_pixel = (vae.factor() as f64).powi(-2);
+        let threads = rayon::current_num_threads() as f64;
+        Self {
+            device: device.clone(),
+            predict: VALUE * latents_per_pixel * scratch.unet(unet),
+            decode: VALUE * scratch.vae(vae),
+            kept: KEPT_PER_PIXEL + VALUE * LATENTS * vae.latent_channels() as f64 * latents_per_pixel,
+            token: VALUE * token(text, unet),
+            chunk: text.max_position_embeddings,
+            takes_guidance: unet.time_cond_proj_dim.is_some(),
+            fixed: THREAD_BYTES * threads + if is_packed { 0.0 } else { SCORE_BYTES },
+        }
+    }
+
+    /// Bytes that the job's run takes at its widest.
+    pub(crate) fn bytes(&self, job: &Job) -> u64 {
+        let (pixels, pictures) = (f64::from(job.size.width) * f64::from(job.size.height), job.seeds.len());
+        let together = lane(&self.device, pictures) as f64;
+        let predictions = if job.guidance > 1.0 && !self.takes_guidance { 2.0 } else { 1.0 };
+        let widest = (self.predict * predictions).max(self.decode) * together;
+        let kept = self.kept * pictures as f64;
+        // saturates: no picture that a job may ask for comes near the end of u64
+        (self.fixed + pixels * (widest + kept) + self.texts(job) + previews(job)).ceil() as u64
+    }
+
+    /// Bytes of the texts, if every token were a single byte long.
+    fn texts(&self, job: &Job) -> f64 {
+        let longest = job.prompt.len().max(job.negative_prompt.len());
+        let chunks = longest.div_ceil(self.chunk.saturating_sub(2).max(1)).clamp(1, MAX_CHUNKS);
+        self.token * (chunks * self.chunk) as f64
+    }
+}
+
+/// Bytes of all previews that may wait for a slow reader.
+fn previews(job: &Job) -> f64 {
+    let side = |pixels: u32| f64::from(pixels).min(MAX_SIDE as f64);
+    let preview = side(job.size.width) * side(job.size.height) * VALUE;
+    if job.preview_every.is_some() { preview * MAX_EVENTS as f64 } else { 0.0 }
+}
+
+/// Values for a token: of the text encoder's layers, then of the states and what the denoiser makes of them.
+fn token(text: &ClipConfig, unet: &UNetConfig) -> f64 {
+    let (width, inner) = (text.hidden_size as f64, text.intermediate_size as f64);
+    let scores = (text.num_attention_heads * text.max_position_embeddings) as f64;
+    let widest = unet.down.iter().map(|block| block.channels).max().unwrap_or_default() as f64;
+    12.0 * width + 4.0 * inner + 4.0 * scores + 4.0 * widest
+}
+
+impl Scratch {
+    /// A resnet, its input left out: the first convolution, or the second beside the shortcut.
+    fn resnet(self, inputs: f64, outputs: f64) -> f64 {
+        let copies = self.conv.max(self.norm);
+        (inputs * (1.0 + copies) + outputs).max(outputs * (3.0 + copies))
+    }
+
+    /// Upsampling to a picture of four times the pixels: values for a pixel of the larger one.
+    fn upsample(self, width: f64) -> f64 {
+        width * (0.25 + 1.0 + self.conv + 1.0)
+    }
+
+    /// Values for a pixel of the latents: every skip, and the widest layer of the way down or up.
+    fn unet(self, config: &UNetConfig) -> f64 {
+        let skips = skips(config);
+        let kept: f64 = skips.iter().map(|(channels, level)| *channels as f64 * part(*level)).sum();
+        let down = config.down.iter().enumerate().map(|(level, block)| self.layer(block, level, 0.0));
+        // on the way up a layer's input is what came from below and a skip, apart and joined
+        let mut below = config.down.last().map_or(0, |block| block.channels);
+        let mut left = skips.iter().rev();
+        let up = config.up.iter().rev().enumerate().rev().map(|(level, block)| {
+            let mut widest = self.upsample(block.channels as f64) * part(level.saturating_sub(1));
+            for _ in 0..block.resnets {
+                let inputs = below + left.next().map_or(0, |(channels, _)| *channels);
+                widest = widest.max(self.layer(block, level, inputs as f64));
+                below = block.channels;
+            }
+            widest
+        });
+        kept + down.chain(up).fold(0.0, f64::max)
+    }
+
+    /// A resnet of so many joined inputs (none on the way down, where they are the block's own width) and what follows.
+    fn layer(self, block: &BlockConfig, level: usize, joined: f64) -> f64 {
+        let width = block.channels as f64;
+        let inputs = if joined > 0.0 { 2.0 * joined } else { width };
+        let attention = if block.kind == BlockKind::CrossAttention { self.transformer * width } else { 0.0 };
+        part(level) * (inputs + self.resnet(joined.max(width), width).max(attention))
+    }
+
+    /// Values for a pixel of the picture, encoding or decoding.
+    fn vae(self, config: &VaeConfig) -> f64 {
+        match config {
+            VaeConfig::Kl(config) => self.levels(&config.block_out_channels, true),
+            VaeConfig::Tiny(config) => {
+                let widths = |list: &[usize]| list.iter().rev().copied().collect::<Vec<_>>();
+                let decoder = self.levels(&widths(&config.decoder_block_out_channels), false);
+                decoder.max(self.levels(&config.encoder_block_out_channels, false))
+            }
+        }
+    }
+
+    /// `widths` are those of the levels, from the picture's own size down.
+    fn levels(self, widths: &[usize], has_attention: bool) -> f64 {
+        let level = |(level, width): (usize, &usize)| {
+            let width = *width as f64;
+            let below = widths.get(level + 1).map_or(width, |below| *below as f64);
+            // what comes from below was brought to this level's size at its own width
+            let resnet = width.max(below) + self.resnet(below.max(width), width);
+            let upsampled = if level + 1 < widths.len() { self.upsample(below) } else { 0.0 };
+            part(level) * resnet.max(upsampled)
+        };
+        let smallest = widths.last().copied().unwrap_or_default() as f64;
+        let attention = if has_attention { PIXEL_ATTENTION * smallest * part(widths.len() - 1) } else { 0.0 };
+        widths.iter().enumerate().map(level).fold(attention, f64::max)
+    }
+}
+
+/// The part of the pixels that is left after halving both sides so often.
+fn part(level: usize) -> f64 {
+    0.25f64.powi(level as i32)
+}

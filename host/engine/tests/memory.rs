@@ -1,0 +1,214 @@
+//! What the engine says of memory, held against what the process really allocates. The tests take turns: the allocator
+//! counts for the whole process.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_inference::{
+    Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler, SchedulerConfig,
+    Size, Source, StepState,
+};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The estimate is never less than what a run takes, and at most so many times as much.
+const FACTOR: usize = 2;
+/// What a loaded model takes is known this well, in hundredths; its weights are exact, its vocabulary is not counted.
+const MODEL_PERCENT: std::ops::RangeInclusive<usize> = 95..=125;
+/// What may stay behind when a model is gone: thread pools and tables that are made once.
+const REST_BYTES: usize = 256 << 10;
+
+fn turn() -> MutexGuard<'static, ()> {
+    // every thread has buffers of its own: two threads, so that the numbers mean the same on every machine. An error says
+    // that an earlier test has done it.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(2).build_global();
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The model that the binary carries: small, but of real widths.
+const NANO: &str = "../bundle/models/atelier-nano";
+/// Two levels and `AutoencoderKL`; three levels; guidance as an input.
+const SD1: &str = "tests/golden/fixtures/sd1";
+const SD2: &str = "tests/golden/fixtures/sd2";
+const LCM: &str = "tests/golden/fixtures/lcm";
+
+/// A folder's files without what it says of its own limits, so that any size can be asked for.
+fn files(folder: &str) -> ModelFiles {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<(&'static str, &'static [u8])> = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name != "atelier.json" {
+                files.push((name.leak(), std::fs::read(path).unwrap().leak()));
+            }
+        }
+    }
+    ModelFiles::embedded(files.leak())
+}
+
+/// An engine whose models are all of the same files.
+fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
+    let spec = |id: &&str| ModelSpec {
+        id: id.to_string(),
+        source: "test".into(),
+        files: files.clone(),
+        description: None,
+    };
+    let models = ids.iter().map(spec).collect();
+    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models }).unwrap()
+}
+
+fn request(width: u32, height: u32) -> Request {
+    let size = Some(Size { width, height });
+    Request { prompt: "a red boat".into(), size, steps: Some(2), seed: Some(1), ..Request::default() }
+}
+
+fn run_to_its_end(engine: &mut CandleEngine, job: &Job) {
+    let mut run = engine.begin(job).unwrap();
+    while let StepState::Step { .. } = run.next_step().unwrap() {}
+}
+
+/// Bytes that a run took at its widest, and what was said before.
+fn measured(engine: &mut CandleEngine, request: Request) -> (usize, usize) {
+    let info = engine.models().remove(0);
+    engine.load(&info.id).unwrap();
+    let job = Job::new(request, &info).unwrap();
+    // the first run makes what is made once, such as the thread pool
+    run_to_its_end(engine, &job);
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    run_to_its_end(engine, &job);
+    (ALLOCATOR.peak_usage() - before, engine.estimate()(&job) as usize)
+}
+
+#[test]
+fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
+    let _turn = turn();
+    let [nano, sd1, sd2, lcm] = [NANO, SD1, SD2, LCM].map(files);
+    let source = Pixels::new(192, 128, vec![200; 192 * 128 * 4]).unwrap();
+    let mut wrong = Vec::new();
+    for (name, files, request) in [
+        ("nano", &nano, request(256, 256)),
+        ("nano, several", &nano, Request { count: Some(4), ..request(256, 256) }),
+        ("nano, unguided", &nano, Request { guidance: Some(1.0), ..request(512, 256) }),
+        ("kl", &sd1, request(192, 192)),
+        ("kl, several", &sd1, Request { count: Some(3), ..request(128, 128) }),
+        (
+            "kl, from a picture",
+            &sd1,
+            Request { source: Some(Source { pixels: source, strength: None }), ..request(192, 128) },
+        ),
+        ("three levels", &sd2, request(192, 192)),
+        ("distilled", &lcm, request(192, 192)),
+    ] {
+        let (took, estimate) = measured(&mut engine(&["model"], files), request);
+        println!(
+            "{name}: took {took}, estimated {estimate}, {:.2} times as much",
+            estimate as f64 / took as f64
+        );
+        if !(took..=took * FACTOR).contains(&estimate) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_loaded_model_takes_what_the_catalog_says_and_gives_it_all_back() {
+    let _turn = turn();
+    let mut engine = engine(&["nano"], &files(NANO));
+    let info = engine.models().remove(0);
+    // once for what is made once
+    engine.load(&info.id).unwrap();
+    engine.unload(&info.id);
+    let before = ALLOCATOR.current_usage();
+    engine.load(&info.id).unwrap();
+    let took = ALLOCATOR.current_usage() - before;
+    let percent = took * 100 / info.memory_bytes as usize;
+    assert!(MODEL_PERCENT.contains(&percent), "took {took}, which is {percent} % of {}", info.memory_bytes);
+    engine.unload(&info.id);
+    let rest = ALLOCATOR.current_usage().saturating_sub(before);
+    assert!(rest < REST_BYTES, "{rest} bytes stayed behind");
+}
+
+#[test]
+fn loading_takes_at_its_widest_no_more_than_the_model_and_a_run_of_its_own_size() {
+    let _turn = turn();
+    let mut engine = engine(&["nano"], &files(NANO));
+    let info = engine.models().remove(0);
+    let own = Job::new(Request::default(), &info).unwrap();
+    let allowed = (info.memory_bytes + engine.estimate()(&own)) as usize;
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    engine.load(&info.id).unwrap();
+    let took = ALLOCATOR.peak_usage() - before;
+    assert!(took <= allowed, "took {took}, and {allowed} were leased");
+}
+
+/// Resident bytes of this process.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_gets_the_memory_of_an_unloaded_model_back() {
+    let _turn = turn();
+    let mut engine = engine(&["nano"], &files(NANO));
+    let info = engine.models().remove(0);
+    let mut after = Vec::new();
+    for _ in 0..4 {
+        engine.load(&info.id).unwrap();
+        let loaded = resident();
+        engine.unload(&info.id);
+        after.push((loaded, resident()));
+    }
+    println!("loaded and unloaded, in bytes: {after:?} of a model of {}", info.memory_bytes);
+    let (loaded, unloaded) = after[3];
+    assert!(loaded - unloaded > info.memory_bytes / 2, "{after:?}");
+    assert!(unloaded < after[0].1 + info.memory_bytes / 2, "it grows with every round: {after:?}");
+}
+
+#[test]
+fn a_job_for_a_model_that_is_not_loaded_is_an_error_and_loads_nothing() {
+    let _turn = turn();
+    let mut engine = engine(&["nano"], &files(NANO));
+    let job = Job::new(Request::default(), &engine.models()[0]).unwrap();
+    let error = engine.begin(&job).err().unwrap();
+    assert_eq!(error, Error::Failed("model `nano` is not loaded".into()));
+}
+
+#[test]
+fn with_a_small_budget_a_large_picture_is_refused_and_the_next_small_one_is_made() {
+    let _turn = turn();
+    let engine = engine(&["first", "second"], &files(NANO));
+    let infos = engine.models();
+    let small = |model: usize| Job::new(request(128, 128), &infos[model]).unwrap();
+    // one model and one picture of 128 by 128
+    let budget = infos[0].memory_bytes + engine.estimate()(&small(0));
+    let memory = MemoryConfig { bytes: Some(budget), ..MemoryConfig::default() };
+    let config = SchedulerConfig { queue: QueueConfig::default(), memory };
+    let scheduler = Scheduler::start(Box::new(engine), config).unwrap();
+    let paint = |job: Job| scheduler.submit(job)?.outcome.blocking_recv().unwrap();
+    paint(small(0)).unwrap();
+    let large = Job::new(request(256, 256), &infos[0]).unwrap();
+    let refused = paint(large).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { budget: of, needed, .. } if of == budget && needed > budget));
+    let with_one = ALLOCATOR.current_usage();
+    paint(small(1)).unwrap();
+    assert!(scheduler.is_loaded(&ModelId::new("second")) && !scheduler.is_loaded(&ModelId::new("first")));
+    let grown = ALLOCATOR.current_usage().saturating_sub(with_one);
+    assert!(grown < infos[0].memory_bytes as usize / 4, "the first model is still there: {grown} bytes more");
+}
