@@ -1,5 +1,6 @@
-//! `atelier models list` and `atelier models pull ID`: which models the manifest names, whether their files are here, and
-//! fetching those of the hub. Loads none.
+//! `atelier models list` and `atelier models pull ID`: which models the manifest names, whether their files are here, what
+//! they would take of the memory and how they are kept there, and fetching those of the hub. Loads none: what a running
+//! host has loaded is told by its `/status`.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -45,24 +46,27 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     let located = app::locate(&config.models).await?;
     if terminal.json {
         let row = |located: &app::Located| {
-            let fix = located.files.as_ref().err();
+            let app::Located { model, files } = located;
+            let (fix, memory) = (files.as_ref().err(), located.memory_bytes());
             json!({
-                "id": located.model.id,
-                "source": located.model.source.to_string(),
-                "description": located.model.description,
+                "id": model.id,
+                "source": model.source.to_string(),
+                "description": model.description,
                 "available": fix.is_none(),
                 "fix": fix,
+                "memory_bytes": memory.as_ref().ok(),
+                "problem": memory.as_ref().err().filter(|_| fix.is_none()),
+                "pin": model.pin,
+                "preload": model.preload,
+                "idle_unload_s": model.idle_unload.map(|idle| idle.as_secs()),
             })
         };
         terminal.json(&located.iter().map(row).collect::<Vec<_>>());
         return Ok(());
     }
     let width = located.iter().map(|located| located.model.id.as_str().len()).max().unwrap_or_default();
-    for app::Located { model, files } in &located {
-        let state = match files {
-            Ok(_) => terminal.paint(Style::Good, "here"),
-            Err(fix) => terminal.paint(Style::Bad, format_args!("not here: {fix}")),
-        };
+    for row in &located {
+        let (model, state) = (&row.model, state(&terminal, row));
         let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
         terminal.line(format_args!("{id}  {}  {state}", model.source));
         if !model.description.is_empty() {
@@ -73,6 +77,21 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         terminal.line(format_args!("{} names no models; add a [[model]]", config.manifest));
     }
     Ok(())
+}
+
+/// Whether a model can be used, and what is to know of its memory.
+fn state(terminal: &Terminal, located: &app::Located) -> String {
+    let bytes = match (&located.files, located.memory_bytes()) {
+        (Err(fix), _) => return terminal.paint(Style::Bad, format_args!("not here: {fix}")),
+        (Ok(_), Err(problem)) => return terminal.paint(Style::Bad, format_args!("not usable: {problem}")),
+        (Ok(_), Ok(bytes)) => bytes,
+    };
+    let model = &located.model;
+    let idle = model.idle_unload.map(|idle| format!(", unloaded after {} idle seconds", idle.as_secs()));
+    let kept = [(model.preload, ", preloaded"), (model.pin, ", pinned")];
+    let kept = kept.into_iter().filter_map(|(holds, text)| holds.then_some(text)).collect::<String>();
+    let here = terminal.paint(Style::Good, "here");
+    format!("{here}, {:.1} MB in memory{kept}{}", bytes as f64 / 1e6, idle.unwrap_or_default())
 }
 
 async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {

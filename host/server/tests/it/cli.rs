@@ -133,6 +133,32 @@ fn models_that_are_not_here_name_the_command_that_brings_them() {
     assert!(text(&asked.stderr).contains("atelier models pull big"), "{}", text(&asked.stderr));
 }
 
+#[test]
+fn the_list_of_models_tells_what_they_take_of_the_memory_and_how_they_are_kept() {
+    let nano = |id: &str, keep: &str| {
+        format!("[[model]]\nid = \"{id}\"\nsource = \"builtin:atelier-nano\"\n{keep}\n")
+    };
+    let models = nano("kept", "pin = true\npreload = true") + &nano("idle", "idle-unload-s = 60");
+    let folder = with_manifest(&manifest("", &models));
+    let listed = run(folder.path(), &["models", "list"]);
+    let listed = text(&listed.stdout);
+    let of =
+        |id: &str| listed.lines().find(|line| line.starts_with(id)).unwrap_or_else(|| panic!("{listed}"));
+    assert!(of("kept").ends_with("MB in memory, preloaded, pinned"), "{listed}");
+    assert!(of("idle").ends_with("MB in memory, unloaded after 60 idle seconds"), "{listed}");
+    assert!(
+        of("fake").contains("not usable: model `fake`: cannot read"),
+        "an empty folder is no model: {listed}"
+    );
+    let json = run(folder.path(), &["models", "list", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(json[1]["memory_bytes"].as_u64().unwrap() > 20_000_000, "{json:#}");
+    assert_eq!(
+        (&json[1]["pin"], &json[1]["problem"], &json[2]["idle_unload_s"]),
+        (&true.into(), &Value::Null, &60.into())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_pulled_by_its_id_into_the_usual_cache() {
     let (endpoint, _) = Standin::new().start().await;
