@@ -1,14 +1,13 @@
 //! Runs a guest to its end or to its limit. The deadline is polled beside the guest's store, never by it: a guest that
 //! spins, sleeps or hangs in a host call is stopped all the same, by dropping its store.
 //!
-//! Guests that compute for long take turns: as many at a time as there are threads, tenant by tenant. So a request that
-//! computes little meets one of them in front of it at most, and not all that spin.
+//! Guests that compute for long move to threads of their own (`compute.rs`) and take turns there: as many at a time as
+//! there are threads, tenant by tenant. So a request that computes little meets none of them.
 
 use std::future::{pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use futures::channel::oneshot;
 use wasmtime::AsContextMut;
@@ -31,17 +30,6 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Makes an instance, and counts how long it took: every request pays for it.
-    pub(crate) async fn instantiate<R>(
-        &self,
-        work: impl Future<Output = wasmtime::Result<R>>,
-    ) -> wasmtime::Result<R> {
-        let (_span, began) = (self.meter.scope().open("instantiate"), Instant::now());
-        let instance = work.await?;
-        self.meter.instantiated(began.elapsed());
-        Ok(instance)
-    }
-
     pub(crate) fn store(&self) -> wasmtime::Store<Sandbox> {
         Sandbox::store(&self.host.engine, self.host.clone(), self.route.clone(), self.meter.clone())
     }
@@ -54,9 +42,9 @@ pub(crate) async fn serve(
     request: Request,
     answer: Answer,
 ) -> Result<(), Failure> {
-    let mut store = call.store();
-    let work = async {
-        let proxy = call.instantiate(pre.instantiate_async(&mut store)).await?;
+    let (mut store, meter) = (call.store(), call.meter.clone());
+    let work = async move {
+        let proxy = meter.instantiate(pre.instantiate_async(&mut store)).await?;
         let run = store.run_concurrent(async |accessor| {
             let prepared = accessor.with(|mut store| {
                 Prepared::new(store.as_context_mut(), &proxy, request, Sandbox::http, answer)
@@ -67,26 +55,52 @@ pub(crate) async fn serve(
         });
         run.await?
     };
-    limited(&call, work).await
+    limited(call, work).await
 }
 
-/// Polls a guest's work in slices that its meter counts, until it ends or its deadline comes.
-pub(crate) async fn limited<R>(
-    call: &Call,
-    work: impl Future<Output = wasmtime::Result<R>>,
+/// Polls a guest's work until it ends or its deadline comes. Work that turns out to be long goes on elsewhere.
+pub(crate) async fn limited<R: Send + 'static>(
+    call: Call,
+    work: impl Future<Output = wasmtime::Result<R>> + Send + 'static,
 ) -> Result<R, Failure> {
-    let (meter, mut turns) = (&call.meter, Turns { call, next: None });
-    let mut work = pin!(work);
-    let sliced = poll_fn(|cx| {
-        let _turn = ready!(turns.poll(cx));
-        let _slice = meter.slice();
-        work.as_mut().poll(cx)
-    });
+    let meter = call.meter.clone();
+    let work = async move {
+        let mut work: Work<R> = Box::pin(work);
+        match briefly(&call.meter, &mut work).await {
+            Some(result) => result,
+            None => call.host.clone().compute_threads.run(at_length(call, work)).await,
+        }
+    };
     tokio::select! {
         biased;
-        result = sliced => result.map_err(|error| meter.judge(&error)),
+        result = work => result.map_err(|error| meter.judge(&error)),
         failure = meter.deadline() => Err(failure),
     }
+}
+
+type Work<R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send>>;
+
+/// Polls work in slices that its meter counts; `None` once it is known to be long.
+async fn briefly<R>(meter: &Meter, work: &mut Work<R>) -> Option<wasmtime::Result<R>> {
+    poll_fn(|cx| {
+        if meter.computes_long() {
+            return Poll::Ready(None);
+        }
+        let _slice = meter.slice();
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// The same for long work, which takes turns with other guests'.
+async fn at_length<R>(call: Call, mut work: Work<R>) -> wasmtime::Result<R> {
+    let mut turns = Turns { call: &call, next: None };
+    poll_fn(|cx| {
+        let _turn = ready!(turns.poll(cx));
+        let _slice = call.meter.slice();
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// The turns of a guest that computes for long. Each lasts for one slice.
@@ -102,9 +116,6 @@ impl Turns<'_> {
     /// guests that can run.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Place>> {
         let Call { host, meter, .. } = self.call;
-        if !meter.computes_long() {
-            return Poll::Ready(None);
-        }
         let next = self.next.get_or_insert_with(|| {
             let (door, tenant) = (host.computing.clone(), meter.tenant().clone());
             Box::pin(async move { door.enter(&tenant).await })

@@ -14,6 +14,7 @@ use wasmtime::component::Linker;
 use crate::admission::{Door, Rules};
 use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler, CompilerProgram};
+use crate::compute::ComputeThreads;
 use crate::context::Scope;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
@@ -67,7 +68,9 @@ pub(crate) struct Host {
     pub(crate) metrics: Arc<Metrics>,
     /// Requests that run at a time.
     pub(crate) instances: Arc<Door>,
-    /// Guests that compute for long at a time, for a slice each.
+    /// Where guests compute that compute for long.
+    pub(crate) compute_threads: ComputeThreads,
+    /// Those that do at a time, for a slice each.
     pub(crate) computing: Arc<Door>,
     pub(crate) network: Network,
     /// Plugins that run at a time: a request may call many at once, and the pool has room for one each.
@@ -117,6 +120,7 @@ impl Runtime {
             metrics,
             network: Network::new().map_err(|error| Error::Tls(error.to_string()))?,
             instances: Door::new(instances),
+            compute_threads: ComputeThreads::start(threads).map_err(Error::Thread)?,
             computing: Door::inner(threads as u32, 0),
             plugin_places: Door::inner(max_instances, kept),
             painters: Door::inner(threads as u32, 0),

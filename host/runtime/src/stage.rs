@@ -19,6 +19,7 @@ use crate::bindings::{
 };
 use crate::capabilities::Image;
 use crate::code::Compiler;
+use crate::compute::Stop;
 use crate::context::{OpenSpan, Scope};
 use crate::drive::{Call, limited};
 use crate::engine::MAX_DECODERS;
@@ -100,13 +101,13 @@ impl Caller {
         let (call, span) = self.begin(plugin, "plugin.style");
         let plugin = plugin.clone();
         self.apart(span, call.meter.clone(), async move {
-            let mut store = call.store();
-            let work = async {
-                let styler = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
+            let (mut store, meter) = (call.store(), call.meter.clone());
+            let work = async move {
+                let styler = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| styler.atelier_host_style().call_style(accessor, prompt).await;
                 store.run_concurrent(run).await?
             };
-            limited(&call, work).await
+            limited(call, work).await
         })
         .await
     }
@@ -121,15 +122,15 @@ impl Caller {
         let (call, span) = self.begin(plugin, "plugin.select");
         let plugin = plugin.clone();
         self.apart(span, call.meter.clone(), async move {
-            let mut store = call.store();
-            let work = async {
-                let selector = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
+            let (mut store, meter) = (call.store(), call.meter.clone());
+            let work = async move {
+                let selector = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     selector.atelier_host_select().call_select(accessor, hints, candidates).await
                 };
                 store.run_concurrent(run).await?
             };
-            limited(&call, work).await
+            limited(call, work).await
         })
         .await
     }
@@ -144,10 +145,10 @@ impl Caller {
         let (call, span) = self.begin(plugin, "plugin.finish");
         let plugin = plugin.clone();
         self.apart(span, call.meter.clone(), async move {
-            let mut store = call.store();
-            let work = async {
+            let (mut store, meter, route) = (call.store(), call.meter.clone(), call.meter.route());
+            let work = async move {
                 let picture: Resource<Image> = store.data_mut().table.push(picture)?;
-                let finisher = call.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
+                let finisher = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     finisher.atelier_host_finish().call_finish(accessor, picture, context).await
                 };
@@ -155,11 +156,8 @@ impl Caller {
                 let finished = finished.map(|picture| store.data_mut().table.delete(picture));
                 wasmtime::error::Ok(finished.map(Result::ok))
             };
-            let finished = limited(&call, work).await?;
-            let lost = || Failure::Trap {
-                route: call.meter.route(),
-                detail: "the picture it returned is gone".into(),
-            };
+            let finished = limited(call, work).await?;
+            let lost = || Failure::Trap { route, detail: "the picture it returned is gone".into() };
             match finished {
                 Ok(picture) => picture.map(Ok).ok_or_else(lost),
                 Err(error) => Ok(Err(error)),
@@ -194,12 +192,6 @@ impl Caller {
 async fn task<R: Send + 'static>(
     work: impl Future<Output = Result<R, Failure>> + Send + 'static,
 ) -> Result<R, Failure> {
-    struct Stop(tokio::task::AbortHandle);
-    impl Drop for Stop {
-        fn drop(&mut self) {
-            self.0.abort();
-        }
-    }
     let task = tokio::spawn(work);
     let _stop = Stop(task.abort_handle());
     task.await.unwrap_or_else(|error| Err(Failure::host(error)))
@@ -270,16 +262,16 @@ impl Decoder {
         let call = Call { host: host.clone(), route: self.route.clone(), meter: meter.clone() };
         let pre = self.pre.clone();
         let decoded = task(async move {
-            let mut store = call.store();
+            let (mut store, own) = (call.store(), call.meter.clone());
             let limits = media::Limits { max_side: DECODE_MAX_SIDE, max_pixels: DECODE_MAX_PIXELS };
-            let work = async {
-                let decoder = call.instantiate(pre.instantiate_async(&mut store)).await?;
+            let work = async move {
+                let decoder = own.instantiate(pre.instantiate_async(&mut store)).await?;
                 let run = async |accessor: &_| {
                     decoder.atelier_host_media().call_decode_image(accessor, bytes, limits).await
                 };
                 store.run_concurrent(run).await?
             };
-            limited(&call, work).await
+            limited(call, work).await
         });
         decoded.await.inspect_err(|failure| meter.count_failure(failure))
     }

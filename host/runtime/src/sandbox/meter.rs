@@ -231,12 +231,19 @@ impl Meter {
         self.component.failures.count(failure.code());
     }
 
-    /// Counts an instance that can be called after so long.
-    pub(crate) fn instantiated(&self, took: Duration) {
+    /// Makes an instance, and counts how long it took.
+    pub(crate) async fn instantiate<R>(
+        &self,
+        work: impl Future<Output = wasmtime::Result<R>>,
+    ) -> wasmtime::Result<R> {
+        let (_span, began) = (self.scope.open("instantiate"), Instant::now());
+        let instance = work.await?;
+        let took = began.elapsed();
         self.component.instantiation.record(took);
         if self.is_handler {
             self.context().usage().instantiation.add(took);
         }
+        Ok(instance)
     }
 
     /// Records why the guest ends. The first reason stays.

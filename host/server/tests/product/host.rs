@@ -150,8 +150,23 @@ impl Host {
 
     /// What the process holds in memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
+    /// The most that it held at any moment since the last `forget_peak`.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.proc_status("VmHWM:")
+    }
+
+    /// Measures the peak anew from here on.
+    pub(crate) fn forget_peak(&self) {
+        // 5 resets the peak of the resident set: proc(5)
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    fn proc_status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
@@ -234,4 +249,15 @@ pub(crate) fn example(project: &str, file: &str) -> Vec<u8> {
     let status = cargo.env("CARGO_TARGET_DIR", &target).status().unwrap();
     assert!(status.success(), "{project} does not build");
     std::fs::read(target.join("wasm32-wasip2/release").join(file)).unwrap()
+}
+
+/// The same code with another text of the same length in it: another build that is as valid.
+pub(crate) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
+    bytes
 }

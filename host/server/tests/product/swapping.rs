@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::client;
 use crate::client::get;
-use crate::host::{Host, JSON, example, request};
+use crate::host::{Host, JSON, example, replaced, request};
 
 const CLIENTS: usize = 8;
 const SWAPS: usize = 20;
@@ -131,14 +131,4 @@ async fn a_handler_that_asks_for_more_than_its_grants_leaves_the_old_one_answeri
     let error = status["routes"][0]["error"].as_str().unwrap();
     assert!(error.contains("grants."), "{error}");
     assert_eq!(get(host.edge, "/").await.text(), "hello from wasi:http 0.2\n");
-}
-
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = bytes.to_vec();
-    let places: Vec<usize> =
-        (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
-    assert!(!places.is_empty());
-    places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
-    bytes
 }

@@ -1,7 +1,4 @@
-//! Tenants as strangers to each other: keys, quotas, revocation, and neighbours that mean harm.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+//! Tenants as strangers to each other: keys, quotas, revocation, shares. (`neighbours.rs` has those that mean harm.)
 
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -11,10 +8,6 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::client::{Answer, DEADLINE, send, try_send};
 use crate::host::{Host, atelier, guest};
-
-/// Guests that do harm at a time, and requests of the neighbour meanwhile.
-const HOSTILE: usize = 8;
-const REQUESTS: usize = 60;
 
 /// A key of the real binary, with the line for the manifest.
 pub(crate) struct Key {
@@ -37,21 +30,21 @@ pub(crate) fn tenant(id: &str, keys: &[&Key], more: &str) -> String {
     format!("[[tenant]]\nid = \"{id}\"\nkeys = [{}]\n{more}\n", keys.join(", "))
 }
 
-fn route(name: &str, more: &str) -> String {
+pub(crate) fn route(name: &str, more: &str) -> String {
     format!("[[route]]\nname = \"{name}\"\npath = \"/{name}\"\ncomponent = \"guest.wasm\"\n{more}\n")
 }
 
-async fn host(manifest: &str) -> Host {
+pub(crate) async fn host(manifest: &str) -> Host {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("guest.wasm"), guest("plain2")).unwrap();
     Host::with(folder, Some(manifest)).await
 }
 
-fn with_key(path: &str, header: &str, value: &str) -> Request<Full<bytes::Bytes>> {
+pub(crate) fn with_key(path: &str, header: &str, value: &str) -> Request<Full<bytes::Bytes>> {
     Request::get(path).header("host", "test").header(header, value).body(Full::default()).unwrap()
 }
 
-async fn ask(host: &Host, path: &str, key: &Key) -> Answer {
+pub(crate) async fn ask(host: &Host, path: &str, key: &Key) -> Answer {
     send(host.edge, with_key(path, "authorization", &format!("Bearer {}", key.text))).await
 }
 
@@ -106,7 +99,7 @@ async fn wrong_keys_are_refused(host: &Host, a: &Key, stranger: &Key) {
 }
 
 /// The log comes through a pipe: it may be a moment late.
-async fn until_logged(host: &Host, text: &str) {
+pub(crate) async fn until_logged(host: &Host, text: &str) {
     let end = Instant::now() + DEADLINE;
     while !host.log().contains(text) {
         assert!(Instant::now() < end, "never logged: {text}");
@@ -218,53 +211,4 @@ async fn a_tenant_that_fills_the_host_with_slow_requests_leaves_room_for_the_oth
         let answer = ask(&host, "/b", &b).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_neighbours_make_no_request_of_another_tenant_fail() {
-    let (a, b) = (key("a", "a"), key("b", "b"));
-    let manifest = [
-        tenant("a", &[&a], ""),
-        tenant("b", &[&b], ""),
-        route("a", "tenant = \"a\""),
-        route("b", "tenant = \"b\""),
-    ];
-    let host = host(&manifest.concat()).await;
-    let alone = p99(&host, &b).await;
-    let (stop, harm) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut crowd = JoinSet::new();
-    for index in 0..HOSTILE {
-        let (stop, harm, edge) = (stop.clone(), harm.clone(), host.edge);
-        let path = if index % 2 == 0 { "/a/spin" } else { "/a/grow" };
-        let key = a.text.clone();
-        crowd.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let answer = send(edge, with_key(path, "x-api-key", &key)).await;
-                assert!(answer.status.is_server_error(), "{answer:?}");
-                harm.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    host.until("full of them", |status| status["routes"][0]["deployment"]["in_flight"].as_u64() >= Some(4))
-        .await;
-    let beside = p99(&host, &b).await;
-    stop.store(true, Ordering::Relaxed);
-    crowd.join_all().await;
-    println!(
-        "p99 of {REQUESTS} requests: {alone:?} alone, {beside:?} beside {HOSTILE} hostile guests ({} stopped); 0 failed",
-        harm.load(Ordering::Relaxed)
-    );
-}
-
-/// The 99th percentile of the time of one request after another, none of which fails.
-async fn p99(host: &Host, key: &Key) -> Duration {
-    let mut times = Vec::with_capacity(REQUESTS);
-    for _ in 0..REQUESTS {
-        let began = Instant::now();
-        let answer = ask(host, "/b", key).await;
-        times.push(began.elapsed());
-        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello from 0.2"));
-    }
-    times.sort();
-    times[(REQUESTS * 99).div_ceil(100) - 1]
 }
