@@ -26,6 +26,8 @@ const KEEP_STACK: usize = 64 * 1024;
 const KEEP_TABLE: usize = 64 * 1024;
 /// The largest linear memory that a route may allow.
 pub(crate) const MAX_MEMORY_BYTES: usize = 1 << 32;
+/// The most table elements that a route may allow, and that one table may have.
+const MAX_TABLE_ELEMENTS: usize = 1_000_000;
 /// Address space that a pool must be able to reserve, as a probe for machines with few address bits.
 const PROBE_BYTES: usize = 1 << 42;
 
@@ -91,6 +93,7 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
         .total_tables(instances.saturating_mul(TABLES_PER_INSTANCE))
         .total_stacks(instances.saturating_mul(2))
         .max_memory_size(MAX_MEMORY_BYTES)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .async_stack_keep_resident(KEEP_STACK)

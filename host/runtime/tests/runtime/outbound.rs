@@ -240,6 +240,25 @@ async fn a_server_keeps_a_guest_waiting_no_longer_than_the_route_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_connection_is_given_up_in_time() {
+    // nobody accepts: once the line in front of it is full, the kernel lets further connections wait
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut line = Vec::new();
+    let patience = Duration::from_millis(500);
+    while let Ok(connected) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        line.push(connected.unwrap());
+    }
+    let limits = Limits { outbound_connect: Duration::from_millis(100), ..Limits::default() };
+    let route = deploy(caller("studio", &[address.to_string()], &[], limits)).await;
+    // a guest may ask for an hour
+    let answer = call(&route, &address.to_string(), "timeout=3600000000000").await;
+    assert!(answer.contains("ConnectionTimeout"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_for_a_server_is_not_the_guests_own_time() {
     let target = Target::open().await;
     let to = target.at("127.0.0.1");

@@ -391,7 +391,7 @@ fn limits(route: &Table<'_>) -> Limits {
         cpu_ms: table.number("cpu-ms", 1..=600_000),
         capability_wait_ms: table.number("capability-wait-ms", 1..=24 * HOUR_MS),
         memory_bytes: table.bytes("memory-bytes", 65_536..=4 * GIB),
-        table_elements: table.number("table-elements", 1..=10_000_000),
+        table_elements: table.number("table-elements", 1..=1_000_000),
         instances: table.number("instances", 1..=1_000),
         handles: table.number("handles", 1..=100_000),
         hostcall_bytes: table.bytes("hostcall-bytes", 1_024..=GIB),

@@ -13,10 +13,9 @@ pub async fn act(path: &str) -> String {
         "/sleep" => wait_for(3_600_000_000_000).await,
         "/nap" => wait_for(300_000_000).await,
         "/grow" => grow(),
-        "/table" => {}
         "/trap" => std::process::abort(),
         "/logs" => (0..100_000).for_each(|n| println!("\u{1b}[31m line {n}")),
-        "/headers" => headers(),
+        "/headers" => return headers(),
         "/handles" => handles(),
         "/carry" => carry(),
         _ => {}
@@ -32,11 +31,26 @@ fn grow() {
     }
 }
 
-fn headers() {
+/// As many headers of 1,000 bytes as fit.
+fn headers() -> String {
     let fields = Fields::new();
-    for n in 0.. {
-        fields.append(&format!("x-{n}"), &vec![b'x'; 1_000]).unwrap();
+    let mut kept = 0;
+    loop {
+        if let Err(error) = fields.append(&format!("x-{kept}"), &vec![b'x'; 1_000]) {
+            return format!("{kept} {error:?}");
+        }
+        kept += 1;
     }
+}
+
+/// Sleeps for ever while a request that is never answered is on its way.
+pub async fn hide(target: &str) -> String {
+    let target = format!("to={target}\npath=/silent");
+    wit_bindgen::spawn_local(async move {
+        crate::calls::call(&target).await;
+    });
+    wait_for(3_600_000_000_000).await;
+    "survived".into()
 }
 
 fn handles() {

@@ -38,6 +38,7 @@ impl Guest for Studio {
             "/pictures" => paint::pictures().await,
             "/hoard" => paint::hoard(),
             "/fetch" => hostile::fetch(&text).await,
+            "/hide" => hostile::hide(&text).await,
             "/call" => calls::call(&text).await,
             "/stream" => return stream(&text),
             "/long" => return long(text.parse().unwrap()),
