@@ -157,16 +157,18 @@ impl Body {
         Ok(())
     }
 
-    /// The stream ended: by itself, or since its guest was stopped.
+    /// The stream ended: by itself, whole or too early, or since its guest was stopped.
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        match self.meter.verdict().cloned() {
-            Some(failure) => self.fail(failure),
-            None => {
-                self.ended = true;
-                self.guest.release();
-                Poll::Ready(None)
-            }
+        if let Some(failure) = self.meter.verdict().cloned() {
+            return self.fail(failure);
         }
+        if let Some(missing) = self.expected.filter(|missing| *missing > 0) {
+            let detail = format!("its body ended {missing} bytes before the length that it announced");
+            return self.fail(Failure::NoResponse { route: self.meter.route(), detail });
+        }
+        self.ended = true;
+        self.guest.release();
+        Poll::Ready(None)
     }
 }
 

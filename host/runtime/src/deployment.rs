@@ -150,6 +150,11 @@ impl Deployment {
         });
         let guest = Guest::new(task.abort_handle());
         match receiver.await {
+            Ok(Ok(response)) if response.status().is_informational() => {
+                // it announces an answer and is none; no server could send it as one
+                let detail = format!("the guest answered with status {}", response.status().as_u16());
+                Err(meter.settle(|| Failure::NoResponse { route: meter.route(), detail }))
+            }
             Ok(Ok(response)) => {
                 meter.mark_answered();
                 Ok(response.map(|body| Body::new(body, guest, meter, self.clone())))

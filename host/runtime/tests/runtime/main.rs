@@ -10,6 +10,7 @@ mod compiling;
 mod kit;
 mod limits;
 mod loading;
+mod messages;
 mod metrics;
 mod outbound;
 mod plugins;

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::kit::{self, ask, deploy, guest, send, spec};
 
 /// A server on this machine. The path says how it answers; by default, with the request's own head.
-struct Target {
+pub(crate) struct Target {
     port: u16,
     seen: Arc<Seen>,
 }
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl Target {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Seen::default());
@@ -47,7 +47,7 @@ impl Target {
         self.seen.left.load(Ordering::SeqCst)
     }
 
-    fn at(&self, host: &str) -> String {
+    pub(crate) fn at(&self, host: &str) -> String {
         format!("{host}:{}", self.port)
     }
 }
@@ -87,7 +87,7 @@ async fn answer(mut socket: TcpStream, seen: Arc<Seen>) {
     seen.left.fetch_add(1, Ordering::SeqCst);
 }
 
-fn origins(hosts: &[String]) -> Vec<Origin> {
+pub(crate) fn origins(hosts: &[String]) -> Vec<Origin> {
     hosts.iter().map(|host| Origin::parse(&format!("http://{host}")).unwrap()).collect()
 }
 

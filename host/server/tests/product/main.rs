@@ -14,6 +14,7 @@ mod host;
 mod hostile;
 mod limits;
 mod logs;
+mod messages;
 mod neighbours;
 mod pictures;
 mod rates;
