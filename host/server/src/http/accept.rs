@@ -10,6 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -22,7 +25,7 @@ use super::activity::{Activity, BusyBody};
 use super::frames::Frames;
 use super::socket::Socket;
 use super::tls::Transport;
-use super::{Pace, Peers, Service, Stop, Tls};
+use super::{Answer, Pace, Peers, Service, Stop, Tls, whole};
 use crate::config::Server;
 
 /// Streams of one HTTP/2 connection at a time.
@@ -180,10 +183,11 @@ impl<S: Service> House<S> {
             Ok(transport) => transport,
             Err(error) => return tracing::debug!(%peer, "no TLS handshake: {error}"),
         };
-        let answer = service_fn(|request| {
+        let answer = service_fn(|request: Request<Incoming>| {
             let (service, busy) = (self.service.clone(), activity.begin());
+            let (version, method) = (request.version(), request.method().clone());
             async move {
-                let answer = service.answer(request, peer).await;
+                let answer = fitting(version, &method, service.answer(request, peer).await);
                 Ok::<_, Infallible>(answer.map(|body| BusyBody { body, _busy: busy }))
             }
         });
@@ -204,4 +208,19 @@ impl<S: Service> House<S> {
             tracing::debug!(%peer, "connection ended: {error}");
         }
     }
+}
+
+/// The answer without its body where there can be none. Over HTTP/1 hyper sees to that by itself; over HTTP/2 it would send
+/// the body, which clients take for a broken stream.
+fn fitting(version: Version, method: &Method, answer: Answer) -> Answer {
+    let bodiless = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if version != Version::HTTP_2 || !(bodiless || *method == Method::HEAD) {
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|_| !bodiless) {
+        // as long as the answer to GET would be
+        head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(head, whole(""))
 }

@@ -92,14 +92,42 @@ async fn a_long_head_arrives_whole() {
     assert_eq!(long.count(), 50);
 }
 
+/// A connection of HTTP/2.
+async fn http_2(host: &Host) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(host.edge).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn answers_without_a_body_have_none_over_http_2_either() {
+    let host = host().await;
+    let mut sender = http_2(&host).await;
+    for version in ["2", "3"] {
+        for (method, path, status, length) in [
+            ("HEAD", "length/5/5", 200, 0),
+            ("HEAD", "hello", 200, 0),
+            ("GET", "status-with-body/204", 204, 0),
+            ("GET", "status-with-body/304", 304, 0),
+            ("GET", "length/5/5", 200, 5),
+        ] {
+            let request = Request::builder().method(method).uri(format!("http://test/{version}/{path}"));
+            let answer = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), status);
+            let announced = answer.headers().get("content-length").map(|length| length == "5");
+            assert_eq!(announced, path.starts_with("length").then_some(true), "{method} {version}/{path}");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body.len(), length, "{method} {version}/{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn trailers_arrive_over_http_2() {
     let host = host().await;
     for version in ["2", "3"] {
-        let stream = TcpStream::connect(host.edge).await.unwrap();
-        let (mut sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
+        let mut sender = http_2(&host).await;
         let request = Request::post(format!("http://test/{version}/trailers"));
         let answer =
             sender.send_request(request.body(Full::new(Bytes::from("hello"))).unwrap()).await.unwrap();
