@@ -22,8 +22,10 @@ impl ComputeThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("guests")
-            // a guest that has computed for long may still sleep, or ask a server
+            // a guest that has computed for long may still sleep, or ask a server: clocks and sockets are looked at after each
+            // slice, since one takes as long as hundreds of polls elsewhere
             .enable_all()
+            .event_interval(1)
             .build()?;
         Ok(Self { threads: runtime.handle().clone(), runtime: Some(runtime) })
     }

@@ -288,6 +288,21 @@ async fn requests_and_bytes_of_one_guest_end_just_past_their_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_has_computed_for_long_still_asks_servers_and_waits_for_them() {
+    let target = Target::open().await;
+    let to = target.at("127.0.0.1");
+    let route = studio(std::slice::from_ref(&to), &[]).await;
+    // on threads of its own by then, beside others that never stop
+    let spinning = tokio::spawn({
+        let route = route.clone();
+        async move { kit::fail(&route, "/spin", "").await }
+    });
+    assert_eq!(call(&route, &to, "burn=100\npath=/late").await, "200 late");
+    assert!(call(&route, &to, "burn=100\npath=/bytes/1000000").await.starts_with("200 bbb"));
+    kit::within(spinning).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_leaves_hangs_up_on_the_server() {
     let target = Target::open().await;
     let to = target.at("127.0.0.1");

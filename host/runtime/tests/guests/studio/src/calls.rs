@@ -1,6 +1,6 @@
 //! Requests to other servers, as the body's lines `key=value` say: `to` (host and port), `path`, `method`, `timeout` in
-//! nanoseconds, `upload` in bytes, `header` (`name: value`), `times`. The answer is the last status with its body, or
-//! the error.
+//! nanoseconds, `upload` in bytes, `header` (`name: value`), `times`, `burn` (milliseconds of computing before the first).
+//! The answer is the last status with its body, or the error.
 
 use crate::wasi::http0_3_0::client;
 use crate::wasi::http0_3_0::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
@@ -16,6 +16,11 @@ fn number(text: &str, key: &str) -> Option<u64> {
 
 pub async fn call(text: &str) -> String {
     let mut last = String::new();
+    let burn = std::time::Duration::from_millis(number(text, "burn").unwrap_or(0));
+    let began = std::time::Instant::now();
+    while began.elapsed() < burn {
+        std::hint::black_box(0);
+    }
     for n in 1..=number(text, "times").unwrap_or(1) {
         last = match once(text).await {
             Ok(answer) => answer,
