@@ -44,16 +44,20 @@ pub(crate) async fn serve(
 ) -> Result<(), Failure> {
     let (mut store, meter) = (call.store(), call.meter.clone());
     let work = async move {
-        let proxy = meter.instantiate(pre.instantiate_async(&mut store)).await?;
-        let run = store.run_concurrent(async |accessor| {
-            let prepared = accessor.with(|mut store| {
-                Prepared::new(store.as_context_mut(), &proxy, request, Sandbox::http, answer)
-            })?;
-            prepared.run(accessor, pending()).await?;
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            wasmtime::error::Ok(())
-        });
-        run.await?
+        let answer = async {
+            let proxy = meter.instantiate(pre.instantiate_async(&mut store)).await?;
+            let run = store.run_concurrent(async |accessor| {
+                let prepared = accessor.with(|mut store| {
+                    Prepared::new(store.as_context_mut(), &proxy, request, Sandbox::http, answer)
+                })?;
+                prepared.run(accessor, pending()).await?;
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                wasmtime::error::Ok(())
+            });
+            run.await?
+        };
+        // while the store stands: with it goes the rest of the answer, whose end must not look like a whole one's
+        answer.await.inspect_err(|error| drop(meter.judge(error)))
     };
     limited(call, work).await
 }

@@ -259,7 +259,7 @@ impl Compiler {
             Some(program) => process::compile(program, &code.bytes, &digest, bounds)?,
             None => machine::compile(&self.engine, &code.bytes).map_err(CompileError::Refused)?,
         };
-        self.keep(&code.name, digest, &machine_code, began).map_err(CompileError::Gone)
+        self.keep(&code.name, digest, &machine_code, began).map_err(CompileError::Refused)
     }
 
     /// Loads what was just compiled, and keeps it for the next start.

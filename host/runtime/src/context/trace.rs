@@ -354,7 +354,7 @@ mod tests {
         assert!(sink.0.lock().unwrap().is_empty(), "the guest still runs");
         drop(guest);
         let trace = sink.0.lock().unwrap().pop().unwrap();
-        let [call, root, guest] = trace.spans.as_slice() else { panic!("{trace:?}") };
+        let [root, call, guest] = trace.spans.as_slice() else { panic!("{trace:?}") };
         assert_eq!((trace.id, root.parent, root.kind), (7, Some(9), SpanKind::Server));
         assert_eq!((guest.parent, call.parent), (Some(root.id), Some(guest.id)));
         assert_eq!(call.error.as_deref(), Some("why"));
