@@ -61,6 +61,15 @@ impl SealedFiles {
         written.map(drop).map_err(Error::io("write", &path))
     }
 
+    /// Forgets what is kept under `key`. That there is nothing is no error.
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        let path = self.path(key)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a file lies under `key`, whatever its seal says.
     pub fn contains(&self, key: &str) -> Result<bool, Error> {
         Ok(self.path(key)?.exists())

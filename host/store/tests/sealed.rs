@@ -100,3 +100,13 @@ fn a_secret_of_the_wrong_length_is_refused_by_name() {
     let error = SealedFiles::open(dir.path()).err().unwrap().to_string();
     assert!(error.contains("secret.key") && error.contains("32 bytes"), "{error}");
 }
+
+#[test]
+fn what_was_removed_is_gone_and_removing_it_again_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = SealedFiles::open(dir.path()).unwrap();
+    files.put("code", b"machine code").unwrap();
+    files.remove("code").unwrap();
+    assert_eq!((files.get("code").unwrap(), files.contains("code").unwrap()), (None, false));
+    files.remove("code").unwrap();
+}
