@@ -2,7 +2,7 @@
 //! when an earlier one is refused, so that all problems of a route are told at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use wasmtime::component::InstancePre;
@@ -54,6 +54,7 @@ fn freeze(
         config: WasiConfigVariables::from_iter(spec.config),
         stages,
         metrics: spec.metrics,
+        plugin_failures: AtomicU64::new(0),
     };
     Deployment {
         host: host.clone(),

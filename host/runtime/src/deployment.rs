@@ -76,6 +76,12 @@ impl Deployment {
         &self.component
     }
 
+    /// Calls of its plugins that failed by the plugins' own making: see [`Failure::is_guests_own`]. The handler may have
+    /// answered well all the same.
+    pub fn plugin_failures(&self) -> u64 {
+        self.route.plugin_failures.load(Ordering::Relaxed)
+    }
+
     /// BLAKE3 over the handler's and all plugins' code, in hexadecimal.
     pub fn code_digest(&self) -> &str {
         &self.code_digest

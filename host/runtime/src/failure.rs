@@ -120,6 +120,25 @@ impl Failure {
         }
     }
 
+    /// Whether the guest brought it about itself, by a trap or by a limit that it met; not when others filled the host,
+    /// the client sent too much, or the host was slow.
+    pub fn is_guests_own(&self) -> bool {
+        match self {
+            Failure::Trap { .. }
+            | Failure::Cpu { .. }
+            | Failure::Wall { .. }
+            | Failure::Memory { .. }
+            | Failure::Resource { .. }
+            | Failure::NoResponse { .. }
+            | Failure::ResponseBody { .. } => true,
+            Failure::CapabilityWait { .. }
+            | Failure::Saturated { .. }
+            | Failure::Share { .. }
+            | Failure::RequestBody { .. }
+            | Failure::Internal { .. } => false,
+        }
+    }
+
     /// One sentence for whoever sent the request; names the limit and its manifest key, and nothing that a guest said.
     pub fn public(&self) -> String {
         match self {

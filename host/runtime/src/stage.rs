@@ -3,7 +3,7 @@
 //! plugin does wrong becomes a value for the handler.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{InstancePre, Linker, Resource};
@@ -181,6 +181,9 @@ impl Caller {
         if let Err(failure) = &result {
             count(&self.host.metrics.plugin_failures);
             plugin.count_failure(failure);
+            if failure.is_guests_own() {
+                count(&self.route.plugin_failures);
+            }
             let (id, code) = (plugin.context().id(), failure.code());
             tracing::warn!(id, code, "a plugin failed: {}", failure.internal());
         }
@@ -293,5 +296,6 @@ fn decoder_route(name: &str) -> Route {
         stages: Stages::default(),
         // no route of the manifest: the decoder is counted as a component
         metrics: Arc::<RouteMetrics>::default(),
+        plugin_failures: AtomicU64::new(0),
     }
 }

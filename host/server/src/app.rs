@@ -6,32 +6,39 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
 use atelier_inference::{
     self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig,
 };
 use atelier_runtime::{Code, Runtime, RuntimeConfig, TraceSink};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::admin::{Admin, View};
+use crate::admin::{Admin, Audit, View};
 use crate::cli::compile;
 use crate::config::{Builtins, Config, Model, ModelSource, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
-use crate::http::{Door, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
+use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError};
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
 use crate::reload::{Reloader, Reports};
+use crate::roster::Roster;
 use crate::telemetry::{Exporter, SpanQueue, Tracer};
+use crate::vault::{Vault, VaultError};
+use crate::versions::Versions;
 use crate::watch::Watch;
 
 /// The component in which untrusted bytes are decoded.
 const DECODER: &str = "media";
 /// Connections of the admin address: a few operators and scrapers.
 const ADMIN_CONNECTIONS: usize = 64;
+/// Components that operators upload at a time: each is in memory until it is on the disk.
+const UPLOADS: usize = 2;
 
 /// Why the host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +61,9 @@ pub enum StartError {
     /// This binary carries no decoder.
     #[error("this binary carries no component `{DECODER}`; build it with the bundle")]
     NoDecoder,
+    /// What operators changed while the host ran cannot be read.
+    #[error("{0}")]
+    Vault(String),
     /// There are routes, and none of them loads.
     #[error("no route loads: {0}")]
     NoRoute(String),
@@ -166,6 +176,9 @@ pub fn runtime(config: &Config, variables: &Variables, scheduler: Scheduler) -> 
 pub struct App {
     config: Config,
     scheduler: Scheduler,
+    runtime: Runtime,
+    missing: Arc<[(ModelId, String)]>,
+    audit: Arc<Audit>,
     live: Arc<Live>,
     reloader: Reloader,
     watch: Watch,
@@ -210,20 +223,31 @@ impl App {
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let scheduler = scheduler(&config, engine)?;
         let runtime = runtime(&config, &variables, scheduler.clone())?;
+        let vault = Arc::new(Vault::new(config.store.data_dir.clone()));
+        let missing: Arc<[(ModelId, String)]> = missing.into();
         let counts = Counts::new(config.telemetry.metric_labels);
         let live = Arc::new(Live::new(counts.clone()));
-        let signing = Arc::new(config.signing.clone());
-        let deployer =
-            Deployer { runtime, builtin: builtin_component, missing: missing.into(), counts, signing };
+        let deployer = Deployer {
+            runtime: runtime.clone(),
+            builtin: builtin_component,
+            missing: missing.clone(),
+            counts,
+            signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
+            vault: vault.clone(),
+        };
+        let unread = |error: VaultError| StartError::Vault(error.to_string());
+        let versions = Arc::new(Versions::open(live.clone(), deployer, &config.store).map_err(unread)?);
+        let roster = Roster::open(live.clone(), scheduler.clone(), vault.clone()).map_err(unread)?;
+        let audit = Arc::new(Audit::new(vault, config.store.audit_bytes));
         let reloader = Reloader {
             started: config.clone(),
             tls,
             manager: Manager::new(variables.notify_socket.as_deref()),
             variables,
             builtins: builtins(),
-            deployer,
+            versions,
             live: live.clone(),
-            scheduler: scheduler.clone(),
+            roster: Arc::new(roster),
             reports: Reports::default(),
             routes: config.routes.clone(),
             tenants: config.tenants.clone(),
@@ -232,7 +256,7 @@ impl App {
         let mut watch = Watch::new();
         watch.set(reloader.files());
         reloader.deploy_all().await?;
-        Ok(App { config, scheduler, live, reloader, watch })
+        Ok(App { config, scheduler, runtime, missing, audit, live, reloader, watch })
     }
 
     /// The configuration.
@@ -247,7 +271,7 @@ impl App {
 
     /// The models that are not here, each with what brings it.
     pub fn missing(&self) -> &[(ModelId, String)] {
-        &self.reloader.deployer.missing
+        &self.missing
     }
 
     /// Routes that do not load, each with the reason.
@@ -262,7 +286,7 @@ impl App {
     /// and running requests have `server.drain-ms` to finish. The admin address stays until the end.
     pub async fn serve(self, doors: Doors, signal: impl Future<Output = ()>) {
         let server = self.config.server.clone();
-        self.reloader.deployer.runtime.guard(doors.addresses());
+        self.runtime.guard(doors.addresses());
         let (stopper, stop) = Stopper::new();
         let (admin_stopper, admin_stop) = Stopper::new();
         let exporter = self.config.telemetry.otlp_endpoint.as_ref().map(Exporter::start);
@@ -302,13 +326,18 @@ impl App {
         Admin(Arc::new(View {
             live: self.live.clone(),
             scheduler: self.scheduler.clone(),
-            runtime: self.reloader.deployer.runtime.clone(),
+            runtime: self.runtime.clone(),
             reports: self.reloader.reports.clone(),
-            missing: self.reloader.deployer.missing.clone(),
+            versions: self.reloader.versions.clone(),
+            roster: self.reloader.roster.clone(),
+            audit: self.audit.clone(),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            body_pace: Pace::of_bodies(&self.config.server),
+            missing: self.missing.clone(),
             peers,
             spans,
             manifest: self.config.manifest.to_string(),
-            key: self.config.server.admin_key_hash,
+            keys: self.config.server.operators(),
             stop,
             started: Instant::now(),
         }))

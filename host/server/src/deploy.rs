@@ -1,17 +1,24 @@
 //! From a route of the manifest to a deployment: reads the components' bytes, turns checked configuration into what the
-//! runtime takes, and says why when it does not load. Decides nothing about when; `app.rs` and `reload.rs` do.
+//! runtime takes, and says why when it does not load. Decides nothing about when or which; `versions/` does.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use atelier_inference::ModelId;
-use atelier_runtime::{Code, Grants, Limits, Origin, RouteSpec, Runtime};
+use atelier_runtime::{Code, Deployment, Grants, Limits, Origin, RouteSpec, Runtime};
+use bytes::Bytes;
 
 use crate::config::{self, CodeSource, Route, Signing};
-use crate::live::{DeployError, Deployed, Slot};
-use crate::metrics::{Counts, RouteTally};
+use crate::live::DeployError;
+use crate::metrics::Counts;
 use crate::signing;
+use crate::vault::Vault;
+use crate::versions::{Base, Place, Uploads};
+
+/// Of an upload's digest, as much goes into messages.
+const DIGEST_CHARS: usize = 12;
 
 /// Deploys routes on one runtime.
 #[derive(Clone)]
@@ -22,79 +29,122 @@ pub(crate) struct Deployer {
     /// Models of the manifest whose files are not here, each with what brings them.
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) counts: Arc<Counts>,
-    /// Whose components are believed; those in the binary always are.
-    pub(crate) signing: Arc<Signing>,
+    /// Whose components are believed, by the newest manifest; those in the binary always are.
+    pub(crate) signing: Arc<ArcSwap<Signing>>,
+    /// Where uploads are.
+    pub(crate) vault: Arc<Vault>,
+}
+
+/// An upload that is not kept yet.
+pub(crate) struct Fresh {
+    /// BLAKE3, in hexadecimal.
+    pub(crate) digest: String,
+    pub(crate) bytes: Bytes,
+}
+
+/// A route whose components have been read.
+pub(crate) struct Draft {
+    spec: RouteSpec,
+    /// BLAKE3 over the digests of all of them, as the deployment will give it.
+    pub(crate) digest: String,
 }
 
 impl Deployer {
-    /// The slot of a route. When the route does not load, what answered before goes on answering, under its old
-    /// configuration.
-    pub(crate) async fn slot(&self, route: Route, before: Option<&Slot>) -> Slot {
-        let tally = match before {
-            Some(slot) => slot.tally.clone(),
-            None => RouteTally::new(&route.name, &self.counts.routes),
-        };
-        match self.deploy(&route, &tally).await {
-            Ok(deployed) => Slot { route, deployment: Some(deployed), problem: None, tally },
-            Err(problem) => {
-                tracing::error!(route = route.name, "the route does not load: {problem}");
-                let kept = before.and_then(|slot| Some((slot.route.clone(), slot.deployment.clone()?)));
-                // who may ask is no business of the component's: that changes at once
-                let (tenant, access) = (route.tenant.clone(), route.access);
-                let (route, deployment) = kept.map_or((route, None), |(kept, deployment)| {
-                    (Route { tenant, access, ..kept }, Some(deployment))
-                });
-                Slot { route, deployment, problem: Some(problem), tally }
+    /// Reads the route's components, with uploads in place of what the manifest names.
+    pub(crate) async fn read(
+        &self,
+        route: &Route,
+        uploads: &Uploads,
+        fresh: Option<&Fresh>,
+    ) -> Result<Draft, DeployError> {
+        let mut codes = Vec::new();
+        for place in Place::all(route) {
+            let code = match uploads.get(&place) {
+                Some(kept) => self.uploaded(&kept.digest, place, fresh).await?,
+                None => self.named(route, place).await?,
+            };
+            codes.push((place, code));
+        }
+        let mut all = blake3::Hasher::new();
+        codes.iter().for_each(|(_, code)| {
+            all.update(digest(&code.bytes).as_bytes());
+        });
+        let digest = all.finalize().to_string();
+        Ok(Draft { spec: self.spec(route, codes)?, digest })
+    }
+
+    /// Checks, compiles and links what was read. Touches nothing that runs.
+    pub(crate) async fn deploy(&self, draft: Draft) -> Result<Arc<Deployment>, DeployError> {
+        self.runtime.deploy(draft.spec).await.map_err(|error| operators(error.to_string()))
+    }
+
+    /// What an upload at this place would stand instead of.
+    pub(crate) async fn base(&self, route: &Route, place: Place) -> Result<Base, DeployError> {
+        let code = self.named(route, place).await?;
+        Ok(Base { digest: digest(&code.bytes), source: code.name })
+    }
+
+    fn spec(&self, route: &Route, codes: Vec<(Place, Code)>) -> Result<RouteSpec, DeployError> {
+        let (mut handler, mut style, mut select, mut finish) = (None, Vec::new(), None, Vec::new());
+        for (place, code) in codes {
+            match place {
+                Place::Component => handler = Some(code),
+                Place::Style(_) => style.push(code),
+                Place::Select => select = Some(code),
+                Place::Finish(_) => finish.push(code),
             }
         }
-    }
-
-    async fn deploy(&self, route: &Route, tally: &RouteTally) -> Result<Deployed, DeployError> {
-        let spec = self.spec(route, tally).await?;
-        let deployment = self.runtime.deploy(spec).await.map_err(|error| operators(error.to_string()))?;
-        tracing::info!(route = route.name, generation = deployment.generation(), "deployed");
-        Ok(Deployed { deployment, since: SystemTime::now() })
-    }
-
-    async fn spec(&self, route: &Route, tally: &RouteTally) -> Result<RouteSpec, DeployError> {
-        let select = match &route.select {
-            Some(source) => Some(self.code(source).await?),
-            None => None,
-        };
         Ok(RouteSpec {
             route: route.name.clone(),
-            handler: self.code(&route.component).await?,
-            style: self.codes(&route.style).await?,
+            handler: handler.ok_or_else(|| operators("there is no handler".into()))?,
+            style,
             select,
-            finish: self.codes(&route.finish).await?,
+            finish,
             grants: self.grants(route)?,
             limits: limits(&route.limits),
             config: route.component_config(std::env::vars_os()),
-            metrics: tally.guests().clone(),
+            metrics: self.counts.routes.get(&route.name).guests.clone(),
         })
     }
 
-    async fn codes(&self, sources: &[CodeSource]) -> Result<Vec<Code>, DeployError> {
-        let mut codes = Vec::with_capacity(sources.len());
-        for source in sources {
-            codes.push(self.code(source).await?);
-        }
-        Ok(codes)
-    }
-
-    async fn code(&self, source: &CodeSource) -> Result<Code, DeployError> {
+    /// The component that the manifest names.
+    async fn named(&self, route: &Route, place: Place) -> Result<Code, DeployError> {
+        let source = place.source(route).ok_or_else(|| operators(format!("there is no `{place}`")))?;
         let bytes = match source {
             CodeSource::Builtin(name) => {
                 (self.builtin)(name).map(Into::into).ok_or("is not in this binary".to_owned())
             }
             CodeSource::File(path) => {
-                let (path, signing) = (path.clone(), self.signing.clone());
+                let (path, signing) = (path.clone(), self.signing.load_full());
                 let read = tokio::task::spawn_blocking(move || read(&path, &signing)).await;
                 read.unwrap_or_else(|panic| Err(panic.to_string())).map(Into::into)
             }
         };
         let bytes = bytes.map_err(|why| operators(format!("component `{source}`: {why}")))?;
         Ok(Code { name: source.to_string(), bytes })
+    }
+
+    async fn uploaded(&self, digest: &str, place: Place, fresh: Option<&Fresh>) -> Result<Code, DeployError> {
+        let short = digest.get(..DIGEST_CHARS).unwrap_or(digest);
+        let name = format!("upload {short} as {place}");
+        if self.signing.load().required {
+            let why = "carries no signature, and [signing] wants one; put the file and its `.sig` where the manifest \
+                       names them";
+            return Err(operators(format!("component `{name}`: {why}")));
+        }
+        if let Some(fresh) = fresh.filter(|fresh| fresh.digest == digest) {
+            return Ok(Code { name, bytes: fresh.bytes.clone() });
+        }
+        let (vault, wanted) = (self.vault.clone(), digest.to_owned());
+        let read = tokio::task::spawn_blocking(move || vault.component(&wanted)).await;
+        let bytes = match read {
+            Ok(Ok(Some(bytes))) => Ok(bytes.into()),
+            Ok(Ok(None)) => Err("is not in store.data-dir any more, or was changed there".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let bytes = bytes.map_err(|why| operators(format!("component `{name}`: {why}")))?;
+        Ok(Code { name, bytes })
     }
 
     /// The grants, with the models that are here apart from those that are not. A route whose every model is missing
@@ -107,7 +157,7 @@ impl Deployer {
         let fixes: Vec<&str> = absent.iter().map(|(_, fix)| fix.as_str()).collect();
         if models.is_empty() && !fixes.is_empty() {
             let text = format!("none of its models is here; {}", fixes.join("; "));
-            return Err(DeployError { text, is_public: true });
+            return Err(DeployError { text, is_public: true, retry: true });
         }
         for fix in fixes {
             tracing::warn!(route = route.name, "granted without one of its models: {fix}");
@@ -127,8 +177,14 @@ fn read(path: &Path, signing: &Signing) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn operators(text: String) -> DeployError {
-    DeployError { text, is_public: false }
+/// A problem that is for operators, and may be gone with the next change.
+pub(crate) fn operators(text: String) -> DeployError {
+    DeployError { text, is_public: false, retry: true }
+}
+
+/// BLAKE3 of a component, in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_string()
 }
 
 fn origins(key: &str, texts: &[String]) -> Result<Vec<Origin>, DeployError> {
@@ -137,7 +193,7 @@ fn origins(key: &str, texts: &[String]) -> Result<Vec<Origin>, DeployError> {
 }
 
 /// The runtime's limits, with those that the manifest sets.
-fn limits(set: &config::Limits) -> Limits {
+pub(crate) fn limits(set: &config::Limits) -> Limits {
     let default = Limits::default();
     let millis = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
     let size = |set: Option<u64>, default| set.map_or(default, |value| value as usize);

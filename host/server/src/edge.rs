@@ -18,6 +18,7 @@ use crate::metrics::Counts;
 use crate::router::{Found, below};
 use crate::telemetry::Tracer;
 use crate::tenants::Member;
+use crate::versions::Watched;
 
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -41,15 +42,9 @@ struct HeadLimits {
 impl Edge {
     pub(crate) fn new(live: Arc<Live>, server: &Server, tracer: Tracer) -> Self {
         let &Server { header_bytes, max_headers, url_bytes, .. } = server;
-        let bytes_per_second = server.body_min_bytes_per_second;
+        let limits = HeadLimits { header_bytes, max_headers, url_bytes };
         let counts = live.counts.clone();
-        Self {
-            live,
-            counts,
-            tracer,
-            limits: HeadLimits { header_bytes, max_headers, url_bytes },
-            body_pace: Pace { silence: server.body_idle_timeout, bytes_per_second },
-        }
+        Self { live, counts, tracer, limits, body_pace: Pace::of_bodies(server) }
     }
 
     async fn through(&self, mut request: Request<Incoming>, access: &mut Access) -> Result<Answer, Refusal> {
@@ -66,6 +61,9 @@ impl Edge {
         if !caller.may_enter {
             // another tenant's route is no more than a path without one
             return Err(Refusal::NoRoute);
+        }
+        if slot.gate.is_closed() {
+            return Err(Refusal::Closed { route: slot.route.name.clone() });
         }
         let begun = caller.member.begin()?;
         if let Some(deployed) = &slot.deployment {
@@ -86,11 +84,20 @@ impl Edge {
         let request = mounted(request, &slot.route.path)?;
         let request = request.map(|body| RequestBody::new(body, self.body_pace, verdict.clone()));
         let result = deployed.deployment.handle_for(&member.runtime, request).await;
+        if let Some(trial) = &deployed.trial {
+            trial.count(result.as_ref().err(), &deployed.deployment);
+        }
         match verdict.broken() {
             Some(Broken::Stalled) => Err(Refusal::BodyStalled { limit: self.body_pace.silence }),
             Some(Broken::Slow) => Err(Refusal::BodySlow { limit: self.body_pace.bytes_per_second }),
             Some(Broken::Gone) => Err(Refusal::BadRequest("the request's body is broken or incomplete")),
-            None => result.map(|answer| answer.map(boxed)).map_err(Refusal::Failed),
+            None => match &deployed.trial {
+                Some(trial) => {
+                    result.map(|answer| answer.map(|body| boxed(Watched::new(body, trial.clone()))))
+                }
+                None => result.map(|answer| answer.map(boxed)),
+            }
+            .map_err(Refusal::Failed),
         }
     }
 }

@@ -52,9 +52,17 @@ pub(crate) enum Refusal {
         /// What an operator can do, when that is fit for everyone.
         public: Option<String>,
     },
+    /// An operator closed the route.
+    Closed {
+        /// The route.
+        route: String,
+    },
     /// The handler gave no answer.
     Failed(Failure),
 }
+
+/// After which a client of a closed route may ask again: operators close routes for moments, not for days.
+const CLOSED: Duration = Duration::from_secs(30);
 
 impl Refusal {
     /// The answer's status.
@@ -68,7 +76,7 @@ impl Refusal {
             Refusal::Url { .. } => StatusCode::URI_TOO_LONG,
             Refusal::Headers { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Refusal::NotDeployed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotDeployed { .. } | Refusal::Closed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed(failure) => status(failure),
         }
     }
@@ -86,6 +94,7 @@ impl Refusal {
             Refusal::BodyStalled { .. } => "request_body_timeout",
             Refusal::BodySlow { .. } => "request_body_rate",
             Refusal::NotDeployed { .. } => "not_deployed",
+            Refusal::Closed { .. } => "route_closed",
             Refusal::Failed(failure) => failure.code(),
         }
     }
@@ -115,6 +124,7 @@ impl Refusal {
                 let why = public.as_deref().unwrap_or("the host's status says why");
                 format!("route `{route}` is not deployed: {why}")
             }
+            Refusal::Closed { route } => format!("route `{route}` takes no requests now; try again later"),
             Refusal::Failed(failure) => failure.public(),
         }
     }
@@ -157,6 +167,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::OverQuota(over) => Some(over.retry_after),
+            Refusal::Closed { .. } => Some(CLOSED),
             Refusal::Failed(Failure::Saturated { retry_after, .. } | Failure::Share { retry_after, .. }) => {
                 Some(*retry_after)
             }

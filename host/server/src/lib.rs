@@ -2,10 +2,11 @@
 //! (checks, routing, hand-over), `live.rs` (the table of routes behind one pointer), then the runtime crate. Around it:
 //!
 //! - `config/` reads and checks `atelier.toml`; `router.rs` says which route answers
-//! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` replace them
-//! - `signing.rs` says whose components are believed
-//! - `keys.rs` and `tenants/` say who asks, and what is left of the allowance
-//! - `failure.rs` turns every error into an answer, once; `admin.rs` and `metrics.rs` show what happens
+//! - `app.rs` puts everything together; `deploy.rs` makes deployments, `watch.rs` and `reload.rs` see what changed, and
+//!   `versions/` replaces, remembers and takes back what serves
+//! - `vault.rs` keeps what operators changed while the host ran; `signing.rs` says whose components are believed
+//! - `keys.rs`, `roster.rs` and `tenants/` say who asks, and what is left of the allowance
+//! - `failure.rs` turns every error into an answer, once; `admin/` is the operators' address, `metrics/` counts
 //! - `manager.rs` tells systemd how the process is doing
 //! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
 //!
@@ -25,9 +26,12 @@ mod live;
 mod manager;
 mod metrics;
 mod reload;
+mod roster;
 pub mod router;
 mod signing;
 mod telemetry;
 mod tenants;
 mod terminal;
+mod vault;
+mod versions;
 mod watch;

@@ -4,23 +4,22 @@
 //! What cannot change without a restart ([server], [log], [telemetry], [engine], [store], [[model]]) is said, not done.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use atelier_inference::metrics::Histogram;
-use atelier_inference::{Scheduler, Share};
 use futures::future::join_all;
 use serde::Serialize;
 
 use crate::app::StartError;
 use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Tenant, Variables};
-use crate::deploy::Deployer;
 use crate::http::Tls;
 use crate::live::{Live, Slot};
 use crate::manager::Manager;
+use crate::roster::Roster;
 use crate::signing::signature_of;
+use crate::versions::{Made, Versions};
 use crate::watch::Watch;
 
 /// What became of changes so far.
@@ -72,9 +71,9 @@ pub(crate) struct Reloader {
     pub(crate) started: Config,
     pub(crate) variables: Variables,
     pub(crate) builtins: Builtins,
-    pub(crate) deployer: Deployer,
+    pub(crate) versions: Arc<Versions>,
     pub(crate) live: Arc<Live>,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) reports: Reports,
     /// What clients' connections are encrypted with, if they are.
     pub(crate) tls: Option<Arc<Tls>>,
@@ -88,26 +87,15 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// Deploys every route for the first time. Some may fail; an error when all do.
     pub(crate) async fn deploy_all(&self) -> Result<(), StartError> {
-        self.admit_tenants();
-        let slots = self.routes.iter().map(|route| self.deployer.slot(route.clone(), None));
-        let slots: Vec<Arc<Slot>> = join_all(slots).await.into_iter().map(Arc::new).collect();
-        let problems: Vec<String> =
-            slots.iter().filter_map(|slot| Some(slot.problem.as_ref()?.to_string())).collect();
-        if !slots.is_empty() && problems.len() == slots.len() {
+        self.roster.set(&self.tenants, &self.routes);
+        let made = join_all(self.routes.iter().map(|route| self.versions.make(route, None))).await;
+        if !made.is_empty() && !made.iter().any(Made::answers) {
+            let problems: Vec<String> = made.iter().filter_map(Made::problem).collect();
             return Err(StartError::NoRoute(problems.join("; ")));
         }
-        self.live.swap(slots);
+        // nobody else can have changed anything yet
+        self.versions.settle(made).await;
         Ok(())
-    }
-
-    /// Lets the tenants that are wanted in, with their shares of the queue.
-    fn admit_tenants(&self) {
-        self.live.swap_tenants(&self.tenants, &self.routes);
-        let share = |tenant: &Tenant| {
-            let weight = NonZeroU32::new(tenant.share).unwrap_or(NonZeroU32::MIN);
-            (tenant.id.clone(), Share::of(weight))
-        };
-        self.scheduler.set_shares(self.tenants.iter().map(share).collect());
     }
 
     /// Takes up what `watch` sees, until it is dropped.
@@ -128,7 +116,7 @@ impl Reloader {
             CodeSource::Builtin(_) => None,
         };
         let code: Vec<PathBuf> = self.routes.iter().flat_map(Route::code).filter_map(file).collect();
-        let asked = self.deployer.signing.is_asked();
+        let asked = self.versions.asks_for_signatures();
         let signatures: Vec<PathBuf> = code.iter().filter(|_| asked).map(|path| signature_of(path)).collect();
         let tls = self.tls.iter().flat_map(|tls| tls.files()).map(Path::to_path_buf);
         code.into_iter().chain(signatures).chain(tls).chain(self.manifest().cloned()).collect()
@@ -145,12 +133,13 @@ impl Reloader {
         let began = Instant::now();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.reports.change(|report| report.last = Some(now));
-        let believed = self.deployer.signing.clone();
-        if self.manifest().is_some_and(|manifest| changed.contains(manifest)) && !self.read_manifest() {
+        let mut resigned = false;
+        if self.manifest().is_some_and(|manifest| changed.contains(manifest))
+            && !self.read_manifest(&mut resigned)
+        {
             // what else changed is taken up by the routes that still run
             tracing::warn!("the changed manifest is not taken up");
         }
-        let resigned = self.deployer.signing != believed;
         let failed = self.deploy_changed(changed, resigned).await + self.read_certificate(changed);
         self.reports.change(|report| {
             report.reloads += 1;
@@ -161,8 +150,8 @@ impl Reloader {
         tracing::info!(ms = took.as_millis() as u64, failed, "reloaded");
     }
 
-    /// Takes the manifest's routes; answers whether it is valid.
-    fn read_manifest(&mut self) -> bool {
+    /// Takes the manifest's routes; answers whether it is valid, and says whether other signatures count than before.
+    fn read_manifest(&mut self, resigned: &mut bool) -> bool {
         let path = self.manifest().cloned();
         match Config::load(path.as_deref(), &self.variables, &self.builtins) {
             Ok(config) => {
@@ -172,9 +161,9 @@ impl Reloader {
                 }
                 self.routes = config.routes;
                 self.tenants = config.tenants;
-                self.deployer.signing = Arc::new(config.signing);
+                *resigned = self.versions.believe(config.signing);
                 // at once: no component that takes long to compile keeps a revoked key alive
-                self.admit_tenants();
+                self.roster.set(&self.tenants, &self.routes);
                 self.reports.change(|report| {
                     report.manifest_error = None;
                     report.restart_needed = restart_needed;
@@ -221,19 +210,23 @@ impl Reloader {
     /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load. When other
     /// signatures count than before, every file is checked again.
     async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>, resigned: bool) -> u64 {
-        let table = self.live.table();
-        let wanted = self.routes.iter().map(async |route| match table.slot(&route.name) {
-            Some(slot) if is_unchanged(slot, route, changed, resigned) => (slot.clone(), 0),
-            before => {
-                let slot = self.deployer.slot(route.clone(), before.map(Arc::as_ref)).await;
-                let failed = u64::from(slot.problem.is_some());
-                (Arc::new(slot), failed)
+        loop {
+            let table = self.live.table();
+            let wanted = self.routes.iter().map(async |route| match table.slot(&route.name) {
+                Some(slot) if is_unchanged(slot, route, changed, resigned) => (Made::kept(slot.clone()), 0),
+                before => {
+                    let made = self.versions.make(route, before.cloned()).await;
+                    let failed = u64::from(made.problem().is_some());
+                    (made, failed)
+                }
+            });
+            // together: a component that is slow to compile keeps no other from being compiled meanwhile
+            let (made, failed): (_, Vec<u64>) = join_all(wanted).await.into_iter().unzip();
+            // an operator may have changed a route meanwhile: then it is made again from what that left
+            if self.versions.settle(made).await {
+                return failed.iter().sum();
             }
-        });
-        // together: a component that is slow to compile keeps no other from being compiled meanwhile
-        let (slots, failed): (_, Vec<u64>) = join_all(wanted).await.into_iter().unzip();
-        self.live.swap(slots);
-        failed.iter().sum()
+        }
     }
 }
 
@@ -244,5 +237,6 @@ fn is_unchanged(slot: &Slot, route: &Route, changed: &BTreeSet<PathBuf>, resigne
         CodeSource::Builtin(_) => false,
     };
     // a route that does not load is tried again with every change, since what it lacks may have come
-    slot.problem.is_none() && slot.route == *route && !route.code().any(touched)
+    let retry = slot.problem.as_ref().is_some_and(|problem| problem.retry);
+    !retry && slot.wanted == *route && !route.code().any(touched)
 }

@@ -111,25 +111,10 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Access, CodeSource, Grants, Limits};
 
     fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Route {
-        Route {
-            name: path.into(),
-            host: host.map(Into::into),
-            path: path.into(),
-            methods: methods.into(),
-            tenant: None,
-            access: Access::Open,
-            component: CodeSource::Builtin("any".into()),
-            style: Vec::new(),
-            select: None,
-            finish: Vec::new(),
-            env: Vec::new(),
-            grants: Grants::default(),
-            limits: Limits::default(),
-            config: Vec::new(),
-        }
+        let any = Route::for_tests(path, path);
+        Route { host: host.map(Into::into), methods: methods.into(), ..any }
     }
 
     fn find(routes: &[Route], host: &str, method: Method, path: &str) -> Found {

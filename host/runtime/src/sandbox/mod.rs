@@ -8,6 +8,7 @@ mod meter;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -36,6 +37,8 @@ pub(crate) struct Route {
     pub(crate) config: WasiConfigVariables,
     pub(crate) stages: Stages,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Plugins of this deployment that failed by their own making.
+    pub(crate) plugin_failures: AtomicU64,
 }
 
 /// A store's data.

@@ -47,6 +47,7 @@ async fn a_plugin_that_refuses_traps_spins_or_bursts_is_a_value_for_the_handler(
         let answer = ask(&route, "/style", prompt).await.unwrap();
         assert!(answer.contains(case) && answer.contains(text), "{prompt}: {answer}");
     }
+    assert_eq!(route.plugin_failures(), 3, "a refusal is none");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

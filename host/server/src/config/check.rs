@@ -2,7 +2,7 @@
 //! default, so that the next section is looked at as well. Looks at the file system only to see whether named files are
 //! there; reads nothing of the process's environment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use atelier_runtime::Origin;
 
 use super::problem::{Place, did_you_mean};
 use super::raw::{At, Document, Found, Table};
+use super::release;
 use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
@@ -23,6 +24,11 @@ use super::{Builtins, router_problem};
 const HOUR_MS: u64 = 3_600_000;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+
+/// What makes an operator's key.
+const ADMIN_VERB: &str = "atelier admin key new";
+/// Beside the manifest, unless `store.data-dir` says otherwise.
+const DATA_DIR: &str = ".atelier";
 
 /// What references are resolved against.
 pub(super) struct Context<'a> {
@@ -57,8 +63,8 @@ fn server(table: Table<'_>, context: &Context<'_>) -> Server {
     let server = Server {
         listen: listen.map_or(SocketAddr::from(([127, 0, 0, 1], 8_000)), |found| found.value),
         admin: admin(&table),
-        admin_key_hash: tenant::hash(&table, "admin-key-hash", "atelier admin key new")
-            .map(|found| found.value),
+        admin_key_hash: tenant::hash(&table, "admin-key-hash", ADMIN_VERB).map(|found| found.value),
+        admin_keys: tenant::keys(&table, "admin-keys", ADMIN_VERB, &mut BTreeMap::new()),
         max_connections: size("max-connections", 4_096, 1, 1_000_000),
         max_connections_per_ip: size("max-connections-per-ip", 256, 1, 1_000_000),
         max_instances: size("max-instances", 128, 1, 10_000) as u32,
@@ -175,8 +181,17 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
         Some(path) => Some(context.base.join(path)),
         None => context.default_cache.clone(),
     };
+    let data = table.text("data-dir").map_or(DATA_DIR.to_owned(), |found| found.value);
+    let store = Store {
+        cache_dir,
+        data_dir: (data != "off").then(|| context.base.join(data)),
+        // one that serves, one that it would fall back to, and a new one
+        versions_per_route: table.number("versions-per-route", 3..=100).unwrap_or(8) as usize,
+        upload_bytes: table.bytes("upload-bytes", MIB..=1_024 * GIB).unwrap_or(GIB),
+        audit_bytes: table.bytes("audit-bytes", 65_536..=GIB).unwrap_or(8 * MIB),
+    };
     table.finish();
-    Store { cache_dir }
+    store
 }
 
 fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
@@ -261,11 +276,12 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     }
     let route = (host(table), path(table), methods(table), many("style"), one("select"), many("finish"));
     let owner = tenant::ownership(table, known.tenants);
+    let release = (release::probe(table), release::trial(table));
     let rest = (env(table), grants(table, known.models), limits(table), table.text_table("config"), owner);
     let (host, path, methods, style, select, finish) = route;
     let (env, grants, limits, config, owner) = rest;
     let (name, component, path) = (name?, component??, path?);
-    let (select, (tenant, access)) = (select.flatten(), owner);
+    let (select, (tenant, access), (probe, trial)) = (select.flatten(), owner, release);
     Some(Route {
         name,
         host,
@@ -280,6 +296,8 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
         env,
         grants,
         limits,
+        probe,
+        trial,
         config,
     })
 }

@@ -1,12 +1,13 @@
 //! The configuration: `atelier.toml`, overridden by variables `ATELIER__SECTION__KEY`, checked as a whole. Everyone else
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
-//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `tenant.rs` and
-//! `signing.rs` both for what they are named after, `problem.rs` what is wrong with it.
+//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `tenant.rs`,
+//! `signing.rs` and `release.rs` (versions) both for what they are named after, `problem.rs` what is wrong with it.
 
 mod check;
 mod problem;
 mod raw;
+mod release;
 mod signing;
 mod tenant;
 mod types;
@@ -17,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use check::is_name;
 pub use problem::{ConfigError, Place, Problem};
+pub use release::{Probe, Trial};
 pub use signing::{PublicKey, Signing, SigningKey};
+pub(crate) use tenant::MAX_KEYS;
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
     CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,

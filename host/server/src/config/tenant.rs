@@ -11,8 +11,11 @@ use super::raw::{At, Found, Table};
 use super::types::is_default;
 use crate::keys::{KeyHash, PREFIX};
 
+/// What makes a tenant's key.
+const TENANT_VERB: &str = "atelier tenant key new";
 const DAY_LIMIT: u64 = 1_000_000_000_000_000;
-const MAX_KEYS: usize = 64;
+/// Keys of one tenant.
+pub(crate) const MAX_KEYS: usize = 64;
 
 /// `[[tenant]]`
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,7 +83,8 @@ pub(super) fn tenants(tables: Vec<Table<'_>>) -> Vec<Tenant> {
         let id = name(&mut table, "tenant", "id", &mut seen);
         let id = id.and_then(|id| tenant_id(&table, &id, &table.text("id")?.at));
         let (share, priority) = (table.number("share", 1..=1_000).unwrap_or(1) as u32, priority(&table));
-        let (quotas, keys) = (quotas(&table), keys(&table, &mut owners));
+        let keys = keys(&table, "keys", TENANT_VERB, &mut owners);
+        let quotas = quotas(&table);
         table.finish();
         tenants.extend(id.map(|id| Tenant { id, share, priority, quotas, keys }));
     }
@@ -115,30 +119,37 @@ fn quotas(tenant: &Table<'_>) -> Quotas {
     quotas
 }
 
-fn keys(tenant: &Table<'_>, owners: &mut BTreeMap<String, String>) -> Vec<ApiKey> {
-    let tables = tenant.tables("keys");
+/// Keys of a tenant, or of the operators; `verb` makes one. No hash stands twice among all of `owners`.
+pub(super) fn keys(
+    holder: &Table<'_>,
+    key: &'static str,
+    verb: &str,
+    owners: &mut BTreeMap<String, String>,
+) -> Vec<ApiKey> {
+    let tables = holder.tables(key);
     if tables.len() > MAX_KEYS {
-        tenant.problem(tenant.at(), format!("has {} keys; at most {MAX_KEYS}", tables.len()));
+        holder.problem(holder.at(), format!("has {} keys; at most {MAX_KEYS}", tables.len()));
     }
     let mut seen = BTreeSet::new();
     let mut keys = Vec::new();
     for table in tables {
-        keys.extend(key(&table, &mut seen, owners));
+        keys.extend(one_key(&table, verb, &mut seen, owners));
         table.finish();
     }
     keys
 }
 
-fn key(
+fn one_key(
     table: &Table<'_>,
+    verb: &str,
     seen: &mut BTreeSet<String>,
     owners: &mut BTreeMap<String, String>,
 ) -> Option<ApiKey> {
-    let (name, hash) = (table.text("name"), hash(table, "hash", "atelier tenant key new"));
+    let (name, hash) = (table.text("name"), hash(table, "hash", verb));
     if name.is_none() {
         table.missing("name", "give the key a name by which the log calls it");
     }
-    table.missing("hash", "`atelier tenant key new` prints it");
+    table.missing("hash", &format!("`{verb}` prints it"));
     let Found { value: name, at } = name?;
     if name.starts_with(PREFIX) {
         // names are logged, and so is this problem

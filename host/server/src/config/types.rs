@@ -11,8 +11,9 @@ use std::time::Duration;
 use atelier_inference::{ModelId, TenantId};
 use serde::{Serialize, Serializer};
 
+use super::release::{Probe, Trial};
 use super::signing::Signing;
-use super::tenant::{Access, Tenant};
+use super::tenant::{Access, ApiKey, Tenant};
 use crate::keys::KeyHash;
 
 /// What a value is shown as when its name says that it is a secret.
@@ -32,7 +33,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The inference engine.
     pub engine: Engine,
-    /// Where the host keeps what can be made again.
+    /// What the host keeps on disk.
     pub store: Store,
     /// Whose components are believed.
     #[serde(skip_serializing_if = "is_default")]
@@ -66,9 +67,12 @@ pub struct Server {
     /// Where health, status and metrics are served; nowhere when `None`.
     #[serde(serialize_with = "address_or_off")]
     pub admin: Option<SocketAddr>,
-    /// What the key of the admin address is known by; without one, whoever reaches the address may ask.
+    /// What the key of the admin address is known by, whose name is `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key_hash: Option<KeyHash>,
+    /// Keys of the admin address, each under the name by which the audit log calls who has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub admin_keys: Vec<ApiKey>,
     /// Connections at once; more wait in the kernel's backlog.
     pub max_connections: usize,
     /// Connections at once of one client: an IPv4 address, or an IPv6 network of 64 bits.
@@ -182,6 +186,16 @@ pub struct Store {
     /// Compiled components; compiled anew at each start when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
+    /// What operators change while the host runs: uploaded components, which version serves, keys, the audit log. Made
+    /// with the first such change; none is possible when `None`.
+    #[serde(serialize_with = "path_or_off")]
+    pub data_dir: Option<PathBuf>,
+    /// Versions that are remembered of each route; the oldest goes first.
+    pub versions_per_route: usize,
+    /// All uploaded components together; the oldest that serves nowhere goes first.
+    pub upload_bytes: u64,
+    /// All files of the audit log together.
+    pub audit_bytes: u64,
 }
 
 /// `[[model]]`
@@ -269,6 +283,12 @@ pub struct Route {
     /// What it may use up; the runtime's defaults where nothing is set.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// What a new version must answer before it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// How a new version is watched when it serves.
+    #[serde(skip_serializing_if = "is_default")]
+    pub trial: Trial,
     /// Its configuration.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "masked")]
     pub config: Vec<(String, String)>,
@@ -397,6 +417,14 @@ impl fmt::Display for Manifest {
     }
 }
 
+impl Server {
+    /// Every key of the admin address. Without one, whoever reaches the address may look, and nobody may change anything.
+    pub(crate) fn operators(&self) -> Vec<ApiKey> {
+        let only = self.admin_key_hash.map(|hash| ApiKey { name: "admin".into(), hash });
+        only.into_iter().chain(self.admin_keys.iter().cloned()).collect()
+    }
+}
+
 impl Route {
     /// Every component and plugin of the route, the handler first.
     pub fn code(&self) -> impl Iterator<Item = &CodeSource> {
@@ -432,7 +460,7 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(duration.as_millis() as u64)
 }
 
@@ -448,6 +476,13 @@ fn address_or_off<S: Serializer>(address: &Option<SocketAddr>, serializer: S) ->
     serializer.collect_str(&address.map_or("off".to_owned(), |address| address.to_string()))
 }
 
+fn path_or_off<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => path.serialize(serializer),
+        None => serializer.serialize_str("off"),
+    }
+}
+
 fn displayed<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -461,6 +496,31 @@ fn maybe_displayed<T: fmt::Display, S: Serializer>(
 
 fn all_displayed<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+#[cfg(test)]
+impl Route {
+    /// An open route to a component that does not exist.
+    pub(crate) fn for_tests(name: &str, path: &str) -> Self {
+        Self {
+            name: name.into(),
+            host: None,
+            path: path.into(),
+            methods: Vec::new(),
+            tenant: None,
+            access: Access::Open,
+            component: CodeSource::Builtin("any".into()),
+            style: Vec::new(),
+            select: None,
+            finish: Vec::new(),
+            env: Vec::new(),
+            grants: Grants::default(),
+            limits: Limits::default(),
+            probe: None,
+            trial: Trial::default(),
+            config: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]

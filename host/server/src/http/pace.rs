@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::config::Server;
+
 /// The limits of one direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -15,6 +17,13 @@ pub(crate) struct Pace {
     pub(crate) silence: Duration,
     /// Fewest bytes a second; 0 when only silence counts.
     pub(crate) bytes_per_second: u32,
+}
+
+impl Pace {
+    /// How slowly request bodies may arrive.
+    pub(crate) fn of_bodies(server: &Server) -> Self {
+        Self { silence: server.body_idle_timeout, bytes_per_second: server.body_min_bytes_per_second }
+    }
 }
 
 /// How a client is too slow.

@@ -5,7 +5,7 @@ use atelier_inference::{Priority, TenantId};
 use http::HeaderMap;
 
 use super::{Denied, Directory};
-use crate::config::{Access, ApiKey, CodeSource, Grants, Limits, Quotas, Route, Tenant};
+use crate::config::{Access, ApiKey, Quotas, Route, Tenant};
 use crate::failure::Refusal;
 use crate::keys::Key;
 use crate::metrics::TenantCounts;
@@ -25,22 +25,7 @@ fn counts() -> Labelled<TenantCounts> {
 }
 
 fn route(owner: Option<&str>, access: Access) -> Route {
-    Route {
-        name: "r".into(),
-        host: None,
-        path: "/".into(),
-        methods: Vec::new(),
-        tenant: owner.map(id),
-        access,
-        component: CodeSource::Builtin("any".into()),
-        style: Vec::new(),
-        select: None,
-        finish: Vec::new(),
-        env: Vec::new(),
-        grants: Grants::default(),
-        limits: Limits::default(),
-        config: Vec::new(),
-    }
+    Route { tenant: owner.map(id), access, ..Route::for_tests("r", "/") }
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -1,10 +1,11 @@
 //! The operators' address.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use atelier_inference::fake::FakeEngine;
 use http::{Method, Request, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{get, send, try_send, with_method};
 use crate::house::{House, PAGE, folder, manifest, route};
@@ -110,4 +111,93 @@ async fn the_status_lists_the_queues_jobs_and_what_each_tenant_had() {
     assert_eq!(status["queue"]["tenants"]["default"]["submitted"], 1);
     client.abort();
     house.until("counted", |status| status["queue"]["tenants"]["default"]["cancelled"] == 1).await;
+}
+
+/// Every `$ref` of a document, resolved in it.
+fn resolves(document: &Value, part: &Value) {
+    match part {
+        Value::Object(entries) => {
+            if let Some(Value::String(to)) = entries.get("$ref") {
+                let pointer = to.strip_prefix('#').expect("a reference within the document");
+                assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
+            }
+            entries.values().for_each(|part| resolves(document, part));
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| resolves(document, part)),
+        _ => {}
+    }
+}
+
+/// Holds one operation against what OpenAPI 3.1 asks of it.
+fn is_described(path: &str, operation: &Value) {
+    assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{path}");
+    let parameters = operation["parameters"].as_array().unwrap();
+    let named = |place: &str| {
+        let here = parameters.iter().filter(move |parameter| parameter["in"] == place);
+        here.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let braced = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    assert_eq!(named("path"), braced.collect::<Vec<_>>(), "{path}");
+    assert!(parameters.iter().all(|parameter| parameter["schema"]["type"] == "string"), "{path}");
+    let responses = operation["responses"].as_object().unwrap();
+    assert!(responses.keys().any(|status| status.starts_with('2')), "{path}");
+    for (status, response) in responses {
+        assert!(status.parse::<u16>().is_ok() && response["description"].is_string(), "{path} {status}");
+        assert_eq!(response["content"].as_object().unwrap().len(), 1, "{path} {status}");
+    }
+}
+
+/// Whether an answer has what its schema says is always there.
+fn fits(document: &Value, schema: &Value, answer: &Value) {
+    let schema = match schema["$ref"].as_str() {
+        Some(to) => document.pointer(&to[1..]).unwrap(),
+        None => schema,
+    };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(answer.get(name.as_str().unwrap()).is_some(), "{name} is missing in {answer:#}");
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let Some(value) = answer.get(name) else { continue };
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| fits(document, &schema["items"], item)),
+            value => fits(document, schema, value),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_whole_and_every_answer_is_as_it_says() {
+    let house = House::plain().await;
+    let document = get(house.admin, "/v1/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    resolves(&document, &document);
+    let (mut ids, mut asked) = (BTreeSet::new(), 0);
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            is_described(path, operation);
+            assert!(ids.insert(operation["operationId"].to_string()), "{path}: an id stands twice");
+            let path = path.replace("{route}", "a").replace("{tenant}", "default");
+            let content = &operation["responses"]["200"]["content"]["application/json"];
+            if method != "get" || content.is_null() {
+                continue;
+            }
+            let answer = get(house.admin, &path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+            fits(&document, &content["schema"], &answer.json());
+            asked += 1;
+        }
+    }
+    assert!(asked >= 15, "{asked}");
+}
+
+#[tokio::test]
+async fn what_takes_no_body_or_parameter_refuses_one() {
+    let house = House::plain().await;
+    assert_eq!(get(house.admin, "/v1/routes?all=true").await.code(), "bad_parameter");
+    let request = Request::get("/v1/routes").header("host", "test").body("{}".into()).unwrap();
+    assert_eq!(send(house.admin, request).await.code(), "no_body_wanted");
+    assert_eq!(get(house.admin, "/v1/routes/nothing").await.code(), "no_route");
+    assert_eq!(get(house.admin, "/v1/tenants/nobody").await.code(), "no_tenant");
+    assert_eq!(with_method(house.admin, Method::HEAD, "/health").await.status, StatusCode::OK);
 }

@@ -1,6 +1,7 @@
 //! The product as a stranger meets it: the real binary, the built-in manifest, the embedded model. One binary, so that
 //! it links once; every test starts a host of its own on free ports.
 
+mod admin;
 mod bombs;
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "the client is shared with the other test binary, which uses all of it")]
@@ -16,6 +17,8 @@ mod limits;
 mod logs;
 mod messages;
 mod neighbours;
+mod operating;
+mod operator;
 mod pictures;
 mod rates;
 mod signing;

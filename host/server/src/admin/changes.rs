@@ -1,0 +1,109 @@
+//! What operators change. Each answers with what is so afterwards, or with why nothing changed.
+
+use atelier_inference::TenantId;
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::View;
+use super::fault::Fault;
+use super::operations::{Asked, Call};
+use crate::http::{RequestBody, Verdict};
+use crate::versions::{Place, Target, Upload};
+
+const WASM: &str = "application/wasm";
+const PLACES: &str = "component, select, style.0, finish.0 and so on";
+const TARGETS: &str = "previous, manifest or a version's number";
+
+/// A request's body.
+pub(super) struct Given {
+    bytes: Bytes,
+    /// Given back when the component serves or was refused: until then it is in memory.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl View {
+    /// The request's body: a component for an upload, nothing for everything else. Read at most as far as the route's
+    /// limit, and by few at a time.
+    pub(super) async fn body(&self, asked: &Asked, request: Request<Incoming>) -> Result<Given, Fault> {
+        if asked.operation.call != Call::Upload {
+            let nothing = Given { bytes: Bytes::new(), _place: None };
+            return if request.body().is_end_stream() { Ok(nothing) } else { Err(Fault::Body) };
+        }
+        let route = asked.segment("route");
+        let slot = self.slot(route).ok_or_else(|| crate::versions::Fault::NoRoute(route.to_owned()))?;
+        if request.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != WASM) {
+            return Err(Fault::ContentType);
+        }
+        let limit = crate::deploy::limits(&slot.wanted.limits).component_bytes;
+        let too_large = || Fault::TooLarge { route: route.to_owned(), limit };
+        let length =
+            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > limit as u64) {
+            return Err(too_large());
+        }
+        let _place = Some(self.uploads.clone().try_acquire_owned().map_err(|_| Fault::Busy)?);
+        let verdict = Verdict::default();
+        let body = RequestBody::new(request.into_body(), self.body_pace, verdict.clone());
+        match Limited::new(body, limit).collect().await {
+            Ok(whole) => Ok(Given { bytes: whole.to_bytes(), _place }),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(_) => Err(Fault::Upload(verdict.broken().unwrap_or(crate::http::Broken::Gone))),
+        }
+    }
+
+    /// Does what is asked for, on behalf of `by`.
+    pub(super) async fn change(&self, asked: &Asked, body: Given, by: &str) -> Result<Value, Fault> {
+        let route = asked.segment("route");
+        match asked.operation.call {
+            Call::Upload => {
+                let place: Place = asked.parsed("place", PLACES)?;
+                let promote: bool = asked.parsed("promote", "true or false")?;
+                let upload = Upload { place, bytes: body.bytes.clone(), by: by.into(), promote };
+                Ok(json!(self.versions.upload(route, upload).await?))
+            }
+            Call::Promote => {
+                let text = asked.segment("version");
+                let version = text.parse().map_err(|_| {
+                    Fault::Parameter(format!("a version is named by its number, not by `{text}`"))
+                })?;
+                Ok(json!(self.versions.promote(route, version).await?))
+            }
+            Call::Rollback => {
+                let target: Target = asked.parsed("to", TARGETS)?;
+                Ok(json!(self.versions.rollback(route, target, by).await?))
+            }
+            Call::Drain | Call::Resume => {
+                self.versions.set_closed(route, asked.operation.call == Call::Drain).await?;
+                self.route(route)
+            }
+            Call::MintKey => {
+                let (tenant, name) = (tenant(asked)?, asked.given("name").map(str::to_owned));
+                let (key, name) = self.roster.mint(&tenant, name, by).await?;
+                Ok(json!({ "tenant": tenant, "name": name, "key": key.reveal() }))
+            }
+            Call::RevokeKey => {
+                let (tenant, name) = (tenant(asked)?, asked.segment("key"));
+                self.roster.revoke(&tenant, name).await?;
+                Ok(json!({ "tenant": tenant, "name": name, "revoked": true }))
+            }
+            Call::CancelJob => {
+                let job = asked.segment("job");
+                match self.scheduler.cancel(job, None) {
+                    true => Ok(json!({ "id": job, "cancelled": true })),
+                    false => Err(Fault::NoJob(job.to_owned())),
+                }
+            }
+            _ => Err(Fault::Internal),
+        }
+    }
+}
+
+fn tenant(asked: &Asked) -> Result<TenantId, Fault> {
+    let id = asked.segment("tenant");
+    TenantId::new(id).ok_or_else(|| Fault::NoTenant(id.to_owned()))
+}

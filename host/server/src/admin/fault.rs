@@ -1,0 +1,191 @@
+//! The one place where an error of the admin address becomes an answer: status, stable code, and a text that says what to
+//! do. Operators may read all of it; a key never stands in one.
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::http::{Answer, Broken, whole};
+use crate::roster::KeyFault;
+use crate::tenants::Denied;
+use crate::vault::VaultError;
+use crate::versions::Fault as VersionFault;
+
+/// After which an operator may upload again while others do.
+const BUSY_S: u64 = 5;
+
+/// Why the admin address does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The key is missing or opens nothing.
+    #[error(
+        "an operators' key is wanted: send it as `Authorization: Bearer`; the verbs of `atelier` take it from ATELIER_ADMIN_KEY"
+    )]
+    Denied(Denied),
+    /// Nobody can have a key.
+    #[error(
+        "changes want a key, and this host has none: run `atelier admin key new` and put the line that it prints under [server] in the manifest"
+    )]
+    NoAdminKey,
+    /// The path is not in the table.
+    #[error("there is nothing here; /v1/openapi.json lists what there is")]
+    NoOperation,
+    /// The path takes other methods.
+    #[error("this path takes {}", names(.0))]
+    Method(Vec<Method>),
+    /// A parameter of the query is wrong.
+    #[error("{0}")]
+    Parameter(String),
+    /// There is a body where none belongs.
+    #[error("this takes no body")]
+    Body,
+    /// The body is no component.
+    #[error("upload the component's bytes as they are, with `content-type: application/wasm`")]
+    ContentType,
+    /// The component is too large for its route.
+    #[error("the component has more than {limit} bytes (limits.component-bytes of route `{route}`)")]
+    TooLarge {
+        /// The route.
+        route: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The upload stopped, or was too slow.
+    #[error("{0} (server.body-idle-timeout-ms, server.body-min-bytes-per-second)")]
+    Upload(Broken),
+    /// Others upload.
+    #[error("other components are being uploaded; try again in a moment")]
+    Busy,
+    /// No such tenant.
+    #[error("there is no tenant `{0}`; `atelier tenant list` names them")]
+    NoTenant(String),
+    /// No such job.
+    #[error("there is no job `{0}` that waits or runs")]
+    NoJob(String),
+    /// A version did not change.
+    #[error(transparent)]
+    Version(#[from] VersionFault),
+    /// A key did not change.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// Nothing can be kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The change ended in a way that nobody foresaw.
+    #[error("the host failed; its log says why")]
+    Internal,
+}
+
+impl Fault {
+    pub(super) fn status(&self) -> StatusCode {
+        use StatusCode as S;
+        match self {
+            Fault::Denied(_) => S::UNAUTHORIZED,
+            Fault::NoAdminKey => S::FORBIDDEN,
+            Fault::NoOperation | Fault::NoTenant(_) | Fault::NoJob(_) => S::NOT_FOUND,
+            Fault::Method(_) => S::METHOD_NOT_ALLOWED,
+            Fault::Parameter(_) | Fault::Body => S::BAD_REQUEST,
+            Fault::ContentType => S::UNSUPPORTED_MEDIA_TYPE,
+            Fault::TooLarge { .. } => S::PAYLOAD_TOO_LARGE,
+            Fault::Upload(_) => S::REQUEST_TIMEOUT,
+            Fault::Busy => S::TOO_MANY_REQUESTS,
+            Fault::Version(fault) => status_of_version(fault),
+            Fault::Key(fault) => status_of_key(fault),
+            Fault::Vault(fault) => status_of_vault(fault),
+            Fault::Internal => S::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A stable word for machines.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Fault::Denied(_) => "unauthorized",
+            Fault::NoAdminKey => "no_admin_key",
+            Fault::NoOperation => "no_operation",
+            Fault::NoTenant(_) | Fault::Key(KeyFault::NoTenant(_)) => "no_tenant",
+            Fault::NoJob(_) => "no_job",
+            Fault::Method(_) => "method_not_allowed",
+            Fault::Parameter(_) => "bad_parameter",
+            Fault::Body => "no_body_wanted",
+            Fault::ContentType => "content_type",
+            Fault::TooLarge { .. } => "component_limit",
+            Fault::Upload(_) => "upload_timeout",
+            Fault::Busy => "busy",
+            Fault::Version(fault) => match fault {
+                VersionFault::NoRoute(_) => "no_route",
+                VersionFault::NoPlace { .. } => "no_place",
+                VersionFault::NoVersion { .. } => "no_version",
+                VersionFault::Refused { .. } | VersionFault::WasRefused { .. } => "component_refused",
+                VersionFault::FilesChanged { .. } => "files_changed",
+                VersionFault::NothingBefore(_) => "nothing_before",
+                VersionFault::Changed { .. } => "changed_meanwhile",
+                VersionFault::NoRoom { .. } => "upload_limit",
+                VersionFault::Vault(_) => "store",
+            },
+            Fault::Key(fault) => match fault {
+                KeyFault::Name(_) => "bad_parameter",
+                KeyFault::NoKey { .. } => "no_key",
+                KeyFault::Taken { .. } => "name_taken",
+                KeyFault::Full(_) | KeyFault::FullOfRevoked => "key_limit",
+                _ => "store",
+            },
+            Fault::Vault(_) => "store",
+            Fault::Internal => "internal",
+        }
+    }
+
+    /// The whole answer.
+    pub(super) fn answer(&self) -> Answer {
+        let body = json!({ "error": { "code": self.code(), "message": self.to_string() } });
+        let mut answer = Response::new(whole(body.to_string()));
+        *answer.status_mut() = self.status();
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Fault::Method(allowed) => {
+                headers.extend(HeaderValue::try_from(names(allowed)).ok().map(|names| (ALLOW, names)));
+            }
+            Fault::Denied(_) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Fault::Busy => {
+                headers.insert(RETRY_AFTER, BUSY_S.into());
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+fn status_of_version(fault: &VersionFault) -> StatusCode {
+    match fault {
+        VersionFault::NoRoute(_) | VersionFault::NoVersion { .. } => StatusCode::NOT_FOUND,
+        VersionFault::NoPlace { .. } => StatusCode::BAD_REQUEST,
+        VersionFault::Refused { .. } | VersionFault::WasRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        VersionFault::FilesChanged { .. } | VersionFault::NothingBefore(_) | VersionFault::Changed { .. } => {
+            StatusCode::CONFLICT
+        }
+        VersionFault::NoRoom { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        VersionFault::Vault(fault) => status_of_vault(fault),
+    }
+}
+
+fn status_of_key(fault: &KeyFault) -> StatusCode {
+    match fault {
+        KeyFault::NoTenant(_) | KeyFault::NoKey { .. } => StatusCode::NOT_FOUND,
+        KeyFault::Name(_) => StatusCode::BAD_REQUEST,
+        KeyFault::Taken { .. } | KeyFault::Full(_) | KeyFault::FullOfRevoked => StatusCode::CONFLICT,
+        KeyFault::NotKept(fault) | KeyFault::Vault(fault) => status_of_vault(fault),
+    }
+}
+
+fn status_of_vault(fault: &VaultError) -> StatusCode {
+    match fault {
+        VaultError::Off | VaultError::Taken { .. } => StatusCode::CONFLICT,
+        VaultError::Store(_) | VaultError::Broken { .. } => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+fn names(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}

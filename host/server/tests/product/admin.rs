@@ -1,0 +1,157 @@
+//! The operators' address against strangers and operators: who may do what, keys that are made and revoked while the
+//! host runs, and the audit log.
+
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::client::{Answer, get, send, with_method};
+use crate::host::{Host, example};
+use crate::operator::{Operator, live};
+
+const TENANT: &str = "[[tenant]]\nid = \"studio\"\n";
+
+fn hello() -> Vec<u8> {
+    example("any-component/hello-0.2", "hello_02.wasm")
+}
+
+/// A host with a tenant, and a route that wants its key.
+async fn operator(tenant: &str) -> Operator {
+    Operator::with(&hello(), "", &(tenant.to_owned() + &live("tenant = \"studio\""))).await
+}
+
+async fn with_key(host: &Host, key: &str) -> Answer {
+    let request = Request::get("/").header("host", "test").header("x-api-key", key);
+    send(host.edge, request.body(Full::default()).unwrap()).await
+}
+
+#[tokio::test]
+async fn without_the_key_nothing_is_shown_and_nothing_changes() {
+    let operator = operator(TENANT).await;
+    let paths = ["/v1/routes", "/v1/audit", "/v1/openapi.json", "/v1/nothing"];
+    for path in paths {
+        assert_eq!(get(operator.host.admin, path).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    for (method, path) in [
+        (Method::POST, "/v1/routes/live/versions"),
+        (Method::POST, "/v1/routes/live/drain"),
+        (Method::POST, "/v1/tenants/studio/keys"),
+        (Method::DELETE, "/v1/queue/1"),
+    ] {
+        let answer = with_method(operator.host.admin, method, path).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::UNAUTHORIZED, "unauthorized"),
+            "{path}"
+        );
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    assert_eq!(operator.get("/v1/routes/live").await["closed"], false);
+    assert_eq!(operator.get("/v1/audit").await["entries"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_host_without_an_operators_key_can_be_looked_at_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("live.wasm"), hello()).unwrap();
+    let host = Host::with(folder, Some(&live(""))).await;
+    assert_eq!(get(host.admin, "/v1/routes").await.json()["routes"][0]["name"], "live");
+    let refused = with_method(host.admin, Method::POST, "/v1/routes/live/drain").await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "no_admin_key"));
+    assert!(refused.text().contains("atelier admin key new"), "{}", refused.text());
+    assert!(!host.folder.path().join(".atelier").exists(), "nothing is written before the first change");
+}
+
+#[tokio::test]
+async fn a_key_made_at_run_time_opens_at_once_and_a_revoked_one_is_refused_at_once() {
+    let operator = operator(TENANT).await;
+    assert_eq!(operator.post("/v1/tenants/nobody/keys").await.code(), "no_tenant");
+    let made = operator.post("/v1/tenants/studio/keys?name=laptop").await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(with_key(&operator.host, &key).await.status, StatusCode::OK);
+    assert_eq!(operator.post("/v1/tenants/studio/keys?name=laptop").await.code(), "name_taken");
+    assert_eq!(operator.post("/v1/tenants/studio/keys?name=a%20b").await.code(), "bad_parameter");
+    let tenant = operator.get("/v1/tenants/studio").await;
+    assert_eq!(
+        (&tenant["keys"][0]["name"], &tenant["keys"][0]["source"]),
+        (&"laptop".into(), &"minted".into())
+    );
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(with_key(&operator.host, &key).await.status, StatusCode::OK, "it survives a restart");
+    let revoked = operator.ask(Method::DELETE, "/v1/tenants/studio/keys/laptop").await;
+    assert_eq!(revoked.status, StatusCode::OK, "{}", revoked.text());
+    assert_eq!(with_key(&operator.host, &key).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(operator.ask(Method::DELETE, "/v1/tenants/studio/keys/laptop").await.code(), "no_key");
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(with_key(&operator.host, &key).await.status, StatusCode::UNAUTHORIZED, "and so does that");
+    no_secret_is_shown(&operator, &key).await;
+}
+
+async fn no_secret_is_shown(operator: &Operator, key: &str) {
+    let secret = key.split('_').nth(2).unwrap();
+    let admins = operator.key.split('_').nth(2).unwrap();
+    let mut pages = vec![operator.host.log()];
+    for path in ["/v1/status", "/v1/routes", "/v1/tenants", "/v1/tenants/studio", "/v1/audit", "/metrics"] {
+        pages.push(operator.ask(Method::GET, path).await.text().to_owned());
+    }
+    for file in std::fs::read_dir(operator.host.folder.path().join(".atelier")).unwrap() {
+        pages.push(String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned());
+    }
+    assert!(pages.iter().all(|page| !page.contains(secret) && !page.contains(admins)));
+    assert!(pages[5].contains("revokeKey"), "{}", pages[5]);
+}
+
+#[tokio::test]
+async fn a_key_of_the_manifest_is_revoked_without_editing_it() {
+    let output = crate::host::atelier(&std::env::temp_dir())
+        .args(["tenant", "key", "new", "studio", "--name", "phone", "--json"])
+        .output()
+        .unwrap();
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let key = made["key"].as_str().unwrap();
+    let operator = operator(&format!("{TENANT}keys = [{}]\n", made["manifest"].as_str().unwrap())).await;
+    assert_eq!(with_key(&operator.host, key).await.status, StatusCode::OK);
+    let revoked = operator.ask(Method::DELETE, "/v1/tenants/studio/keys/phone").await;
+    assert_eq!(revoked.status, StatusCode::OK, "{}", revoked.text());
+    assert_eq!(with_key(&operator.host, key).await.status, StatusCode::UNAUTHORIZED);
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(with_key(&operator.host, key).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_went() {
+    let operator = operator(TENANT).await;
+    operator.post("/v1/routes/live/drain").await;
+    operator.post("/v1/routes/live/rollback?to=99").await;
+    operator.post("/v1/tenants/studio/keys?name=laptop").await;
+    operator.get("/v1/routes").await;
+    let entries = operator.get("/v1/audit").await["entries"].clone();
+    let seen: Vec<(&str, u64)> = entries
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["operation"].as_str().unwrap(), entry["status"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(seen, [("mintKey", 201), ("rollbackRoute", 404), ("drainRoute", 200)]);
+    assert_eq!(
+        (&entries[1]["by"], &entries[1]["target"]),
+        (&"admin".into(), &"/v1/routes/live/rollback?to=99".into())
+    );
+    assert!(entries[1]["error"].as_str().unwrap().contains("no version 99"), "{entries:#}");
+    assert!(entries[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(operator.get("/v1/audit?limit=1").await["entries"].as_array().unwrap().len(), 1);
+    for limit in ["0", "1001", "many"] {
+        let answer = operator.ask(Method::GET, &format!("/v1/audit?limit={limit}")).await;
+        assert_eq!(answer.code(), "bad_parameter", "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_keeps_nothing_refuses_changes_and_names_the_key() {
+    let rest = "[store]\ndata-dir = \"off\"\n".to_owned() + &live("");
+    let operator = Operator::with(&hello(), "", &rest).await;
+    let refused = operator.post("/v1/routes/live/drain").await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::CONFLICT, "store"));
+    assert!(refused.text().contains("store.data-dir"), "{}", refused.text());
+}
