@@ -1,17 +1,17 @@
-//! `atelier component key new`, `sign` and `verify`: what whoever builds components does with them before a host that wants
-//! signatures takes them. Never prints a secret key, and never writes over one.
+//! `atelier component upload|list|promote|rollback`: the versions of a running host's route. What is done to a component
+//! before that is in `signing.rs`.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
-use serde_json::json;
+use anyhow::Context;
+use serde_json::Value;
 
-use super::{Common, Usage};
-use crate::config::{Signing, SigningKey};
-use crate::signing::{self, PublicKey, SecretKey, signature_of};
+use super::remote::{Remote, ago, list, text};
+use super::signing;
 use crate::terminal::{Style, Terminal};
+
+/// Of a digest, as much is shown.
+const DIGEST_CHARS: usize = 12;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Component {
@@ -21,122 +21,120 @@ pub(super) struct Component {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Keys that sign components.
-    #[command(subcommand)]
-    Key(KeyVerb),
-    /// Sign a component: writes FILE.sig beside it.
-    Sign {
-        /// The component.
+    /// Upload a component to a route: it is checked, compiled and probed, and then serves.
+    Upload {
+        /// The route's name in the manifest.
+        route: String,
+        /// A component (.wasm).
         file: PathBuf,
-        /// The key, in PKCS #8 PEM form.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-        /// Answer in JSON.
+        /// Where it stands: component, select, style.0, finish.0 and so on.
+        #[arg(long, default_value = "component")]
+        place: String,
+        /// Let it wait until it is promoted.
         #[arg(long)]
-        json: bool,
-    },
-    /// Check a component's signature against the manifest's keys.
-    Verify {
-        /// The component.
-        file: PathBuf,
-        /// A public key to check against, instead of the manifest's.
-        #[arg(long, value_name = "KEY")]
-        public_key: Option<PublicKey>,
+        stage: bool,
         #[command(flatten)]
-        common: Common,
+        remote: Remote,
     },
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum KeyVerb {
-    /// Make a key.
-    New {
-        /// What messages call the key.
-        #[arg(long, default_value = "signing-key")]
-        name: String,
-        /// Where the key is kept; NAME.pem when left out.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-        /// Answer in JSON.
-        #[arg(long)]
-        json: bool,
+    /// List a route's versions, the newest first.
+    List {
+        /// The route's name in the manifest.
+        route: String,
+        #[command(flatten)]
+        remote: Remote,
     },
+    /// Let a version serve that waits or served before.
+    Promote {
+        /// The route's name in the manifest.
+        route: String,
+        /// The version's number.
+        version: u64,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take the version that serves back.
+    Rollback {
+        /// The route's name in the manifest.
+        route: String,
+        /// What serves instead: previous, manifest, or a version's number.
+        #[arg(long, default_value = "previous")]
+        to: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    #[command(flatten)]
+    Signing(signing::Verb),
 }
 
-pub(super) fn run(Component { verb }: Component) -> anyhow::Result<()> {
-    match verb {
-        Verb::Key(KeyVerb::New { name, out, json }) => new_key(&Terminal::of_process(json), &name, out),
-        Verb::Sign { file, key, json } => sign(&Terminal::of_process(json), &file, &key),
-        Verb::Verify { file, public_key, common } => verify(&file, public_key, &common),
-    }
-}
-
-fn new_key(terminal: &Terminal, name: &str, out: Option<PathBuf>) -> anyhow::Result<()> {
-    if !crate::config::is_name(name) {
-        let text = format!("--name wants up to 64 letters, digits, `-`, `_` and `.`, not `{name}`");
-        return Err(Usage(text).into());
-    }
-    let path = out.unwrap_or_else(|| format!("{name}.pem").into());
-    let (key, pem) = SecretKey::generate()?;
-    write_secret(&path, &pem).with_context(|| path.display().to_string())?;
-    let line = format!("{{ name = \"{name}\", public-key = \"{}\" }}", key.public());
-    if terminal.json {
-        terminal.json(&json!({ "key": path, "public_key": key.public(), "manifest": line }));
-        return Ok(());
-    }
-    terminal.field("key", path.display());
-    terminal.field("", terminal.paint(Style::Faint, "keep it secret: whoever has it signs in your name"));
-    terminal.field("manifest", line);
-    terminal.field("", terminal.paint(Style::Faint, "goes into `keys` of [signing]"));
-    Ok(())
-}
-
-/// A file that only its owner reads, where there was none.
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
-}
-
-fn sign(terminal: &Terminal, file: &Path, key: &Path) -> anyhow::Result<()> {
-    let pem = std::fs::read(key).with_context(|| key.display().to_string())?;
-    let secret = SecretKey::from_pem(&pem).with_context(|| key.display().to_string())?;
-    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    // what no host could load needs no signature: most likely another file was meant
-    atelier_runtime::inspect(&bytes).with_context(|| file.display().to_string())?;
-    let signature = signature_of(file);
-    std::fs::write(&signature, secret.sign(&bytes)).with_context(|| signature.display().to_string())?;
-    if terminal.json {
-        terminal.json(&json!({ "signature": signature, "public_key": secret.public() }));
-        return Ok(());
-    }
-    terminal.field("signature", signature.display());
-    terminal.field("public key", secret.public());
-    Ok(())
-}
-
-fn verify(file: &Path, public_key: Option<PublicKey>, common: &Common) -> anyhow::Result<()> {
-    let keys = match public_key {
-        Some(public_key) => vec![SigningKey { name: "--public-key".into(), public_key }],
-        None => {
-            let config = common.load()?;
-            if config.signing.keys.is_empty() {
-                bail!("{} has no signing.keys; add them, or give --public-key", config.manifest);
-            }
-            config.signing.keys
+pub(super) async fn run(arguments: Component) -> anyhow::Result<()> {
+    match arguments.verb {
+        Verb::Signing(verb) => return signing::run(verb),
+        Verb::Upload { route, file, place, stage, remote } => {
+            let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+            let query = format!("place={place}&promote={}", !stage);
+            let version = remote.upload(&format!("/v1/routes/{route}/versions?{query}"), bytes).await?;
+            told(&remote.terminal(), &route, &version);
         }
-    };
-    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let signing = Signing { required: true, keys };
-    let by = signing::check(&signing, file, &bytes).with_context(|| file.display().to_string())?;
-    let by = by.unwrap_or_default();
-    let terminal = common.terminal();
-    if terminal.json {
-        terminal.json(&json!({ "file": file, "signed_by": by }));
-        return Ok(());
+        Verb::List { route, remote } => {
+            let answer = remote.get(&format!("/v1/routes/{route}/versions")).await?;
+            let terminal = remote.terminal();
+            match terminal.json {
+                true => terminal.json(&answer),
+                false => list(&answer, "versions").iter().for_each(|version| line(&terminal, version)),
+            }
+        }
+        Verb::Promote { route, version, remote } => {
+            let version = remote.post(&format!("/v1/routes/{route}/versions/{version}/promote")).await?;
+            told(&remote.terminal(), &route, &version);
+        }
+        Verb::Rollback { route, to, remote } => {
+            let version = remote.post(&format!("/v1/routes/{route}/rollback?to={to}")).await?;
+            told(&remote.terminal(), &route, &version);
+        }
     }
-    terminal.line(format_args!("{} was signed by `{by}`", terminal.paint(Style::Good, file.display())));
     Ok(())
+}
+
+/// What became of a route.
+fn told(terminal: &Terminal, route: &str, version: &Value) {
+    if terminal.json {
+        return terminal.json(version);
+    }
+    let route = terminal.paint(Style::Strong, route);
+    terminal.line(format_args!("{route}: version {} is {}", version["id"], state(terminal, version)));
+}
+
+fn line(terminal: &Terminal, version: &Value) {
+    let place = match text(version, "place") {
+        "" => text(version, "source").to_owned(),
+        place => format!("upload to {place}"),
+    };
+    let digest = text(version, "digest");
+    let digest = terminal.paint(Style::Faint, digest.get(..DIGEST_CHARS).unwrap_or(digest));
+    let id = terminal.paint(Style::Strong, format_args!("{:>4}", version["id"].to_string()));
+    let (by, ago) = (text(version, "by"), ago(&version["at_ms"]));
+    terminal.line(format_args!("{id}  {}  {place:<20}  {digest}  {by:<8}  {ago}", padded(terminal, version)));
+    if !text(version, "reason").is_empty() {
+        terminal.line(terminal.paint(Style::Faint, format_args!("      {}", text(version, "reason"))));
+    }
+}
+
+fn state(terminal: &Terminal, version: &Value) -> String {
+    let state = text(version, "state");
+    terminal.paint(style(state), state)
+}
+
+/// Filled up before it is painted: colours have no width.
+fn padded(terminal: &Terminal, version: &Value) -> String {
+    let state = text(version, "state");
+    terminal.paint(style(state), format_args!("{state:<11}"))
+}
+
+fn style(state: &str) -> Style {
+    match state {
+        "serving" => Style::Good,
+        "refused" | "rolled-back" => Style::Bad,
+        "staged" => Style::Strong,
+        _ => Style::Faint,
+    }
 }

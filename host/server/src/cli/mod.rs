@@ -1,6 +1,7 @@
 //! The binary's verbs, one file each. Exit codes: 0 when it went well, 1 when it did not, 2 when the configuration or
 //! the arguments are wrong. Every error is one clear line on standard error.
 
+mod audit;
 pub(crate) mod compile;
 mod component;
 mod config;
@@ -8,8 +9,11 @@ mod generate;
 mod inspect;
 mod key;
 mod models;
+mod queue;
+mod remote;
 mod route;
 mod serve;
+mod signing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,15 +46,19 @@ enum Verb {
     Models(models::Models),
     /// Say what a component or a picture is.
     Inspect(inspect::Inspect),
-    /// Say which route answers a request.
-    Route(route::Ask),
-    /// Sign components, and check their signatures.
+    /// Say which route answers a request, or operate a running host's routes.
+    Route(route::Route),
+    /// Sign components, upload them to a running host, promote them and take them back.
     Component(component::Component),
+    /// Look at a running host's jobs.
+    Queue(queue::Queue),
+    /// Say what operators changed on a running host.
+    Audit(audit::Audit),
     /// Check the configuration, or print all of it.
     Config(config::Check),
-    /// Make keys for tenants.
+    /// Make and revoke keys of tenants.
     Tenant(key::Tenant),
-    /// Make the key of the admin address.
+    /// Make keys of the admin address.
     Admin(key::Admin),
     /// Compile a component for a host that asks on standard input.
     #[command(hide = true)]
@@ -103,14 +111,13 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Generate(arguments)) => generate::run(&arguments).await,
         Some(Verb::Models(arguments)) => models::run(arguments).await,
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
-        Some(Verb::Route(arguments)) => route::run(&arguments),
-        Some(Verb::Component(arguments)) => component::run(arguments),
+        Some(Verb::Route(arguments)) => route::run(arguments).await,
+        Some(Verb::Component(arguments)) => component::run(arguments).await,
+        Some(Verb::Queue(arguments)) => queue::run(arguments).await,
+        Some(Verb::Audit(arguments)) => audit::run(arguments).await,
         Some(Verb::Config(arguments)) => config::run(&arguments),
-        Some(Verb::Tenant(arguments)) => key::tenant(arguments),
-        Some(Verb::Admin(arguments)) => {
-            key::admin(arguments);
-            Ok(())
-        }
+        Some(Verb::Tenant(arguments)) => key::tenant(arguments).await,
+        Some(Verb::Admin(arguments)) => key::admin(arguments),
         Some(Verb::CompileComponent) => return compile(),
     };
     match result {

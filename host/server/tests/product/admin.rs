@@ -1,5 +1,5 @@
 //! The operators' address against strangers and operators: who may do what, keys that are made and revoked while the
-//! host runs, and the audit log.
+//! host runs, the audit log, and the same by the verbs of the binary.
 
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -148,10 +148,86 @@ async fn every_change_is_in_the_audit_log_with_who_what_and_how_it_went() {
 }
 
 #[tokio::test]
+async fn operators_with_keys_of_their_own_are_told_apart() {
+    let output = crate::host::atelier(&std::env::temp_dir())
+        .args(["admin", "key", "new", "--name", "ann", "--json"])
+        .output()
+        .unwrap();
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let keys = format!("admin-keys = [{}]", made["manifest"].as_str().unwrap());
+    let first = Operator::with(&hello(), &keys, &live("")).await;
+    assert_eq!(first.post("/v1/routes/live/drain").await.status, StatusCode::OK);
+    let ann = Operator { key: made["key"].as_str().unwrap().to_owned(), ..first };
+    assert_eq!(ann.post("/v1/routes/live/resume").await.status, StatusCode::OK);
+    let entries = ann.get("/v1/audit").await["entries"].clone();
+    assert_eq!((&entries[0]["by"], &entries[1]["by"]), (&"ann".into(), &"admin".into()));
+}
+
+#[tokio::test]
 async fn a_host_that_keeps_nothing_refuses_changes_and_names_the_key() {
     let rest = "[store]\ndata-dir = \"off\"\n".to_owned() + &live("");
     let operator = Operator::with(&hello(), "", &rest).await;
     let refused = operator.post("/v1/routes/live/drain").await;
     assert_eq!((refused.status, refused.code().as_str()), (StatusCode::CONFLICT, "store"));
     assert!(refused.text().contains("store.data-dir"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn the_verbs_do_what_the_address_does() {
+    let operator = operator(TENANT).await;
+    let folder = operator.host.folder.path().to_owned();
+    std::fs::write(folder.join("next.wasm"), example("any-component/hello-0.3", "hello_03.wasm")).unwrap();
+    let told = operator.printed(&["component", "upload", "live", "next.wasm"]).await;
+    assert_eq!(told, "live: version 2 is serving\n");
+    let listed = operator.printed(&["component", "list", "live"]).await;
+    assert!(
+        listed.contains("serving") && listed.contains("upload to component") && !listed.contains('\x1b'),
+        "{listed}"
+    );
+    assert_eq!(operator.printed(&["component", "rollback", "live"]).await, "live: version 1 is serving\n");
+    assert_eq!(
+        operator.printed(&["component", "promote", "live", "2"]).await,
+        "live: version 2 is serving\n"
+    );
+    let routes = operator.printed(&["route", "list"]).await;
+    assert!(routes.starts_with("live  /  version 2"), "{routes}");
+    assert!(operator.printed(&["route", "drain", "live"]).await.contains("takes no requests"));
+    assert!(operator.printed(&["route", "resume", "live"]).await.contains("version 2"));
+    let made =
+        operator.printed(&["tenant", "key", "new", "studio", "--name", "tablet", "--apply", "--json"]).await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(with_key(&operator.host, made["key"].as_str().unwrap()).await.status, StatusCode::OK);
+    assert!(operator.printed(&["tenant", "list"]).await.contains("studio  share 1  tablet"));
+    assert_eq!(
+        operator.printed(&["tenant", "key", "revoke", "studio", "tablet"]).await,
+        "tablet is revoked\n"
+    );
+    assert_eq!(
+        with_key(&operator.host, made["key"].as_str().unwrap()).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(operator.printed(&["queue", "list"]).await, "nothing waits and nothing runs\n");
+    let audit = operator.printed(&["audit", "--limit", "2"]).await;
+    assert!(
+        audit.lines().count() == 2 && audit.contains("revokeKey") && audit.contains("mintKey"),
+        "{audit}"
+    );
+    let audit: Value = serde_json::from_str(&operator.printed(&["audit", "--json"]).await).unwrap();
+    assert_eq!(audit["entries"][0]["operation"], "revokeKey");
+    verbs_that_fail_say_why(&operator).await;
+}
+
+async fn verbs_that_fail_say_why(operator: &Operator) {
+    for (arguments, code, text) in [
+        (&["queue", "cancel", "none"][..], 1, "there is no job `none`"),
+        (&["component", "rollback", "live", "--to", "9"], 1, "no version 9"),
+        (&["component", "upload", "live", "nowhere.wasm"], 1, "nowhere.wasm"),
+        (&["route", "list", "--admin", "https://127.0.0.1:1"], 2, "--admin wants"),
+        (&["route", "list", "--admin", "http://127.0.0.1:1"], 1, "cannot reach a host"),
+    ] {
+        let output = operator.verb(arguments).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.starts_with("error: ") && error.contains(text), "{arguments:?}: {error}");
+    }
 }

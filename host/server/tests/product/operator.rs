@@ -1,4 +1,6 @@
-//! An operator of a real host: its key and its requests.
+//! An operator of a real host: its key, its requests, its verbs.
+
+use std::process::{Command, Output};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -122,5 +124,25 @@ impl Operator {
         let answer = get(self.host.edge, "/").await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         answer.text().trim().to_owned()
+    }
+
+    /// A verb of the real binary, against this host.
+    pub(crate) async fn verb(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.env("ATELIER_ADMIN_KEY", &self.key);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    /// What a verb prints that must go well.
+    pub(crate) async fn printed(&self, arguments: &[&str]) -> String {
+        let output = self.verb(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = atelier(self.host.folder.path());
+        command.args(arguments).env("ATELIER_ADMIN", format!("http://{}", self.host.admin));
+        command
     }
 }
