@@ -42,7 +42,7 @@ impl Traffic {
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounts {
     traffic: Traffic,
-    guests: Arc<RouteMetrics>,
+    pub(crate) guests: Arc<RouteMetrics>,
 }
 
 /// One route's answers: exactly, for its status, and where its series is.
@@ -61,11 +61,6 @@ impl RouteTally {
     /// The route's name in logs.
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Where the route's guests are counted.
-    pub(crate) fn guests(&self) -> &Arc<RouteMetrics> {
-        &self.counts.guests
     }
 
     /// Counts one answer.
