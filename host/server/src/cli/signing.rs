@@ -42,7 +42,7 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum KeyVerb {
+pub(super) enum KeyVerb {
     /// Make a key.
     New {
         /// What messages call the key.
