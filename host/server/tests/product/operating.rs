@@ -355,3 +355,19 @@ async fn a_changed_file_is_taken_back_while_it_is_on_trial_and_not_after_that() 
     assert_eq!(operator.post("/v1/routes/live/rollback").await.code(), "files_changed");
     assert_eq!(operator.answer().await, "hello from wasi:http 0.6");
 }
+
+#[tokio::test]
+async fn where_signatures_are_wanted_an_upload_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = atelier(folder.path()).args(["component", "key", "new", "--json"]).output().unwrap();
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let signing = format!("[signing]\nkeys = [{}]", made["manifest"].as_str().unwrap());
+    let route = "[[route]]\nname = \"live\"\npath = \"/\"\ncomponent = \"builtin:prompt-assist\"\ngrants = { models = \
+                 [\"atelier-nano\"], outbound = [\"http://127.0.0.1:1\"] }";
+    let model = "[[model]]\nid = \"atelier-nano\"\nsource = \"builtin:atelier-nano\"";
+    let operator = Operator::with(&hello(), "", &format!("{signing}\n{route}\n{model}\n")).await;
+    let answer = operator.upload(&hello(), "").await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
+    assert!(answer.text().contains("carries no signature"), "{}", answer.text());
+    assert_eq!(get(operator.host.edge, "/openapi.json").await.status, StatusCode::OK);
+}
