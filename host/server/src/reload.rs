@@ -116,7 +116,7 @@ impl Reloader {
             CodeSource::Builtin(_) => None,
         };
         let code: Vec<PathBuf> = self.routes.iter().flat_map(Route::code).filter_map(file).collect();
-        let asked = self.versions.asks_for_signatures();
+        let asked = self.versions.signing().is_asked();
         let signatures: Vec<PathBuf> = code.iter().filter(|_| asked).map(|path| signature_of(path)).collect();
         let tls = self.tls.iter().flat_map(|tls| tls.files()).map(Path::to_path_buf);
         code.into_iter().chain(signatures).chain(tls).chain(self.manifest().cloned()).collect()
@@ -133,13 +133,12 @@ impl Reloader {
         let began = Instant::now();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.reports.change(|report| report.last = Some(now));
-        let mut resigned = false;
-        if self.manifest().is_some_and(|manifest| changed.contains(manifest))
-            && !self.read_manifest(&mut resigned)
-        {
+        let believed = self.versions.signing();
+        if self.manifest().is_some_and(|manifest| changed.contains(manifest)) && !self.read_manifest() {
             // what else changed is taken up by the routes that still run
             tracing::warn!("the changed manifest is not taken up");
         }
+        let resigned = self.versions.signing() != believed;
         let failed = self.deploy_changed(changed, resigned).await + self.read_certificate(changed);
         self.reports.change(|report| {
             report.reloads += 1;
@@ -150,8 +149,8 @@ impl Reloader {
         tracing::info!(ms = took.as_millis() as u64, failed, "reloaded");
     }
 
-    /// Takes the manifest's routes; answers whether it is valid, and says whether other signatures count than before.
-    fn read_manifest(&mut self, resigned: &mut bool) -> bool {
+    /// Takes the manifest's routes; answers whether it is valid.
+    fn read_manifest(&mut self) -> bool {
         let path = self.manifest().cloned();
         match Config::load(path.as_deref(), &self.variables, &self.builtins) {
             Ok(config) => {
@@ -161,7 +160,7 @@ impl Reloader {
                 }
                 self.routes = config.routes;
                 self.tenants = config.tenants;
-                *resigned = self.versions.believe(config.signing);
+                self.versions.believe(config.signing);
                 // at once: no component that takes long to compile keeps a revoked key alive
                 self.roster.set(&self.tenants, &self.routes);
                 self.reports.change(|report| {

@@ -1,7 +1,7 @@
 //! A running host, as the verbs that operate one see it: its admin address, the operators' key, and one request at a
 //! time. What it answers is JSON; what it refuses, it says itself.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::Usage;
 use crate::terminal::Terminal;
+use crate::versions::now_ms;
 
 /// The variable that holds the operators' key. There is no argument for it: arguments can be seen by everybody.
 const KEY: &str = "ATELIER_ADMIN_KEY";
@@ -115,9 +116,8 @@ pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 
 /// How long ago, in the largest unit that says something.
 pub(super) fn ago(value: &Value) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let Some(then) = value.as_u64() else { return String::new() };
-    let seconds = now.saturating_sub(then) / 1_000;
+    let seconds = now_ms().saturating_sub(then) / 1_000;
     match seconds {
         0..60 => format!("{seconds} s ago"),
         60..3_600 => format!("{} min ago", seconds / 60),

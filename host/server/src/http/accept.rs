@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::activity::{Activity, BusyBody};
+use super::activity::Activity;
 use super::frames::Frames;
 use super::socket::Socket;
 use super::tls::Transport;
-use super::{Answer, Pace, Peers, Service, Stop, Tls, whole};
+use super::{Answer, Held, Pace, Peers, Service, Stop, Tls, whole};
 use crate::config::Server;
 
 /// Streams of one HTTP/2 connection at a time.
@@ -188,7 +188,7 @@ impl<S: Service> House<S> {
             let (version, method) = (request.version(), request.method().clone());
             async move {
                 let answer = fitting(version, &method, service.answer(request, peer).await);
-                Ok::<_, Infallible>(answer.map(|body| BusyBody { body, _busy: busy }))
+                Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))
             }
         });
         let io = TokioIo::new(Frames::new(transport));

@@ -1,16 +1,10 @@
 //! What a connection is busy with: requests from their head to the last byte of their answer. A connection that is busy
 //! with nothing for too long is ended; HTTP/2 clients could otherwise keep one for ever by answering pings.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep, sleep_until};
-
-use super::{AnswerBody, BodyError};
 
 /// The requests of one connection.
 #[derive(Clone, Default)]
@@ -69,32 +63,6 @@ impl Drop for Busy {
         let mut state = self.0.state();
         state.running -= 1;
         state.quiet = Some(Instant::now());
-    }
-}
-
-/// An answer's body that keeps its connection busy until it is sent.
-pub(crate) struct BusyBody {
-    pub(crate) body: AnswerBody,
-    pub(crate) _busy: Busy,
-}
-
-impl Body for BusyBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -178,15 +178,14 @@ impl Versions {
         true
     }
 
-    /// Whose components are believed from now on; answers whether that is another rule than before.
-    pub(crate) fn believe(&self, signing: Signing) -> bool {
-        let before = self.deployer.signing.swap(Arc::new(signing));
-        *before != **self.deployer.signing.load()
+    /// Whose components are believed.
+    pub(crate) fn signing(&self) -> Arc<Signing> {
+        self.deployer.signing.load_full()
     }
 
-    /// Whether anybody looks at signatures.
-    pub(crate) fn asks_for_signatures(&self) -> bool {
-        self.deployer.signing.load().is_asked()
+    /// Whose components are believed from now on.
+    pub(crate) fn believe(&self, signing: Signing) {
+        self.deployer.signing.store(Arc::new(signing));
     }
 
     /// Every version of a route, the newest first.
