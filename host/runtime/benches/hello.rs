@@ -1,6 +1,6 @@
 //! Requests per second of a hello route through [`Deployment::handle`], with fresh stores, limits and metrics on, beside
-//! wasmtime's own [`ProxyHandler`] set up as `wasmtime serve` does: the same guest, the same process, in turns. Prints one
-//! ratio per `wasi:http` generation; 1.0 or more is the bar. No sockets: the edge has its own benchmark.
+//! wasmtime's own [`ProxyHandler`] set up as `wasmtime serve` does: the same guest, the same process, in turns. Prints
+//! what reuse of instances brings, and one ratio per `wasi:http` generation; 1.0 or more is the bar. No sockets: the edge has its own benchmark.
 //!
 //! Build the guests first by running the tests: `cargo test --release -p atelier-runtime --test runtime`.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use atelier_inference::{
     Engine as Models, Error, Estimate, Job, ModelId, ModelInfo, QueueConfig, Run, Scheduler,
 };
-use atelier_runtime::{Code, Deployment, Grants, Limits, RouteSpec, Runtime, RuntimeConfig};
+use atelier_runtime::{Code, Deployment, Grants, Limits, Reuse, RouteSpec, Runtime, RuntimeConfig};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -33,14 +33,16 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a tokio runtime");
     runtime.block_on(async {
         for guest in ["plain2", "plain3"] {
-            let ours = ours(guest).await;
+            let [fresh, reused] = [ours(guest, Reuse::None).await, ours(guest, Reuse::Serial).await];
             let peer = Arc::new(peer(guest));
-            let (mut our_best, mut peer_best) = (0.0_f64, 0.0_f64);
+            let [mut our_best, mut reused_best, mut peer_best] = [0.0_f64; 3];
             for _ in 0..TURNS {
-                our_best = our_best.max(measure(ours.clone(), ask_ours).await);
+                our_best = our_best.max(measure(fresh.clone(), ask_ours).await);
+                reused_best = reused_best.max(measure(reused.clone(), ask_ours).await);
                 peer_best = peer_best.max(measure(peer.clone(), ask_peer).await);
             }
-            let ratio = our_best / peer_best;
+            let (gain, ratio) = (reused_best / our_best, our_best / peer_best);
+            println!("{guest}: reuse = \"none\" {our_best:.0}/s, \"serial\" {reused_best:.0}/s, {gain:.2} times as much");
             println!("{guest}: atelier {our_best:.0}/s, ProxyHandler {peer_best:.0}/s, ratio {ratio:.2}");
         }
     });
@@ -109,7 +111,7 @@ impl Models for NoModels {
     }
 }
 
-async fn ours(guest: &str) -> Arc<Deployment> {
+async fn ours(guest: &str, reuse: Reuse) -> Arc<Deployment> {
     let scheduler = Scheduler::start(Box::new(NoModels), QueueConfig { depth: 1, ..QueueConfig::default() })
         .expect("a scheduler");
     let runtime = Runtime::new(RuntimeConfig::default(), scheduler, code("decoder")).expect("a runtime");
@@ -121,6 +123,7 @@ async fn ours(guest: &str) -> Arc<Deployment> {
         finish: Vec::new(),
         grants: Grants::default(),
         limits: Limits::default(),
+        reuse,
         config: Vec::new(),
         metrics: Arc::default(),
     };

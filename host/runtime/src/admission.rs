@@ -109,6 +109,15 @@ impl Door {
         }
     }
 
+    /// A place, if there is one now.
+    pub(crate) fn try_enter(self: &Arc<Self>, tenant: &Tenant) -> Option<Place> {
+        match self.ask(tenant) {
+            Said::Enter(place) => Some(place),
+            // whoever was put into the line leaves it with this
+            Said::Wait(_) | Said::Full => None,
+        }
+    }
+
     /// Who is inside, and who waits.
     pub(crate) fn status(&self, name: &'static str) -> DoorStatus {
         let (state, places) = (self.state(), self.rules.places);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures::channel::oneshot;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
@@ -30,6 +31,7 @@ where
     let (mut parts, body) = request.into_parts();
     // what the guest sends on belongs to the same trace
     meter.scope().write(&mut parts.headers);
+    meter.hold_request_body(true);
     let body = Counted { body: body.map_err(closed).boxed_unsync(), left: limit, meter: meter.clone() };
     Ok(http::Request::from_parts(with_authority(parts), body.boxed_unsync()))
 }
@@ -87,6 +89,12 @@ impl HttpBody for Counted {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.meter.hold_request_body(false);
+    }
+}
+
 fn data_len(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, |data| data.len() as u64)
 }
@@ -95,16 +103,25 @@ fn data_len(frame: &Frame<Bytes>) -> u64 {
 pub(crate) struct Guest {
     task: AbortHandle,
     wanted: bool,
+    /// Told when the answer was taken to its end.
+    taken: Option<oneshot::Sender<()>>,
 }
 
 impl Guest {
-    pub(crate) fn new(task: AbortHandle) -> Self {
-        Self { task, wanted: true }
+    pub(crate) fn new(task: AbortHandle, taken: Option<oneshot::Sender<()>>) -> Self {
+        Self { task, wanted: true, taken }
+    }
+
+    /// Nobody will take an answer: there is none.
+    pub(crate) fn forget(&mut self) {
+        self.taken = None;
     }
 
     /// Lets the guest run on by itself, within its limits.
     fn release(&mut self) {
         self.wanted = false;
+        // whoever waits for it may be gone
+        let _ = self.taken.take().map(|taken| taken.send(()));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::bindings::{finisher, selector, styler};
 use crate::code::{Bounds, Compiled};
 use crate::inspect::{Kind, grant, inspect_named, interface};
 use crate::metrics::ComponentMetrics;
+use crate::reuse::Idle;
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox};
 use crate::stage::{Plugin, Stages};
@@ -47,9 +48,10 @@ fn freeze(
     code.iter().for_each(|compiled| {
         digest.update(compiled.digest.as_bytes());
     });
+    let limits = Arc::new(spec.limits);
     let route = Route {
         name: spec.route.into(),
-        limits: Arc::new(spec.limits),
+        limits: limits.clone(),
         grants: spec.grants,
         config: WasiConfigVariables::from_iter(spec.config),
         stages,
@@ -66,6 +68,7 @@ fn freeze(
         code_digest: digest.finalize().to_string(),
         _code: code,
         in_flight: AtomicUsize::new(0),
+        idle: Idle::new(spec.reuse, limits, host.idle_places.clone()),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::code::Compiled;
 use crate::context::{RequestContext, Scope};
 use crate::drive::{self, Call};
 use crate::metrics::{ComponentMetrics, count};
+use crate::reuse::{Idle, Instance};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox, is_unset};
 use crate::{Body, Failure, Tenant};
@@ -45,6 +46,8 @@ pub struct Deployment {
     /// Held so that other routes find the code while this one uses it.
     pub(crate) _code: Vec<Arc<Compiled>>,
     pub(crate) in_flight: AtomicUsize,
+    /// The handler's instances that wait for another request.
+    pub(crate) idle: Arc<Idle>,
 }
 
 impl Deployment {
@@ -99,8 +102,9 @@ impl Deployment {
         self.handle_for(&Arc::default(), request).await
     }
 
-    /// Lets the handler answer a tenant's request in a sandbox of its own, when it is the tenant's turn. Returns with the
-    /// response's head; the body streams. Dropping the future or the response stops the guest and everything it began.
+    /// Lets the handler answer a tenant's request in a sandbox of its own, or in one that answered this tenant before where
+    /// the route says so ([`crate::Reuse`]), when it is the tenant's turn. Returns with the response's head; the body
+    /// streams. Dropping the future or the response stops the guest and everything it began.
     pub async fn handle_for<B>(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
@@ -140,21 +144,24 @@ impl Deployment {
         let place = self.admit(tenant, &scope).await?;
         let mut span = scope.open("guest");
         span.set("atelier.component", || self.component().as_ref());
-        let (route, component) = (self.route.clone(), self.metrics.clone());
-        let meter = Arc::new(Meter::new(route, tenant.clone(), component, span.scope()));
+        let waited = self.idle.take(&tenant.id);
+        let meter = Arc::new(self.meter(tenant, waited.as_ref(), span.scope()));
         let request = body::incoming(request, &meter)?;
         let (sender, receiver) = oneshot::channel();
+        let (taken, end) = self.idle.is_open().then(oneshot::channel).unzip();
         let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
         let (pre, counted) = (self.pre.clone(), InFlight::new(self.clone()));
         let task = tokio::spawn(async move {
             let meter = call.meter.clone();
-            let result = drive::serve(call, pre, request, sender).await;
+            let result = drive::serve(call, waited, pre, request, sender).await;
             counted.report(&result, &meter);
             span.settle(&result);
-            drop((place, counted, span));
+            drop((span, meter));
+            let result = counted.0.keep(result, end).await;
+            drop((place, counted));
             result
         });
-        let guest = Guest::new(task.abort_handle());
+        let mut guest = Guest::new(task.abort_handle(), taken);
         match receiver.await {
             Ok(Ok(response)) if response.status().is_informational() => {
                 // it announces an answer and is none; no server could send it as one
@@ -165,10 +172,37 @@ impl Deployment {
                 meter.mark_answered();
                 Ok(response.map(|body| Body::new(body, guest, meter, self.clone())))
             }
-            Ok(Err(error)) if is_unset(&error) => Err(ended_without_answer(task, &meter).await),
-            Ok(Err(error)) => Err(meter.judge_answer(&error)),
-            Err(oneshot::Canceled) => Err(ended_without_answer(task, &meter).await),
+            Ok(Err(error)) if !is_unset(&error) => Err(meter.judge_answer(&error)),
+            Ok(Err(_)) | Err(oneshot::Canceled) => {
+                // there is no answer that anybody could take
+                guest.forget();
+                Err(ended_without_answer(task, &meter).await)
+            }
         }
+    }
+
+    /// What a request is counted by, in a fresh instance or in one that waited.
+    fn meter(&self, tenant: &Arc<Tenant>, waited: Option<&Instance>, scope: Scope) -> Meter {
+        match waited {
+            Some(instance) => {
+                count(&self.host.metrics.reused);
+                instance.meter().next(tenant.clone(), scope)
+            }
+            None => Meter::new(self.route.clone(), tenant.clone(), self.metrics.clone(), scope),
+        }
+    }
+
+    /// Keeps the instance for another request, where the route allows it and the answer is taken (`taken`).
+    async fn keep(
+        &self,
+        result: Result<Instance, Failure>,
+        taken: Option<oneshot::Receiver<()>>,
+    ) -> Result<(), Failure> {
+        let instance = result?;
+        if let Some(taken) = taken {
+            self.idle.settle(instance, taken).await;
+        }
+        Ok(())
     }
 
     /// Waits for the tenant's turn.
@@ -208,7 +242,7 @@ impl InFlight {
     }
 
     /// Whoever waits for the answer reports a failure; after the answer nobody does but this.
-    fn report(&self, result: &Result<(), Failure>, meter: &Meter) {
+    fn report<R>(&self, result: &Result<R, Failure>, meter: &Meter) {
         if let Err(failure) = result
             && meter.is_answered()
             && meter.first_report()

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::channel::oneshot;
+use futures::future::Either;
 use wasmtime::AsContextMut;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{Prepared, ProxyPre, Request, Response};
 
 use crate::Failure;
 use crate::admission::Place;
+use crate::reuse::Instance;
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 
@@ -35,29 +37,41 @@ impl Call {
     }
 }
 
-/// Lets a fresh instance handle one request and whatever it goes on doing after its response.
+/// Lets an instance, a fresh one or one that waited, handle one request and whatever it goes on doing after its response.
+/// Returns the instance when its guest is done.
 pub(crate) async fn serve(
     call: Call,
+    waited: Option<Instance>,
     pre: Arc<ProxyPre<Sandbox>>,
     request: Request,
     answer: Answer,
-) -> Result<(), Failure> {
-    let (mut store, meter) = (call.store(), call.meter.clone());
+) -> Result<Instance, Failure> {
+    let meter = call.meter.clone();
+    let start = match waited {
+        Some(mut instance) => {
+            instance.turn_to(meter.clone());
+            Either::Left(instance)
+        }
+        None => Either::Right(call.store()),
+    };
     let work = async move {
-        let answer = async {
-            let proxy = meter.instantiate(pre.instantiate_async(&mut store)).await?;
-            let run = store.run_concurrent(async |accessor| {
-                let prepared = accessor.with(|mut store| {
-                    Prepared::new(store.as_context_mut(), &proxy, request, Sandbox::http, answer)
-                })?;
-                prepared.run(accessor, pending()).await?;
-                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                wasmtime::error::Ok(())
-            });
-            run.await?
+        let mut instance = match start {
+            Either::Left(instance) => instance,
+            Either::Right(store) => Instance::new(store, &pre).await?,
         };
+        let Instance { store, proxy, .. } = &mut instance;
+        let run = store.run_concurrent(async |accessor| {
+            let prepared = accessor.with(|mut store| {
+                Prepared::new(store.as_context_mut(), proxy, request, Sandbox::http, answer)
+            })?;
+            prepared.run(accessor, pending()).await?;
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            wasmtime::error::Ok(())
+        });
+        let ended = run.await.and_then(|ended| ended);
         // while the store stands: with it goes the rest of the answer, whose end must not look like a whole one's
-        answer.await.inspect_err(|error| drop(meter.judge(error)))
+        ended.inspect_err(|error| drop(meter.judge(error)))?;
+        Ok(instance)
     };
     limited(call, work).await
 }

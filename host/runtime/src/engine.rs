@@ -83,9 +83,15 @@ fn config() -> Config {
     config
 }
 
-/// Room for every request, with a plugin beside each, and for the decoders.
+/// Instances that may wait for another request, of all routes: half as many as may run.
+pub(crate) fn idle_places(max_instances: u32) -> u32 {
+    max_instances.div_ceil(2)
+}
+
+/// Room for every request, with a plugin beside each, for instances that wait, and for the decoders.
 fn pool(max_instances: u32) -> PoolingAllocationConfig {
-    let instances = max_instances.saturating_mul(2).saturating_add(MAX_DECODERS as u32);
+    let busy = max_instances.saturating_mul(2);
+    let instances = busy.saturating_add(idle_places(max_instances)).saturating_add(MAX_DECODERS as u32);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORES_PER_INSTANCE))

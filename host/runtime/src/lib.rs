@@ -4,9 +4,9 @@
 //! The way of a route, in the order of the files: a [`RouteSpec`] (`spec.rs`, `limits.rs`) is checked against what its
 //! components import and export (`inspect.rs`), compiled or taken from the cache (`code/`), linked (`linker.rs`) and frozen
 //! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle_for`] on a tenant's account
-//! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`) and is driven to its end or to its limit
-//! (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`, one file per WIT interface, on the
-//! generated types of `bindings/`.
+//! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`), or one that waited for it (`reuse/`), and
+//! is driven to its end or to its limit (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`,
+//! one file per WIT interface, on the generated types of `bindings/`.
 //!
 //! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
 //! component and tenant (`metrics/`).
@@ -32,6 +32,7 @@ mod limits;
 mod linker;
 mod metrics;
 mod outbound;
+mod reuse;
 mod runtime;
 mod sandbox;
 mod spec;
@@ -52,5 +53,5 @@ pub use limits::Limits;
 pub use metrics::{ComponentMetrics, Consumption, DoorStatus, LoadTimes, RouteMetrics, RuntimeMetrics};
 pub use outbound::{Origin, OriginError};
 pub use runtime::{Runtime, RuntimeConfig};
-pub use spec::{Code, Grants, RouteSpec};
+pub use spec::{Code, Grants, Reuse, RouteSpec};
 pub use tenant::{Exceeded, Quota, Share, Tenant, Work};

@@ -58,6 +58,12 @@ pub struct Limits {
     pub outbound_between_bytes: Duration,
     /// Generation jobs that one request may have at a time (`limits.jobs`).
     pub jobs: u32,
+    /// Requests that one instance answers, where the route lets it answer several (`limits.reuse-requests`).
+    pub reuse_requests: u32,
+    /// How old such an instance may be when it begins another request; then it ends (`limits.reuse-age-ms`).
+    pub reuse_age: Duration,
+    /// How long such an instance waits for another request (`limits.reuse-idle-ms`).
+    pub reuse_idle: Duration,
 }
 
 impl Default for Limits {
@@ -86,6 +92,9 @@ impl Default for Limits {
             outbound_first_byte: Duration::from_secs(30),
             outbound_between_bytes: Duration::from_secs(15),
             jobs: 8,
+            reuse_requests: 128,
+            reuse_age: Duration::from_secs(60),
+            reuse_idle: Duration::from_secs(5),
         }
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Host {
     pub(crate) compute_threads: ComputeThreads,
     /// Those that do at a time, for a slice each.
     pub(crate) computing: Arc<Door>,
+    /// Instances that wait for another request.
+    pub(crate) idle_places: Arc<Door>,
     pub(crate) network: Network,
     /// Plugins that run at a time: a request may call many at once, and the pool has room for one each.
     pub(crate) plugin_places: Arc<Door>,
@@ -109,6 +111,8 @@ impl Runtime {
             waiting: config.max_waiting,
             patience: config.admission_wait,
         };
+        let idle = engine::idle_places(max_instances);
+        let idle = Rules { places: idle, kept: idle / KEPT_PART, waiting: 0, patience: Duration::ZERO };
         let host = Host {
             engine,
             pooled: shared.pooled,
@@ -120,6 +124,7 @@ impl Runtime {
             metrics,
             network: Network::new().map_err(|error| Error::Tls(error.to_string()))?,
             instances: Door::new(instances),
+            idle_places: Door::new(idle),
             compute_threads: ComputeThreads::start(threads).map_err(Error::Thread)?,
             computing: Door::inner(threads as u32, 0),
             plugin_places: Door::inner(max_instances, kept),
@@ -163,10 +168,11 @@ impl Runtime {
     }
 
     /// Who is inside the doors in front of what is scarce, and who waits.
-    pub fn doors(&self) -> [DoorStatus; 5] {
-        let Host { instances, computing, plugin_places, painters, decoder, .. } = &*self.host;
+    pub fn doors(&self) -> [DoorStatus; 6] {
+        let Host { instances, idle_places, computing, plugin_places, painters, decoder, .. } = &*self.host;
         [
             instances.status("instances"),
+            idle_places.status("idle_instances"),
             computing.status("long_computations"),
             plugin_places.status("plugins"),
             painters.status("pictures"),

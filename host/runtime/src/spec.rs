@@ -32,6 +32,19 @@ pub struct Grants {
     pub outbound_private: Vec<Origin>,
 }
 
+/// Whether an instance of a route's handler answers one request or several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reuse {
+    /// Every request gets an instance of its own, in which nothing has run (`reuse = "none"`).
+    #[default]
+    None,
+    /// An instance that has ended a request cleanly may answer the next one of the same tenant, and finds what the guest
+    /// left in its memory (`reuse = "serial"`). [`Limits::reuse_requests`], [`Limits::reuse_age`] and
+    /// [`Limits::reuse_idle`] bound its life.
+    Serial,
+}
+
 /// One route: its handler, the plugins of each stage in order, and what all of them may do.
 #[derive(Debug, Clone)]
 pub struct RouteSpec {
@@ -49,6 +62,8 @@ pub struct RouteSpec {
     pub grants: Grants,
     /// What one request may use up.
     pub limits: Limits,
+    /// Whether instances of the handler are used again; those of plugins never are.
+    pub reuse: Reuse,
     /// What the handler reads through `wasi:config`.
     pub config: Vec<(String, String)>,
     /// Where the route's guests are counted, across deployments.

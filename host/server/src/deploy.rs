@@ -102,6 +102,7 @@ impl Deployer {
             finish,
             grants: self.grants(route)?,
             limits: limits(&route.limits),
+            reuse: route.reuse,
             config: route.component_config(std::env::vars_os()),
             metrics: self.counts.routes.get(&route.name).guests.clone(),
         })
@@ -221,5 +222,8 @@ pub(crate) fn limits(set: &config::Limits) -> Limits {
         outbound_first_byte: millis(set.outbound_first_byte_ms, default.outbound_first_byte),
         outbound_between_bytes: millis(set.outbound_between_bytes_ms, default.outbound_between_bytes),
         jobs: set.jobs.map_or(default.jobs, |value| value as u32),
+        reuse_requests: set.reuse_requests.map_or(default.reuse_requests, |value| value as u32),
+        reuse_age: millis(set.reuse_age_ms, default.reuse_age),
+        reuse_idle: millis(set.reuse_idle_ms, default.reuse_idle),
     }
 }

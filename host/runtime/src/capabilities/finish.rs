@@ -51,7 +51,7 @@ fn inherit(
     before: Picture,
     finished: &Picture,
     plugin: &str,
-    meter: &Arc<Meter>,
+    meter: &Meter,
 ) -> std::result::Result<Image, Error> {
     let untouched = std::ptr::eq(before.pixels.rgba(), finished.pixels.rgba());
     let parameters = match before.parameters {

@@ -172,7 +172,7 @@ impl HostJobWithStore<Sandbox> for Capabilities {
         mut store: StoreAccess<'_, Sandbox, Self>,
         job: Resource<RunningJob>,
     ) -> Result<StreamReader<Event>> {
-        let meter = store.get().meter.clone();
+        let meter = store.get().meter().clone();
         match store.get().table.get_mut(&job)?.events.take() {
             Some(reader) => StreamReader::new(&mut store, Events::follow(reader, meter)),
             None => StreamReader::new(&mut store, std::iter::empty()),
@@ -184,9 +184,9 @@ impl HostJobWithStore<Sandbox> for Capabilities {
         job: Resource<RunningJob>,
     ) -> Result<std::result::Result<Outcome, Error>> {
         let (receiver, span, facts, meter) = access.with(|mut store| {
-            let sandbox = store.get();
-            let job = sandbox.table.get_mut(&job)?;
-            let taken = (job.outcome.take(), job.span.take(), job.job.clone(), sandbox.meter.clone());
+            let meter = store.get().meter().clone();
+            let job = store.get().table.get_mut(&job)?;
+            let taken = (job.outcome.take(), job.span.take(), job.job.clone(), meter);
             Ok::<_, wasmtime::Error>(taken)
         })?;
         let (Some(receiver), Some(span)) = (receiver, span) else {
@@ -197,7 +197,7 @@ impl HostJobWithStore<Sandbox> for Capabilities {
         drop(wait);
         note(span, &meter, &ended);
         match ended {
-            Ok(outcome) => access.with(|mut store| store.get().hand_out(&facts, outcome)),
+            Ok(outcome) => access.with(|mut store| store.get().hand_out(&facts, outcome, &meter)),
             Err(error) => Ok(Err(error.into())),
         }
     }
@@ -231,10 +231,15 @@ fn code(error: &HostError) -> &'static str {
 
 impl Sandbox {
     /// Puts a finished job's pictures behind handles.
-    fn hand_out(&mut self, job: &Job, outcome: HostOutcome) -> Result<std::result::Result<Outcome, Error>> {
+    fn hand_out(
+        &mut self,
+        job: &Job,
+        outcome: HostOutcome,
+        meter: &Meter,
+    ) -> Result<std::result::Result<Outcome, Error>> {
         let mut pictures = Vec::with_capacity(outcome.pictures.len());
         for (picture, seed) in outcome.pictures.into_iter().zip(&job.seeds) {
-            let image = match Image::charged(picture, &self.meter) {
+            let image = match Image::charged(picture, meter) {
                 Ok(image) => self.table.push(image)?,
                 Err(why) => return Ok(Err(Error::Failed(why))),
             };

@@ -30,7 +30,7 @@ pub struct Image {
 
 impl Image {
     /// Charges a picture to whoever is to hold it. The error names the limit.
-    pub(crate) fn charged(picture: Picture, meter: &Arc<Meter>) -> std::result::Result<Self, String> {
+    pub(crate) fn charged(picture: Picture, meter: &Meter) -> std::result::Result<Self, String> {
         let held = meter.hold_picture(picture.pixels.rgba().len() as u64).map_err(|limit| {
             format!(
                 "this guest holds too many pictures: at most {limit} bytes of pixels (limits.picture-bytes)"
@@ -53,7 +53,8 @@ impl HostImage for Sandbox {
             Ok(pixels) => Picture { pixels, parameters: None },
             Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
         };
-        self.keep_image(picture)
+        let meter = self.meter().clone();
+        self.keep_image(picture, &meter)
     }
 
     fn size(&mut self, image: Resource<Image>) -> Result<Size> {
@@ -88,7 +89,8 @@ impl HostImageWithStore<Sandbox> for Capabilities {
         drop((wait, span));
         match pixels {
             Ok(pixels) => {
-                access.with(|mut store| store.get().keep_image(Picture { pixels, parameters: None }))
+                let picture = Picture { pixels, parameters: None };
+                access.with(|mut store| store.get().keep_image(picture, &caller.meter))
             }
             Err(error) => Ok(Err(error)),
         }
@@ -142,8 +144,12 @@ impl HostImageWithStore<Sandbox> for Capabilities {
 
 impl Sandbox {
     /// Puts a picture behind a handle of this guest.
-    fn keep_image(&mut self, picture: Picture) -> Result<std::result::Result<Resource<Image>, Error>> {
-        match Image::charged(picture, &self.meter) {
+    fn keep_image(
+        &mut self,
+        picture: Picture,
+        meter: &Meter,
+    ) -> Result<std::result::Result<Resource<Image>, Error>> {
+        match Image::charged(picture, meter) {
             Ok(image) => Ok(Ok(self.table.push(image)?)),
             Err(why) => Ok(Err(Error::TooLarge(why))),
         }
@@ -165,7 +171,10 @@ async fn scale(
     let resize = move || picture::resized(&source.picture.pixels, size, filter.into());
     let scaled = paint(&caller.host, &caller.meter, "images.resize", resize).await?;
     match scaled {
-        Ok(pixels) => access.with(|mut store| store.get().keep_image(Picture { pixels, parameters })),
+        Ok(pixels) => {
+            let picture = Picture { pixels, parameters };
+            access.with(|mut store| store.get().keep_image(picture, &caller.meter))
+        }
         Err(why) => Ok(Err(Error::Other(why.to_string()))),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) type Access = Accessor<Sandbox, Capabilities>;
 fn caller(access: &Access) -> Caller {
     access.with(|mut store| {
         let sandbox = store.get();
-        Caller { host: sandbox.host.clone(), route: sandbox.route.clone(), meter: sandbox.meter.clone() }
+        Caller { host: sandbox.host.clone(), route: sandbox.route.clone(), meter: sandbox.meter().clone() }
     })
 }
 

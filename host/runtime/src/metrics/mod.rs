@@ -16,6 +16,8 @@ pub use guests::{ComponentMetrics, Consumption, RouteMetrics};
 pub struct RuntimeMetrics {
     /// Requests that were admitted.
     pub requests: u64,
+    /// Those of them that were answered by an instance which had answered before.
+    pub reused: u64,
     /// Requests that run now.
     pub in_flight: u64,
     /// Requests refused since too many ran.
@@ -80,6 +82,7 @@ pub struct DoorStatus {
 pub(crate) struct Metrics {
     pub(crate) loads: LoadTimes,
     pub(crate) requests: AtomicU64,
+    pub(crate) reused: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     pub(crate) saturated: AtomicU64,
     pub(crate) plugin_calls: AtomicU64,
@@ -125,6 +128,7 @@ impl Metrics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RuntimeMetrics {
             requests: get(&self.requests),
+            reused: get(&self.reused),
             in_flight: get(&self.in_flight),
             saturated: get(&self.saturated),
             traps: get(&self.traps),

@@ -18,6 +18,11 @@ impl Limiter {
     pub(crate) fn new(meter: Arc<Meter>) -> Self {
         Self { meter, memory_bytes: 0, table_elements: 0 }
     }
+
+    /// Another request is told of refusals from now on; what is held stays counted.
+    pub(crate) fn turn_to(&mut self, meter: Arc<Meter>) {
+        self.meter = meter;
+    }
 }
 
 /// The sum after growing, when it is within the limit. A memory never shrinks, so what it holds is never subtracted.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,83 +16,142 @@ use crate::RequestContext;
 /// Longest line handed on in one piece.
 const MAX_LINE: usize = 4_096;
 
-/// One request's output, shared by its standard output and standard error.
+/// What one request prints, on its standard output and standard error together.
 pub(crate) struct Log {
     route: Arc<str>,
     context: Arc<RequestContext>,
-    budget: Mutex<Budget>,
+    printed: Mutex<Printed>,
 }
 
-struct Budget {
+struct Printed {
     left: usize,
     exceeded: bool,
+    /// The lines that are not ended yet, by stream.
+    lines: [Vec<u8>; 2],
+}
+
+/// One of a guest's two output streams.
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
 }
 
 impl Log {
     pub(crate) fn new(route: Arc<str>, context: Arc<RequestContext>, limit: usize) -> Arc<Self> {
-        Arc::new(Self { route, context, budget: Mutex::new(Budget { left: limit, exceeded: false }) })
+        let printed = Printed { left: limit, exceeded: false, lines: Default::default() };
+        Arc::new(Self { route, context, printed: Mutex::new(printed) })
+    }
+
+    fn print(&self, stream: Stream, bytes: &[u8]) {
+        let mut printed = self.printed();
+        let kept = &bytes[..self.take(&mut printed, bytes.len())];
+        for piece in kept.split_inclusive(|byte| *byte == b'\n') {
+            let line = &mut printed.lines[stream as usize];
+            line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if piece.ends_with(b"\n") || line.len() >= MAX_LINE {
+                self.emit(stream, line);
+            }
+        }
     }
 
     /// How many of `wanted` bytes are still allowed; says once when it is not all of them.
-    fn take(&self, wanted: usize) -> usize {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = wanted.min(budget.left);
-        budget.left -= taken;
-        if taken < wanted && !budget.exceeded {
-            budget.exceeded = true;
+    fn take(&self, printed: &mut Printed, wanted: usize) -> usize {
+        let taken = wanted.min(printed.left);
+        printed.left -= taken;
+        if taken < wanted && !printed.exceeded {
+            printed.exceeded = true;
             let id = self.context.id();
             tracing::warn!(target: "guest", id, route = %self.route, "output truncated (limits.log-bytes)");
         }
         taken
     }
+
+    fn emit(&self, stream: Stream, line: &mut Vec<u8>) {
+        if !line.is_empty() {
+            let (text, id, route) = (harmless(line), self.context.id(), &self.route);
+            tracing::info!(target: "guest", id, %route, stream = stream.name(), "{text}");
+            line.clear();
+        }
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Printed> {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// One of a guest's two output streams.
-#[derive(Clone)]
-pub(crate) struct GuestOutput {
-    log: Arc<Log>,
-    line: Arc<Mutex<Line>>,
+impl Drop for Log {
+    /// The request is over: what has no line end yet is written out.
+    fn drop(&mut self) {
+        let [mut stdout, mut stderr] = std::mem::take(&mut self.printed().lines);
+        self.emit(Stream::Stdout, &mut stdout);
+        self.emit(Stream::Stderr, &mut stderr);
+    }
 }
 
-/// The line that is not ended yet; written out when the last stream goes.
-struct Line {
-    log: Arc<Log>,
-    name: &'static str,
-    bytes: Vec<u8>,
-}
-
-impl Line {
-    fn emit(&mut self) {
-        if !self.bytes.is_empty() {
-            let text = harmless(&self.bytes);
-            let Log { route, context, .. } = &*self.log;
-            tracing::info!(target: "guest", id = context.id(), %route, stream = self.name, "{text}");
-            self.bytes.clear();
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
         }
     }
 }
 
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.emit();
+/// Where a store's guest prints: into the log of the request that it works for at the moment.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Mutex<Arc<Log>>>);
+
+impl Output {
+    pub(crate) fn to(log: Arc<Log>) -> Self {
+        Self(Arc::new(Mutex::new(log)))
     }
+
+    /// Another request's log takes what is printed from now on.
+    pub(crate) fn turn_to(&self, log: Arc<Log>) {
+        let before = std::mem::replace(&mut *self.log(), log);
+        // outside of the lock: it may be the last to let go, and write lines
+        drop(before);
+    }
+
+    pub(crate) fn stdout(&self) -> GuestOutput {
+        GuestOutput { log: Whose::Current(self.clone()), stream: Stream::Stdout }
+    }
+
+    pub(crate) fn stderr(&self) -> GuestOutput {
+        GuestOutput { log: Whose::Current(self.clone()), stream: Stream::Stderr }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Arc<Log>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of a guest's two output streams, as WASI sees it.
+#[derive(Clone)]
+pub(crate) struct GuestOutput {
+    log: Whose,
+    stream: Stream,
+}
+
+#[derive(Clone)]
+enum Whose {
+    /// Of whoever is served when something is printed: guests keep their handle of a 0.2 stream from request to request.
+    Current(Output),
+    /// Of whoever opened a 0.3 stream, which is read by the host at its leisure.
+    Fixed(Arc<Log>),
 }
 
 impl GuestOutput {
-    pub(crate) fn new(log: &Arc<Log>, name: &'static str) -> Self {
-        let line = Line { log: log.clone(), name, bytes: Vec::new() };
-        Self { log: log.clone(), line: Arc::new(Mutex::new(line)) }
+    fn log(&self) -> Arc<Log> {
+        match &self.log {
+            Whose::Current(output) => output.log().clone(),
+            Whose::Fixed(log) => log.clone(),
+        }
     }
 
     fn print(&self, bytes: &[u8]) {
-        let kept = &bytes[..self.log.take(bytes.len())];
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in kept.split_inclusive(|byte| *byte == b'\n') {
-            line.bytes.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
-            if piece.ends_with(b"\n") || line.bytes.len() >= MAX_LINE {
-                line.emit();
-            }
-        }
+        self.log().print(self.stream, bytes);
     }
 }
 
@@ -112,7 +171,7 @@ impl IsTerminal for GuestOutput {
 
 impl StdoutStream for GuestOutput {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        Box::new(Self { log: Whose::Fixed(self.log()), stream: self.stream })
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
@@ -159,7 +218,7 @@ impl AsyncWrite for GuestOutput {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Log, harmless};
+    use super::{GuestOutput, Log, Output, Whose, harmless};
 
     #[test]
     fn control_characters_are_spelled_out() {
@@ -169,6 +228,21 @@ mod tests {
     #[test]
     fn bytes_past_the_limit_are_dropped() {
         let log = Log::new("/x".into(), Arc::default(), 5);
-        assert_eq!((log.take(3), log.take(3), log.take(3)), (3, 2, 0));
+        let take = |wanted| log.take(&mut log.printed(), wanted);
+        assert_eq!((take(3), take(3), take(3)), (3, 2, 0));
+    }
+
+    #[test]
+    fn a_stream_of_0_2_prints_for_whoever_is_served_and_one_of_0_3_for_whoever_opened_it() {
+        let logs = [1, 2].map(|_| Log::new("/x".into(), Arc::default(), 100));
+        let left = || logs.each_ref().map(|log| log.printed().left);
+        let output = Output::to(logs[0].clone());
+        let (kept, opened) =
+            (output.stdout(), GuestOutput { log: Whose::Fixed(logs[0].clone()), ..output.stderr() });
+        kept.print(b"1");
+        output.turn_to(logs[1].clone());
+        kept.print(b"22");
+        opened.print(b"4444");
+        assert_eq!(left(), [95, 98]);
     }
 }

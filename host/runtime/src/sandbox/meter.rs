@@ -29,7 +29,9 @@ pub(crate) struct Meter {
     memory_bytes: AtomicU64,
     memory_refused: AtomicBool,
     request_body_cut: AtomicBool,
-    picture_bytes: AtomicU64,
+    request_body_held: AtomicBool,
+    /// Of all pictures that the store holds, whichever request made them.
+    picture_bytes: Arc<AtomicU64>,
     jobs: AtomicU32,
     verdict: OnceLock<Failure>,
     answered: AtomicBool,
@@ -81,7 +83,8 @@ impl Meter {
             memory_bytes: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
             request_body_cut: AtomicBool::new(false),
-            picture_bytes: AtomicU64::new(0),
+            request_body_held: AtomicBool::new(false),
+            picture_bytes: Arc::default(),
             jobs: AtomicU32::new(0),
             verdict: OnceLock::new(),
             answered: AtomicBool::new(false),
@@ -97,6 +100,14 @@ impl Meter {
         child.wall = child.wall.min(left);
         child.capability_wait = left;
         child
+    }
+
+    /// A meter for another request to the same store: its own counts, but for what the store still holds.
+    pub(crate) fn next(&self, tenant: Arc<Tenant>, scope: Scope) -> Self {
+        let mut next = Self::new(self.route.clone(), tenant, self.component.clone(), scope);
+        next.hold_memory(self.memory_bytes.load(Ordering::Relaxed) as usize);
+        next.picture_bytes = self.picture_bytes.clone();
+        next
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -195,11 +206,11 @@ impl Meter {
     }
 
     /// Reserves room for a picture, or says how much there may be.
-    pub(crate) fn hold_picture(self: &Arc<Self>, bytes: u64) -> Result<HeldPicture, u64> {
+    pub(crate) fn hold_picture(&self, bytes: u64) -> Result<HeldPicture, u64> {
         let limit = self.limits().picture_bytes;
         let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.picture_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(HeldPicture { meter: self.clone(), bytes }),
+            Ok(_) => Ok(HeldPicture { held: self.picture_bytes.clone(), bytes }),
             Err(_) => {
                 self.deny("picture_bytes");
                 Err(limit)
@@ -207,7 +218,7 @@ impl Meter {
         }
     }
 
-    /// Reserves a job, or says how many there may be.
+    /// Reserves a job of the request, or says how many there may be.
     pub(crate) fn hold_job(self: &Arc<Self>) -> Result<HeldJob, u32> {
         let limit = self.limits().jobs;
         let fits = |held: u32| (held < limit).then_some(held + 1);
@@ -218,6 +229,17 @@ impl Meter {
                 Err(limit)
             }
         }
+    }
+
+    /// The request's body is in the guest's hands, or no more.
+    pub(crate) fn hold_request_body(&self, held: bool) {
+        self.request_body_held.store(held, Ordering::Relaxed);
+    }
+
+    /// Whether the guest kept nothing that belongs to its request, and the request did not fail.
+    pub(crate) fn is_clean(&self) -> bool {
+        let holds = self.jobs.load(Ordering::Relaxed) > 0 || self.request_body_held.load(Ordering::Relaxed);
+        self.verdict.get().is_none() && !holds && self.waits().active == 0
     }
 
     /// Counts something that the guest asked for and does not get.
@@ -324,13 +346,13 @@ impl Drop for Wait {
 
 /// Room held for a picture's pixels; given back when dropped.
 pub(crate) struct HeldPicture {
-    meter: Arc<Meter>,
+    held: Arc<AtomicU64>,
     bytes: u64,
 }
 
 impl Drop for HeldPicture {
     fn drop(&mut self) {
-        self.meter.picture_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

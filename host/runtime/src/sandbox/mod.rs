@@ -1,5 +1,6 @@
 //! One store: what a guest can see of the host, and what it may use up. Made for one request or one call of a plugin and
-//! thrown away after it, so that nothing is left for the next guest to find.
+//! thrown away after it, so that nothing is left for the next guest to find; unless its route lets a handler's store turn
+//! to another request of the same tenant.
 
 mod cpu;
 mod limiter;
@@ -16,7 +17,6 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::context::RequestContext;
 use crate::metrics::RouteMetrics;
 use crate::outbound::Outbound;
 use crate::runtime::Host;
@@ -24,7 +24,7 @@ use crate::stage::Stages;
 use crate::{Grants, Limits};
 
 pub(crate) use limiter::Limiter;
-pub(crate) use logs::{GuestOutput, Log};
+use logs::{Log, Output};
 use meter::Tick;
 pub(crate) use meter::{HeldJob, HeldPicture, Meter, Wait};
 pub(crate) use verdict::is_unset;
@@ -46,11 +46,26 @@ pub(crate) struct Sandbox {
     pub(crate) table: ResourceTable,
     pub(crate) host: Arc<Host>,
     pub(crate) route: Arc<Route>,
-    pub(crate) meter: Arc<Meter>,
+    /// The request for which the guest works.
+    served: Served,
+    output: Output,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    outbound: Outbound,
     limiter: Limiter,
+}
+
+/// What a store keeps of one request.
+struct Served {
+    meter: Arc<Meter>,
+    outbound: Outbound,
+    log: Arc<Log>,
+}
+
+impl Served {
+    fn new(host: Arc<Host>, route: Arc<Route>, meter: Arc<Meter>) -> Self {
+        let log = Log::new(route.name.clone(), meter.scope().context().clone(), route.limits.log_bytes);
+        Self { outbound: Outbound::new(host, route, meter.clone()), meter, log }
+    }
 }
 
 impl Sandbox {
@@ -69,7 +84,7 @@ impl Sandbox {
         // a deadline of 0 would call back at once
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
-            Ok(match context.data().meter.tick() {
+            Ok(match context.data().meter().tick() {
                 Tick::GoOn => UpdateDeadline::Continue(1),
                 Tick::GiveWay => UpdateDeadline::Yield(1),
                 Tick::Stop => UpdateDeadline::Interrupt,
@@ -83,16 +98,22 @@ impl Sandbox {
         table.set_max_capacity(route.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(route.limits.header_bytes);
-        Self {
-            table,
-            wasi: wasi(&route, meter.scope().context()),
-            http,
-            outbound: Outbound::new(host.clone(), route.clone(), meter.clone()),
-            limiter: Limiter::new(meter.clone()),
-            host,
-            route,
-            meter,
-        }
+        let limiter = Limiter::new(meter.clone());
+        let served = Served::new(host.clone(), route.clone(), meter);
+        let output = Output::to(served.log.clone());
+        Self { table, wasi: wasi(&route, &output), http, served, output, limiter, host, route }
+    }
+
+    /// Counts what the request uses up for which the guest works.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.served.meter
+    }
+
+    /// The guest works for the request of this meter from now on.
+    pub(crate) fn turn_to(&mut self, meter: Arc<Meter>) {
+        self.limiter.turn_to(meter.clone());
+        self.served = Served::new(self.host.clone(), self.route.clone(), meter);
+        self.output.turn_to(self.served.log.clone());
     }
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
@@ -101,11 +122,10 @@ impl Sandbox {
 }
 
 /// Clocks and random numbers; no files, no sockets, no environment, no arguments.
-fn wasi(route: &Route, context: &Arc<RequestContext>) -> WasiCtx {
-    let log = Log::new(route.name.clone(), context.clone(), route.limits.log_bytes);
+fn wasi(route: &Route, output: &Output) -> WasiCtx {
     WasiCtxBuilder::new()
-        .stdout(GuestOutput::new(&log, "stdout"))
-        .stderr(GuestOutput::new(&log, "stderr"))
+        .stdout(output.stdout())
+        .stderr(output.stderr())
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
@@ -121,6 +141,6 @@ impl WasiView for Sandbox {
 
 impl WasiHttpView for Sandbox {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outbound }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.served.outbound }
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use atelier_inference::fake::FakeEngine;
 use atelier_inference::{ModelId, QueueConfig, Scheduler};
-use atelier_runtime::{Body, Code, Deployment, Failure, Grants, Limits, RouteSpec, Runtime, RuntimeConfig};
+use atelier_runtime::{
+    Body, Code, Deployment, Failure, Grants, Limits, Reuse, RouteSpec, Runtime, RuntimeConfig,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -69,6 +71,7 @@ pub(crate) fn spec(handler: Code) -> RouteSpec {
         finish: Vec::new(),
         grants: Grants::default(),
         limits: Limits::default(),
+        reuse: Reuse::None,
         config: Vec::new(),
         metrics: Arc::default(),
     }

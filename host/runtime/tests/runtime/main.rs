@@ -14,5 +14,6 @@ mod messages;
 mod metrics;
 mod outbound;
 mod plugins;
+mod reuse;
 mod serving;
 mod tenants;

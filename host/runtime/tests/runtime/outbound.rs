@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atelier_runtime::{Deployment, Grants, Limits, Origin, RouteSpec, RuntimeConfig};
+use atelier_runtime::{Deployment, Grants, Limits, Origin, Reuse, RouteSpec, RuntimeConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -300,6 +300,23 @@ async fn a_guest_that_has_computed_for_long_still_asks_servers_and_waits_for_the
     assert_eq!(call(&route, &to, "burn=100\npath=/late").await, "200 late");
     assert!(call(&route, &to, "burn=100\npath=/bytes/1000000").await.starts_with("200 bbb"));
     kit::within(spinning).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_of_a_reused_instance_has_its_own_allowance() {
+    let target = Target::open().await;
+    let to = target.at("127.0.0.1");
+    let long = Duration::from_secs(600);
+    let limits = Limits { outbound_requests: 2, reuse_age: long, reuse_idle: long, ..Limits::default() };
+    let spec = caller("studio", std::slice::from_ref(&to), &[], limits);
+    let route = deploy(RouteSpec { reuse: Reuse::Serial, ..spec }).await;
+    for seen in 1..=4 {
+        assert!(call(&route, &to, "times=2").await.starts_with("200"));
+        kit::until(|| route.in_flight() == 0).await;
+        assert_eq!(ask(&route, "/count", "").await.unwrap(), seen.to_string());
+        kit::until(|| route.in_flight() == 0).await;
+    }
+    assert!(call(&route, &to, "times=3").await.contains("ConnectionLimitReached at 3"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -130,6 +130,7 @@ pub(super) fn route(slot: &Slot) -> Value {
         "path": route.path,
         "tenant": route.tenant,
         "access": route.access,
+        "reuse": route.reuse,
         "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
         "component": route.component.to_string(),
         "closed": slot.gate.is_closed(),

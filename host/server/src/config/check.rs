@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atelier_inference::ModelId;
-use atelier_runtime::Origin;
+use atelier_runtime::{Origin, Reuse};
 
 use super::problem::{Place, did_you_mean};
 use super::raw::{At, Document, Found, Table};
-use super::release;
 use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
@@ -20,6 +19,7 @@ use super::types::{
     Server, Store, Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
+use super::{release, reuse};
 
 const HOUR_MS: u64 = 3_600_000;
 const MIB: u64 = 1 << 20;
@@ -277,9 +277,11 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     let route = (host(table), path(table), methods(table), many("style"), one("select"), many("finish"));
     let owner = tenant::ownership(table, known.tenants);
     let release = (release::probe(table), release::trial(table));
-    let rest = (env(table), grants(table, known.models), limits(table), table.text_table("config"), owner);
+    let reuse = reuse::reuse(table);
+    let limits = limits(table, reuse);
+    let rest = (env(table), grants(table, known.models), table.text_table("config"), owner);
     let (host, path, methods, style, select, finish) = route;
-    let (env, grants, limits, config, owner) = rest;
+    let (env, grants, config, owner) = rest;
     let (name, component, path) = (name?, component??, path?);
     let (select, (tenant, access), (probe, trial)) = (select.flatten(), owner, release);
     Some(Route {
@@ -296,6 +298,7 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
         env,
         grants,
         limits,
+        reuse,
         probe,
         trial,
         config,
@@ -402,7 +405,7 @@ fn check_origin(text: &str) -> Result<(), String> {
     Origin::parse(text).map(drop).map_err(|error| error.to_string())
 }
 
-fn limits(route: &Table<'_>) -> Limits {
+fn limits(route: &Table<'_>, reuse: Reuse) -> Limits {
     let table = route.table("limits");
     let limits = Limits {
         wall_ms: table.number("wall-ms", 1..=HOUR_MS),
@@ -428,7 +431,11 @@ fn limits(route: &Table<'_>) -> Limits {
         outbound_first_byte_ms: table.number("outbound-first-byte-ms", 1..=HOUR_MS),
         outbound_between_bytes_ms: table.number("outbound-between-bytes-ms", 1..=HOUR_MS),
         jobs: table.number("jobs", 1..=1_000),
+        reuse_requests: table.number("reuse-requests", 1..=1_000_000),
+        reuse_age_ms: table.number("reuse-age-ms", 1..=HOUR_MS),
+        reuse_idle_ms: table.number("reuse-idle-ms", 1..=HOUR_MS),
     };
+    reuse::check_limits(&table, reuse, &limits);
     table.finish();
     limits
 }

@@ -2,12 +2,14 @@
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
 //! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `tenant.rs`,
-//! `signing.rs` and `release.rs` (versions) both for what they are named after, `problem.rs` what is wrong with it.
+//! `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) for what they are named after, `problem.rs` what is wrong
+//! with it.
 
 mod check;
 mod problem;
 mod raw;
 mod release;
+mod reuse;
 mod signing;
 mod tenant;
 mod types;

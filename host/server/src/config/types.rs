@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use atelier_inference::{ModelId, TenantId};
+use atelier_runtime::Reuse;
 use serde::{Serialize, Serializer};
 
 use super::release::{Probe, Trial};
@@ -283,6 +284,9 @@ pub struct Route {
     /// What it may use up; the runtime's defaults where nothing is set.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// Whether its instances answer several requests.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reuse: Reuse,
     /// What a new version must answer before it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
@@ -368,6 +372,12 @@ pub struct Limits {
     pub outbound_between_bytes_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_idle_ms: Option<u64>,
 }
 
 impl FromStr for LogFormat {
@@ -516,6 +526,7 @@ impl Route {
             env: Vec::new(),
             grants: Grants::default(),
             limits: Limits::default(),
+            reuse: Reuse::default(),
             probe: None,
             trial: Trial::default(),
             config: Vec::new(),

@@ -187,6 +187,11 @@ impl Sources<'_> {
         }
         let counts = self.runtime.metrics();
         for (name, help, value) in [
+            (
+                "atelier_reused_instances_total",
+                "requests answered by an instance that had answered before",
+                counts.reused,
+            ),
             ("atelier_plugin_calls_total", "calls of plugins", counts.plugin_calls),
             ("atelier_plugin_failures_total", "calls of plugins that failed", counts.plugin_failures),
             ("atelier_decodes_total", "pictures decoded in the sandbox", counts.decodes),

@@ -27,6 +27,24 @@ impl wasip2::exports::http::incoming_handler::Guest for Handler {
             "/headers" => headers(),
             "/half" => half(answer),
             "/echo" => respond(answer, &seen(&request)),
+            "/count" => respond(answer, &count().to_string()),
+            "/say" => {
+                println!("{}", "said ".repeat(12));
+                eprint!("half a line");
+                respond(answer, &count().to_string());
+            }
+            "/burn" => {
+                burn(std::time::Duration::from_millis(60));
+                respond(answer, &count().to_string());
+            }
+            "/hold" => {
+                std::mem::forget(vec![1_u8; 10 << 20]);
+                respond(answer, &count().to_string());
+            }
+            "/keep-body" => {
+                std::mem::forget(request);
+                respond(answer, "kept");
+            }
             "/stamped" => stamped(answer),
             path if path.starts_with("/bomb/") => respond(answer, bombs::drop_on(&path["/bomb/".len()..])),
             _ => respond(answer, "hello from 0.2"),
@@ -88,6 +106,20 @@ fn fill() -> String {
 fn recurse(depth: u64) -> u64 {
     let below = std::hint::black_box(depth);
     if below == 0 { 0 } else { recurse(below + 1) + std::hint::black_box(1) }
+}
+
+/// Computes for so long.
+fn burn(time: std::time::Duration) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < time {
+        std::hint::black_box(0);
+    }
+}
+
+/// How many requests this instance has seen, as far as it can know.
+fn count() -> u32 {
+    static SEEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    SEEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
 }
 
 /// Which build this is, at both ends of a body that takes its time. Tests replace the stamp by another of its length.

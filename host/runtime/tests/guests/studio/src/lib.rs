@@ -37,6 +37,8 @@ impl Guest for Studio {
             "/decode" => paint::decode(body.unwrap_or_default()).await,
             "/pictures" => paint::pictures().await,
             "/hoard" => paint::hoard(),
+            "/keep-picture" => paint::keep_picture(),
+            "/keep-job" => paint::keep_job().await,
             "/fetch" => hostile::fetch(&text).await,
             "/hide" => hostile::hide(&text).await,
             "/call" => calls::call(&text).await,

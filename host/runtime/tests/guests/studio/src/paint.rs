@@ -195,6 +195,24 @@ pub async fn pictures() -> String {
     )
 }
 
+/// Keeps one more picture, for as long as the instance lives.
+pub fn keep_picture() -> String {
+    let rgba = [0, 0, 0, 255].repeat(512 * 512);
+    match Image::from_pixels(&Pixels { size: Size { width: 512, height: 512 }, rgba }) {
+        Ok(image) => {
+            std::mem::forget(image);
+            "kept".into()
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// Begins a job and never lets go of it.
+pub async fn keep_job() -> String {
+    std::mem::forget(start("fake cat 2").await.unwrap());
+    "kept".into()
+}
+
 /// Keeps pictures until the host gives no more.
 pub fn hoard() -> String {
     let mut kept = Vec::new();
