@@ -105,11 +105,25 @@ pub(crate) struct Guest {
     wanted: bool,
     /// Told when the answer was taken to its end.
     taken: Option<oneshot::Sender<()>>,
+    /// Says when the request is stopped, where its guest goes on with others.
+    stopped: Option<Stopped>,
 }
+
+type Stopped = Pin<Box<dyn Future<Output = Failure> + Send>>;
 
 impl Guest {
     pub(crate) fn new(task: AbortHandle, taken: Option<oneshot::Sender<()>>) -> Self {
-        Self { task, wanted: true, taken }
+        Self { task, wanted: true, taken, stopped: None }
+    }
+
+    /// A guest that may work for others as well.
+    pub(crate) fn shared(mut self, meter: &Arc<Meter>) -> Self {
+        self.stopped = Some(Box::pin(meter.clone().stopped()));
+        self
+    }
+
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        self.stopped.as_mut().map_or(Poll::Pending, |stopped| stopped.as_mut().poll(cx))
     }
 
     /// Nobody will take an answer: there is none.
@@ -200,7 +214,13 @@ impl HttpBody for Body {
         if self.ended {
             return Poll::Ready(None);
         }
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Poll::Ready(failure) = self.guest.poll_stopped(cx)
+        {
+            return self.fail(failure);
+        }
+        match ready!(polled) {
             None => self.end(),
             Some(Ok(frame)) => match self.passes(data_len(&frame)) {
                 Ok(()) => Poll::Ready(Some(Ok(frame))),

@@ -14,11 +14,11 @@ use crate::bindings::{finisher, selector, styler};
 use crate::code::{Bounds, Compiled};
 use crate::inspect::{Kind, grant, inspect_named, interface};
 use crate::metrics::ComponentMetrics;
-use crate::reuse::Idle;
+use crate::reuse::{Idle, Shared};
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox};
 use crate::stage::{Plugin, Stages};
-use crate::{Code, Deployment, LoadError, LoadProblem, RouteSpec};
+use crate::{Code, Deployment, LoadError, LoadProblem, Reuse, RouteSpec};
 
 /// Makes a route ready to answer.
 pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Deployment>, LoadError> {
@@ -58,10 +58,14 @@ fn freeze(
         metrics: spec.metrics,
         plugin_failures: AtomicU64::new(0),
     };
+    let (route, pre) = (Arc::new(route), Arc::new(pre));
+    let shared = (spec.reuse == Reuse::Concurrent)
+        .then(|| Shared::new(host.clone(), route.clone(), pre.clone(), metrics.clone()));
     Deployment {
         host: host.clone(),
-        route: Arc::new(route),
-        pre: Arc::new(pre),
+        route,
+        pre,
+        shared,
         metrics,
         component: code.first().map_or("", |handler| handler.label()).into(),
         generation: host.generations.fetch_add(1, Ordering::Relaxed) + 1,
@@ -96,6 +100,10 @@ impl Desk<'_> {
     async fn handler(&mut self) -> Option<(ProxyPre<Sandbox>, Arc<ComponentMetrics>)> {
         let code = &self.spec.handler;
         let kind = self.checked(code, &[Kind::HandlerP3, Kind::HandlerP2])?;
+        if kind == Kind::HandlerP2 && self.spec.reuse == Reuse::Concurrent {
+            let (name, route) = (code.name.clone(), self.spec.route.clone());
+            self.problems.push(LoadProblem::NotConcurrent { name, route });
+        }
         let (pre, metrics) = self.linked(code, true).await?;
         let pre = match kind {
             Kind::HandlerP3 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),

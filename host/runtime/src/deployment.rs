@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use http_body::Body as HttpBody;
 use tokio::task::JoinHandle;
+use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::admission::Place;
@@ -17,7 +18,7 @@ use crate::code::Compiled;
 use crate::context::{RequestContext, Scope};
 use crate::drive::{self, Call};
 use crate::metrics::{ComponentMetrics, count};
-use crate::reuse::{Idle, Instance};
+use crate::reuse::{Idle, Instance, Shared};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox, is_unset};
 use crate::{Body, Failure, Tenant};
@@ -48,6 +49,8 @@ pub struct Deployment {
     pub(crate) in_flight: AtomicUsize,
     /// The handler's instances that wait for another request.
     pub(crate) idle: Arc<Idle>,
+    /// Those that answer several requests at a time, where the route has such.
+    pub(crate) shared: Option<Arc<Shared>>,
 }
 
 impl Deployment {
@@ -148,21 +151,58 @@ impl Deployment {
         let meter = Arc::new(self.meter(tenant, waited.as_ref(), span.scope()));
         let request = body::incoming(request, &meter)?;
         let (sender, receiver) = oneshot::channel();
-        let (taken, end) = self.idle.is_open().then(oneshot::channel).unzip();
-        let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
-        let (pre, counted) = (self.pre.clone(), InFlight::new(self.clone()));
-        let task = tokio::spawn(async move {
-            let meter = call.meter.clone();
-            let result = drive::serve(call, waited, pre, request, sender).await;
-            counted.report(&result, &meter);
-            span.settle(&result);
-            drop((span, meter));
-            let result = counted.0.keep(result, end).await;
-            drop((place, counted));
-            result
-        });
+        let is_reused = self.shared.is_some() || self.idle.is_open();
+        let (taken, end) = is_reused.then(oneshot::channel).unzip();
+        let (counted, run) = (InFlight::new(self.clone()), meter.clone());
+        let task = match (&self.shared, end) {
+            (Some(shared), Some(end)) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let result = shared.serve(run.clone(), place, request, sender, end).await;
+                    counted.report(&result, &run);
+                    span.settle(&result);
+                    result
+                })
+            }
+            (_, end) => {
+                let call = Call { host: self.host.clone(), route: self.route.clone(), meter: run };
+                let pre = self.pre.clone();
+                tokio::spawn(async move {
+                    let run = call.meter.clone();
+                    let result = drive::serve(call, waited, pre, request, sender).await;
+                    counted.report(&result, &run);
+                    span.settle(&result);
+                    drop((span, run));
+                    let result = counted.0.keep(result, end).await;
+                    drop((place, counted));
+                    result
+                })
+            }
+        };
+        self.head(receiver, task, taken, meter).await
+    }
+
+    /// Waits for the answer's head.
+    async fn head(
+        self: &Arc<Self>,
+        receiver: oneshot::Receiver<wasmtime::Result<http::Response<WasiBody>>>,
+        task: JoinHandle<Result<(), Failure>>,
+        taken: Option<oneshot::Sender<()>>,
+        meter: Arc<Meter>,
+    ) -> Result<http::Response<Body>, Failure> {
         let mut guest = Guest::new(task.abort_handle(), taken);
-        match receiver.await {
+        let answer = if self.shared.is_some() {
+            guest = guest.shared(&meter);
+            // its guest may go on with others when this one is stopped
+            tokio::select! {
+                biased;
+                answer = receiver => answer,
+                failure = meter.clone().stopped() => return Err(failure),
+            }
+        } else {
+            receiver.await
+        };
+        match answer {
             Ok(Ok(response)) if response.status().is_informational() => {
                 // it announces an answer and is none; no server could send it as one
                 let detail = format!("the guest answered with status {}", response.status().as_u16());

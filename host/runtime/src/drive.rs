@@ -25,6 +25,7 @@ use crate::sandbox::{Meter, Route, Sandbox};
 pub(crate) type Answer = oneshot::Sender<wasmtime::Result<Response>>;
 
 /// Everything that a request runs with.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) host: Arc<Host>,
     pub(crate) route: Arc<Route>,
@@ -82,17 +83,27 @@ pub(crate) async fn limited<R: Send + 'static>(
     work: impl Future<Output = wasmtime::Result<R>> + Send + 'static,
 ) -> Result<R, Failure> {
     let meter = call.meter.clone();
-    let work = async move {
-        let mut work: Work<R> = Box::pin(work);
-        match briefly(&call.meter, &mut work).await {
-            Some(result) => result,
-            None => call.host.clone().compute_threads.run(at_length(call, work)).await,
-        }
-    };
     tokio::select! {
         biased;
-        result = work => result.map_err(|error| meter.judge(&error)),
+        result = driven(call, work) => result.map_err(|error| meter.judge(&error)),
         failure = meter.deadline() => Err(failure),
+    }
+}
+
+/// Polls a guest's work until it ends. While it turns out to be long it goes on elsewhere.
+pub(crate) async fn driven<R: Send + 'static>(
+    call: Call,
+    work: impl Future<Output = wasmtime::Result<R>> + Send + 'static,
+) -> wasmtime::Result<R> {
+    let mut work: Work<R> = Box::pin(work);
+    loop {
+        if let Some(result) = briefly(&call.meter, &mut work).await {
+            return result;
+        }
+        match call.host.compute_threads.run(at_length(call.clone(), work)).await? {
+            Either::Left(result) => return Ok(result),
+            Either::Right(brief) => work = brief,
+        }
     }
 }
 
@@ -110,15 +121,21 @@ async fn briefly<R>(meter: &Meter, work: &mut Work<R>) -> Option<wasmtime::Resul
     .await
 }
 
-/// The same for long work, which takes turns with other guests'.
-async fn at_length<R>(call: Call, mut work: Work<R>) -> wasmtime::Result<R> {
+/// The same for long work, which takes turns with other guests'. Gives it back when it is not long any more.
+async fn at_length<R>(call: Call, mut work: Work<R>) -> wasmtime::Result<Either<R, Work<R>>> {
     let mut turns = Turns { call: &call, next: None };
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
+        if !call.meter.computes_long() {
+            return Poll::Ready(None);
+        }
         let _turn = ready!(turns.poll(cx));
         let _slice = call.meter.slice();
-        work.as_mut().poll(cx)
-    })
-    .await
+        work.as_mut().poll(cx).map(Some)
+    });
+    match ended.await {
+        Some(result) => result.map(Either::Left),
+        None => Ok(Either::Right(work)),
+    }
 }
 
 /// The turns of a guest that computes for long. Each lasts for one slice.

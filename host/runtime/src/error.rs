@@ -121,6 +121,17 @@ pub enum LoadProblem {
         /// Those that exist.
         known: String,
     },
+    /// The handler cannot answer several requests at a time.
+    #[error(
+        "component `{name}` is written for wasi:http 0.2, whose handlers answer one request at a time; write reuse = \"serial\" \
+         in route `{route}` instead of \"concurrent\""
+    )]
+    NotConcurrent {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+    },
     /// The component does not compile or does not fit the host's interfaces.
     #[error("component `{name}` does not load: {why}")]
     Broken {

@@ -94,6 +94,12 @@ pub enum Failure {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The instance that answered the request is gone, by the fault of another request that it answered at the same time
+    /// (`reuse = "concurrent"`).
+    InstanceLost {
+        /// The route.
+        route: String,
+    },
     /// The host failed.
     Internal {
         /// For the log.
@@ -116,12 +122,13 @@ impl Failure {
             Failure::Share { .. } => "tenant_share",
             Failure::RequestBody { .. } => "request_body_limit",
             Failure::ResponseBody { .. } => "response_body_limit",
+            Failure::InstanceLost { .. } => "instance_lost",
             Failure::Internal { .. } => "internal",
         }
     }
 
-    /// Whether the guest brought it about itself, by a trap or by a limit that it met; not when others filled the host,
-    /// the client sent too much, or the host was slow.
+    /// Whether the guest brought it about itself, by a trap or by a limit that it met; not when others filled the host
+    /// or stopped the instance, the client sent too much, or the host was slow.
     pub fn is_guests_own(&self) -> bool {
         match self {
             Failure::Trap { .. }
@@ -135,6 +142,7 @@ impl Failure {
             | Failure::Saturated { .. }
             | Failure::Share { .. }
             | Failure::RequestBody { .. }
+            | Failure::InstanceLost { .. }
             | Failure::Internal { .. } => false,
         }
     }
@@ -174,6 +182,10 @@ impl Failure {
             ),
             Failure::ResponseBody { route, limit } => format!(
                 "the response's body is longer than {limit} bytes (limits.response-body-bytes of route `{route}`)"
+            ),
+            Failure::InstanceLost { route } => format!(
+                "another request stopped the instance of route `{route}` that was to answer this one (reuse = \"concurrent\"); \
+                 try again"
             ),
             Failure::Internal { .. } => "the host failed; its log says why".into(),
         }

@@ -60,6 +60,9 @@ pub struct Limits {
     pub jobs: u32,
     /// Requests that one instance answers, where the route lets it answer several (`limits.reuse-requests`).
     pub reuse_requests: u32,
+    /// Requests that one instance works on at a time, where the route lets it work on several
+    /// (`limits.reuse-at-a-time`).
+    pub reuse_at_a_time: u32,
     /// How old such an instance may be when it begins another request; then it ends (`limits.reuse-age-ms`).
     pub reuse_age: Duration,
     /// How long such an instance waits for another request (`limits.reuse-idle-ms`).
@@ -93,6 +96,7 @@ impl Default for Limits {
             outbound_between_bytes: Duration::from_secs(15),
             jobs: 8,
             reuse_requests: 128,
+            reuse_at_a_time: 16,
             reuse_age: Duration::from_secs(60),
             reuse_idle: Duration::from_secs(5),
         }

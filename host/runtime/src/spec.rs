@@ -43,6 +43,9 @@ pub enum Reuse {
     /// left in its memory (`reuse = "serial"`). [`Limits::reuse_requests`], [`Limits::reuse_age`] and
     /// [`Limits::reuse_idle`] bound its life.
     Serial,
+    /// An instance answers several requests of the same tenant at a time, [`Limits::reuse_at_a_time`] at most, besides
+    /// what `Serial` says (`reuse = "concurrent"`). For components of `wasi:http` 0.3 only.
+    Concurrent,
 }
 
 /// One route: its handler, the plugins of each stage in order, and what all of them may do.

@@ -169,6 +169,15 @@ impl Caller {
     /// Runs a plugin as a task of its own, which ends when nobody waits for it. The caller waits in a capability.
     async fn apart<R: Send + 'static>(
         &self,
+        span: OpenSpan,
+        plugin: Arc<Meter>,
+        work: impl Future<Output = Result<R, Failure>> + Send + 'static,
+    ) -> Result<R, Failure> {
+        self.meter.while_wanted(self.in_turn(span, plugin, work)).await
+    }
+
+    async fn in_turn<R: Send + 'static>(
+        &self,
         mut span: OpenSpan,
         plugin: Arc<Meter>,
         work: impl Future<Output = Result<R, Failure>> + Send + 'static,

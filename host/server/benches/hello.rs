@@ -1,5 +1,7 @@
 //! Requests per second of a hello route against `wasmtime serve` of the same version: the same guests, the same load
-//! (`wrk -t1 -c32`), turn by turn in one run, ratios last. Run with `cargo bench -p atelier --bench hello`.
+//! (`wrk -t1 -c32`), the same reuse of instances, turn by turn in one run, ratios last: a fresh instance for each request
+//! first, then several requests in one at a time, as `wasmtime serve` does for wasi:http 0.3 by default. Run with
+//! `cargo bench -p atelier --bench hello`.
 //!
 //! Needs `wrk`, and `wasmtime` 48 (`cargo install wasmtime-cli@48.0.8`), or its path in `WASMTIME`.
 
@@ -31,34 +33,43 @@ fn main() -> Result<()> {
     run(&mut Command::new(example.join("build.sh")))?;
     let peer = std::env::var("WASMTIME").unwrap_or_else(|_| "wasmtime".into());
     println!("peer: {}", run(Command::new(&peer).arg("--version"))?.trim());
-    for (version, flags) in [("0.2", &[][..]), ("0.3", &["-Sp3", "--max-instance-reuse-count", "1"][..])] {
+    let none: &[&str] = &["-Sp3", "--max-instance-reuse-count", "1"];
+    let mut ratios = Vec::new();
+    for (version, reuse, flags) in
+        [("0.2", "none", &[][..]), ("0.3", "none", none), ("0.3", "concurrent", &["-Sp3"])]
+    {
         let guest = example.join(format!("target/hello-{version}.wasm"));
-        compare(version, &guest, &peer, flags)?;
+        let ratio = compare(version, reuse, &guest, &peer, flags)?;
+        ratios.push(format!(
+            "wasi:http {version}, reuse {reuse}: atelier / wasmtime serve, median of {ROUNDS}: {ratio:.2}"
+        ));
     }
+    println!("{}", ratios.join("\n"));
     Ok(())
 }
 
-fn compare(version: &str, guest: &Path, peer: &str, flags: &[&str]) -> Result<()> {
-    let _ours = serve_ours(guest)?;
+fn compare(version: &str, reuse: &str, guest: &Path, peer: &str, flags: &[&str]) -> Result<f64> {
+    let _ours = serve_ours(guest, reuse)?;
     let _theirs = serve_theirs(peer, flags, guest)?;
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
         let (ours, theirs) = (load(OURS)?, load(THEIRS)?);
-        println!("wasi:http {version}, round {round}: atelier {ours:.0}/s, wasmtime serve {theirs:.0}/s");
+        println!(
+            "wasi:http {version}, reuse {reuse}, round {round}: atelier {ours:.0}/s, wasmtime serve {theirs:.0}/s"
+        );
         ratios.push(ours / theirs);
     }
     ratios.sort_by(f64::total_cmp);
-    println!("wasi:http {version}: atelier / wasmtime serve, median of {ROUNDS}: {:.2}", ratios[ROUNDS / 2]);
-    Ok(())
+    Ok(ratios[ROUNDS / 2])
 }
 
-fn serve_ours(guest: &Path) -> Result<Server> {
+fn serve_ours(guest: &Path, reuse: &str) -> Result<Server> {
     let folder = std::env::temp_dir().join(format!("atelier-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let manifest = folder.join("atelier.toml");
     let text = format!(
         "[server]\nlisten = \"{OURS}\"\nadmin = \"127.0.0.1:0\"\nlog = \"warn\"\n[[route]]\nname = \"hello\"\npath = \"/\"\n\
-         component = \"{}\"\n",
+         component = \"{}\"\nreuse = \"{reuse}\"\n",
         guest.display()
     );
     std::fs::write(&manifest, text)?;

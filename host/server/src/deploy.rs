@@ -223,6 +223,7 @@ pub(crate) fn limits(set: &config::Limits) -> Limits {
         outbound_between_bytes: millis(set.outbound_between_bytes_ms, default.outbound_between_bytes),
         jobs: set.jobs.map_or(default.jobs, |value| value as u32),
         reuse_requests: set.reuse_requests.map_or(default.reuse_requests, |value| value as u32),
+        reuse_at_a_time: set.reuse_at_a_time.map_or(default.reuse_at_a_time, |value| value as u32),
         reuse_age: millis(set.reuse_age_ms, default.reuse_age),
         reuse_idle: millis(set.reuse_idle_ms, default.reuse_idle),
     }

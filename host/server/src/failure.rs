@@ -179,7 +179,10 @@ impl Refusal {
         match self {
             Refusal::Failed(failure) => matches!(
                 failure,
-                Failure::Saturated { .. } | Failure::Wall { .. } | Failure::CapabilityWait { .. }
+                Failure::Saturated { .. }
+                    | Failure::InstanceLost { .. }
+                    | Failure::Wall { .. }
+                    | Failure::CapabilityWait { .. }
             ),
             _ => true,
         }
@@ -196,7 +199,7 @@ fn status(failure: &Failure) -> StatusCode {
         Failure::Cpu { .. } | Failure::Wall { .. } | Failure::CapabilityWait { .. } => {
             StatusCode::GATEWAY_TIMEOUT
         }
-        Failure::Saturated { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Saturated { .. } | Failure::InstanceLost { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Share { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::RequestBody { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

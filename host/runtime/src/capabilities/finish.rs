@@ -20,7 +20,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         picture: Resource<Image>,
         context: Context,
     ) -> Result<std::result::Result<Resource<Image>, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let mut image = access.with(|mut store| store.get().table.delete(picture))?;
         let plugins = &caller.route.stages.finish;
         if plugins.is_empty() {

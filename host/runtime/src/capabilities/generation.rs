@@ -38,7 +38,7 @@ pub struct RunningJob {
     /// Ends with the outcome, or with the handle when nobody asks for it.
     span: Option<OpenSpan>,
     // both end with the handle: the job is cancelled, its place is free
-    guard: CancelGuard,
+    guard: Arc<CancelGuard>,
     _held: HeldJob,
 }
 
@@ -49,7 +49,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         access: &Access,
         request: Request,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let started =
             granted(&caller, &request.model).and_then(|model| start(&caller, &model, request.into()));
         keep(access, started)
@@ -61,7 +61,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         source: Resource<Image>,
         strength: Option<f64>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let picture = access
             .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&source)?.picture().clone()))?;
         let model = match granted(&caller, &request.model) {
@@ -130,13 +130,15 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
         }
     });
     let ticket = submitted?;
+    let guard = Arc::new(ticket.guard);
+    caller.meter.guard(&guard);
     Ok(RunningJob {
         job: facts,
         id: ticket.id,
         events: Some(ticket.events),
         outcome: Some(ticket.outcome),
         span: Some(span),
-        guard: ticket.guard,
+        guard,
         _held: held,
     })
 }

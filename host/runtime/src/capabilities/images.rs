@@ -83,9 +83,10 @@ impl HostImage for Sandbox {
 
 impl HostImageWithStore<Sandbox> for Capabilities {
     async fn decode(access: &Access, bytes: Vec<u8>) -> Result<std::result::Result<Resource<Image>, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let (wait, span) = (caller.meter.wait(), caller.meter.scope().open("images.decode"));
-        let pixels = decode_pixels(&caller.host, caller.meter.tenant(), &span.scope(), bytes).await;
+        let (scope, tenant) = (span.scope(), caller.meter.tenant());
+        let pixels = caller.meter.while_wanted(decode_pixels(&caller.host, tenant, &scope, bytes)).await;
         drop((wait, span));
         match pixels {
             Ok(pixels) => {
@@ -127,7 +128,7 @@ impl HostImageWithStore<Sandbox> for Capabilities {
         image: Resource<Image>,
         encoding: Encoding,
     ) -> Result<std::result::Result<Vec<u8>, Error>> {
-        let (source, caller) = (get(access, &image)?, caller(access));
+        let (source, caller) = (get(access, &image)?, caller(access).await);
         let encoding = picture::Encoding {
             format: encoding.format.into(),
             quality: encoding.quality,
@@ -166,7 +167,7 @@ async fn scale(
     size: HostSize,
     filter: Filter,
 ) -> Result<std::result::Result<Resource<Image>, Error>> {
-    let caller = caller(access);
+    let caller = caller(access).await;
     let parameters = source.picture.parameters.clone();
     let resize = move || picture::resized(&source.picture.pixels, size, filter.into());
     let scaled = paint(&caller.host, &caller.meter, "images.resize", resize).await?;

@@ -33,12 +33,17 @@ impl HasData for Capabilities {
 /// How the asynchronous capabilities reach their store: for moments, never across an await.
 pub(crate) type Access = Accessor<Sandbox, Capabilities>;
 
-/// On whose behalf a capability works.
-fn caller(access: &Access) -> Caller {
-    access.with(|mut store| {
+/// On whose behalf a capability works. It is asked for before anything is waited for: the store may work for another
+/// request after that. A request that was given up gets nothing any more.
+async fn caller(access: &Access) -> Caller {
+    let caller = access.with(|mut store| {
         let sandbox = store.get();
         Caller { host: sandbox.host.clone(), route: sandbox.route.clone(), meter: sandbox.meter().clone() }
-    })
+    });
+    if caller.meter.given_up_since().is_some() {
+        std::future::pending::<()>().await;
+    }
+    caller
 }
 
 /// Heavy work on pixels under a name, away from the threads that serve requests, as many at a time as there are processors.

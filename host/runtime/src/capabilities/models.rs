@@ -13,7 +13,7 @@ impl Host for Sandbox {}
 
 impl HostWithStore<Sandbox> for Capabilities {
     async fn list(access: &Access) -> Result<Vec<ModelInfo>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let (scheduler, catalog) = (&caller.host.scheduler, caller.host.scheduler.catalog());
         let granted = |info: &&HostModelInfo| caller.route.grants.models.contains(&info.id);
         let describe = |info: &HostModelInfo| describe(info, scheduler.is_loaded(&info.id));
@@ -21,7 +21,7 @@ impl HostWithStore<Sandbox> for Capabilities {
     }
 
     async fn absent(access: &Access) -> Result<Vec<AbsentModel>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let absent = caller.route.grants.absent.iter();
         Ok(absent.map(|(id, fix)| AbsentModel { id: id.to_string(), fix: fix.clone() }).collect())
     }

@@ -16,7 +16,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         hints: Hints,
         candidates: Vec<ModelInfo>,
     ) -> Result<std::result::Result<Choice, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let Some(plugin) = &caller.route.stages.select else {
             let route = &caller.route.name;
             return Ok(Err(Error::NotConfigured(format!(

@@ -11,7 +11,7 @@ impl Host for Sandbox {}
 
 impl HostWithStore<Sandbox> for Capabilities {
     async fn style(access: &Access, mut prompt: Prompt) -> Result<std::result::Result<Prompt, Error>> {
-        let caller = caller(access);
+        let caller = caller(access).await;
         let plugins = &caller.route.stages.style;
         if plugins.is_empty() {
             let route = &caller.route.name;

@@ -176,6 +176,9 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if this.meter.given_up_since().is_some() {
+            return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             this.wait.get_or_insert_with(|| this.meter.wait());
             ready!(this.clock.get_or_insert_with(|| Box::pin(sleep(this.limit))).as_mut().poll(cx));

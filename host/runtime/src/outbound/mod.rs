@@ -99,7 +99,8 @@ impl WasiHttpHooks for Outbound {
         span.set("http.request.method", || request.method().as_str());
         // whatever the guest says of it: the server learns which request of ours it answers
         span.scope().write(request.headers_mut());
-        Box::new(async move {
+        let request_of = meter.clone();
+        let sent = async move {
             let metrics = host.metrics.clone();
             count(&metrics.outbound_requests);
             let work = async {
@@ -123,7 +124,8 @@ impl WasiHttpHooks for Outbound {
                 }
                 Failed::Broken(error) => error,
             })
-        })
+        };
+        Box::new(async move { request_of.while_wanted(sent).await })
     }
 }
 

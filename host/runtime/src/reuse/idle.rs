@@ -1,19 +1,14 @@
 //! Instances that wait for another request, one at a time (`reuse = "serial"`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use atelier_inference::TenantId;
 use futures::channel::oneshot;
 use tokio::time::Instant;
 
-use super::Instance;
+use super::{Instance, SETTLE};
 use crate::admission::{Door, Place};
 use crate::{Limits, Reuse};
-
-/// How long an instance waits, when its guest is done, for the client to take what is left of the answer. Longer is no
-/// use: the answer needs the instance no more.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// The instances of one deployment that wait.
 pub(crate) struct Idle {

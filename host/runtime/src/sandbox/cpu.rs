@@ -18,6 +18,10 @@ pub(crate) struct Cpu {
     /// When the running slice began: the thread's CPU clock if measured exactly, else the tick.
     began: AtomicU64,
     exactly: AtomicBool,
+    /// Whether a tick met the running slice.
+    met: AtomicBool,
+    /// Whether the guest is measured by ticks again once it waits: it works for several requests, most of which are short.
+    relaxes: bool,
     /// Adds it to what else the request used.
     context: Arc<RequestContext>,
 }
@@ -25,6 +29,11 @@ pub(crate) struct Cpu {
 impl Cpu {
     pub(crate) fn new(context: Arc<RequestContext>) -> Self {
         Self { context, ..Self::default() }
+    }
+
+    /// Of a store that works for several requests.
+    pub(crate) fn shared() -> Self {
+        Self { relaxes: true, ..Self::default() }
     }
 
     /// What all finished slices used.
@@ -35,8 +44,14 @@ impl Cpu {
     /// Begins a slice on this thread.
     pub(crate) fn slice(&self) -> Slice<'_> {
         let exactly = self.exactly.load(Ordering::Relaxed);
+        self.met.store(false, Ordering::Relaxed);
         self.began.store(if exactly { thread_nanos() } else { ticks() }, Ordering::Relaxed);
         Slice { cpu: self, exactly }
+    }
+
+    /// Whether a tick met the running slice, or the last one.
+    pub(crate) fn was_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
     }
 
     /// Whether the guest is known to compute for long.
@@ -44,21 +59,24 @@ impl Cpu {
         self.exactly.load(Ordering::Relaxed)
     }
 
-    /// What was used up to this tick; `None` when the running slice has not been met by a tick before.
-    pub(crate) fn used_at_tick(&self) -> Option<Duration> {
-        let (used, began) = (self.used.load(Ordering::Relaxed), self.began.load(Ordering::Relaxed));
-        if self.exactly.load(Ordering::Relaxed) {
-            return Some(Duration::from_nanos(used + thread_nanos().saturating_sub(began)));
-        }
-        if ticks() == began {
+    /// After a tick: charges what ran since the last one to whom the guest computes for, itself or one of several, and says
+    /// what that one has used. `None` when the tick did not meet the running slice.
+    pub(crate) fn charge_at_tick(&self, whom: &Cpu) -> Option<Duration> {
+        let began = self.began.load(Ordering::Relaxed);
+        let ran = if self.exactly.load(Ordering::Relaxed) {
+            Duration::from_nanos(thread_nanos().saturating_sub(began))
+        } else if ticks() == began {
             // the tick passed while the guest was waiting
             return None;
-        }
-        // the rest of this slice goes uncounted: the guest gives way now
-        self.exactly.store(true, Ordering::Relaxed);
-        self.add(TICK);
+        } else {
+            self.exactly.store(true, Ordering::Relaxed);
+            TICK
+        };
+        self.met.store(true, Ordering::Relaxed);
+        // the rest of this slice is counted from here
         self.began.store(thread_nanos(), Ordering::Relaxed);
-        Some(Duration::from_nanos(used) + TICK)
+        whom.add(ran);
+        Some(whom.used())
     }
 
     fn add(&self, ran: Duration) {
@@ -78,6 +96,9 @@ impl Drop for Slice<'_> {
         if self.exactly {
             let ran = thread_nanos().saturating_sub(self.cpu.began.load(Ordering::Relaxed));
             self.cpu.add(Duration::from_nanos(ran));
+            if self.cpu.relaxes && !self.cpu.met.load(Ordering::Relaxed) {
+                self.cpu.exactly.store(false, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -102,7 +123,7 @@ mod tests {
     fn a_slice_that_no_tick_met_costs_nothing() {
         let cpu = Cpu::default();
         let slice = cpu.slice();
-        assert_eq!(cpu.used_at_tick(), None);
+        assert_eq!(cpu.charge_at_tick(&cpu), None);
         drop(slice);
         assert_eq!(cpu.used.load(Ordering::Relaxed), 0);
     }
@@ -112,13 +133,30 @@ mod tests {
         let cpu = Cpu::default();
         let slice = cpu.slice();
         cpu.began.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(cpu.used_at_tick(), Some(TICK));
+        assert_eq!(cpu.charge_at_tick(&cpu), Some(TICK));
         drop(slice);
         let slice = cpu.slice();
         burn(Duration::from_millis(3));
-        let used = cpu.used_at_tick().unwrap();
+        let used = cpu.charge_at_tick(&cpu).unwrap();
         assert!(used >= TICK + Duration::from_millis(3), "{used:?}");
         drop(slice);
         assert!(Duration::from_nanos(cpu.used.load(Ordering::Relaxed)) >= used);
+    }
+
+    #[test]
+    fn a_tick_charges_whoever_the_guest_computes_for_and_a_slice_without_one_ends_the_exact_measuring() {
+        let (store, request) = (Cpu::shared(), Cpu::default());
+        let slice = store.slice();
+        store.began.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(store.charge_at_tick(&request), Some(TICK));
+        drop(slice);
+        assert!(store.is_long());
+        let slice = store.slice();
+        burn(Duration::from_millis(3));
+        assert!(store.charge_at_tick(&request).unwrap() >= TICK + Duration::from_millis(3));
+        drop(slice);
+        drop(store.slice());
+        assert!(!store.is_long());
+        assert!(store.used() < Duration::from_millis(3), "it was charged to the request: {:?}", store.used());
     }
 }

@@ -19,6 +19,11 @@ impl Limiter {
         Self { meter, memory_bytes: 0, table_elements: 0 }
     }
 
+    /// What all memories hold.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// Another request is told of refusals from now on; what is held stays counted.
     pub(crate) fn turn_to(&mut self, meter: Arc<Meter>) {
         self.meter = meter;

@@ -2,8 +2,11 @@
 //! deadline outside of it, the capabilities that make it wait, the bodies that count bytes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use atelier_inference::CancelGuard;
+use tokio::sync::Notify;
 
 use super::Route;
 use super::cpu::{Cpu, Slice};
@@ -31,9 +34,14 @@ pub(crate) struct Meter {
     request_body_cut: AtomicBool,
     request_body_held: AtomicBool,
     /// Of all pictures that the store holds, whichever request made them.
-    picture_bytes: Arc<AtomicU64>,
+    picture_bytes: OnceLock<Arc<AtomicU64>>,
     jobs: AtomicU32,
     verdict: OnceLock<Failure>,
+    given_up: OnceLock<Instant>,
+    /// Told when there is a verdict, and when the request is given up.
+    ending: Notify,
+    /// Of the request's jobs.
+    guards: Mutex<Vec<Weak<CancelGuard>>>,
     answered: AtomicBool,
     reported: AtomicBool,
 }
@@ -84,9 +92,12 @@ impl Meter {
             memory_refused: AtomicBool::new(false),
             request_body_cut: AtomicBool::new(false),
             request_body_held: AtomicBool::new(false),
-            picture_bytes: Arc::default(),
+            picture_bytes: OnceLock::new(),
             jobs: AtomicU32::new(0),
             verdict: OnceLock::new(),
+            given_up: OnceLock::new(),
+            ending: Notify::new(),
+            guards: Mutex::default(),
             answered: AtomicBool::new(false),
             reported: AtomicBool::new(false),
         }
@@ -106,8 +117,26 @@ impl Meter {
     pub(crate) fn next(&self, tenant: Arc<Tenant>, scope: Scope) -> Self {
         let mut next = Self::new(self.route.clone(), tenant, self.component.clone(), scope);
         next.hold_memory(self.memory_bytes.load(Ordering::Relaxed) as usize);
-        next.picture_bytes = self.picture_bytes.clone();
+        next.picture_bytes = self.pictures().clone().into();
         next
+    }
+
+    /// A meter for what no request of a store is to be charged with that works for several.
+    pub(crate) fn shared(route: Arc<Route>, tenant: Arc<Tenant>, component: Arc<ComponentMetrics>) -> Self {
+        let mut meter = Self::new(route, tenant, component, Scope::default());
+        meter.cpu = Cpu::shared();
+        meter
+    }
+
+    /// The request is served in a store that holds so much already, by this meter of its own.
+    pub(crate) fn join(&self, store: &Meter, memory_bytes: usize) {
+        // nothing was held before
+        let _ = self.picture_bytes.set(store.pictures().clone());
+        self.hold_memory(memory_bytes);
+    }
+
+    fn pictures(&self) -> &Arc<AtomicU64> {
+        self.picture_bytes.get_or_init(Arc::default)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -133,18 +162,24 @@ impl Meter {
         self.cpu.is_long()
     }
 
+    /// Whether the guest would have gone on computing in its last slice.
+    pub(crate) fn gave_way(&self) -> bool {
+        self.cpu.was_met()
+    }
+
     /// Begins a time slice of the guest on this thread; ends with the guard.
     pub(crate) fn slice(&self) -> Slice<'_> {
         self.cpu.slice()
     }
 
-    /// Called inside the guest, when a tick has passed since it was last called: whether it may go on.
-    pub(crate) fn tick(&self) -> Tick {
-        match self.cpu.used_at_tick() {
+    /// Called inside the guest, when a tick has passed since it was last called: whether it may go on. The guest computes for
+    /// `request`: the one that this meter counts for, or one of those in a shared store.
+    pub(crate) fn tick_for(&self, request: &Meter) -> Tick {
+        match self.cpu.charge_at_tick(&request.cpu) {
             None => Tick::GoOn,
             Some(used) if used <= self.limits().cpu => Tick::GiveWay,
             Some(_) => {
-                self.stop(Failure::Cpu { route: self.route(), limit: self.limits().cpu });
+                request.stop(Failure::Cpu { route: self.route(), limit: self.limits().cpu });
                 Tick::Stop
             }
         }
@@ -209,8 +244,8 @@ impl Meter {
     pub(crate) fn hold_picture(&self, bytes: u64) -> Result<HeldPicture, u64> {
         let limit = self.limits().picture_bytes;
         let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
-        match self.picture_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(HeldPicture { held: self.picture_bytes.clone(), bytes }),
+        match self.pictures().fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(HeldPicture { held: self.pictures().clone(), bytes }),
             Err(_) => {
                 self.deny("picture_bytes");
                 Err(limit)
@@ -272,6 +307,62 @@ impl Meter {
     pub(crate) fn stop(&self, failure: Failure) {
         // a later reason is a consequence of the first
         let _ = self.verdict.set(failure);
+        self.ending.notify_waiters();
+    }
+
+    /// Ends when there is a reason why the guest ends.
+    pub(crate) async fn stopped(self: Arc<Self>) -> Failure {
+        loop {
+            let change = self.ending.notified();
+            if let Some(failure) = self.verdict.get() {
+                return failure.clone();
+            }
+            change.await;
+        }
+    }
+
+    /// Nobody waits for the request any more, but its guest cannot be stopped: it works for others as well. The request's jobs
+    /// end now.
+    pub(crate) fn give_up(&self) {
+        let _ = self.given_up.set(Instant::now());
+        self.ending.notify_waiters();
+        let jobs = std::mem::take(&mut *lock(&self.guards));
+        jobs.iter().filter_map(Weak::upgrade).for_each(|guard| guard.cancel());
+    }
+
+    pub(crate) fn given_up_since(&self) -> Option<Instant> {
+        self.given_up.get().copied()
+    }
+
+    /// Ends when the request is given up.
+    pub(crate) async fn given_up(&self) {
+        loop {
+            let change = self.ending.notified();
+            if self.given_up.get().is_some() {
+                return;
+            }
+            change.await;
+        }
+    }
+
+    /// Work for the request; it is dropped when the request is given up, and its guest waits for it in vain.
+    pub(crate) async fn while_wanted<R>(&self, work: impl Future<Output = R>) -> R {
+        tokio::select! {
+            biased;
+            () = self.given_up() => std::future::pending().await,
+            done = work => done,
+        }
+    }
+
+    /// A job of the request ends when the request is given up.
+    pub(crate) fn guard(&self, guard: &Arc<CancelGuard>) {
+        let mut guards = lock(&self.guards);
+        guards.retain(|guard| guard.strong_count() > 0);
+        guards.push(Arc::downgrade(guard));
+        drop(guards);
+        if self.given_up.get().is_some() {
+            guard.cancel();
+        }
     }
 
     pub(crate) fn mark_answered(&self) {
@@ -297,7 +388,9 @@ impl Meter {
 
     /// The reason why the guest ends: the first that was recorded, or this one.
     pub(crate) fn settle(&self, failure: impl FnOnce() -> Failure) -> Failure {
-        self.verdict.get_or_init(failure).clone()
+        let failure = self.verdict.get_or_init(failure).clone();
+        self.ending.notify_waiters();
+        failure
     }
 
     pub(crate) fn verdict(&self) -> Option<&Failure> {
@@ -309,8 +402,12 @@ impl Meter {
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waits)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Meter {

@@ -1,11 +1,12 @@
 //! One store: what a guest can see of the host, and what it may use up. Made for one request or one call of a plugin and
 //! thrown away after it, so that nothing is left for the next guest to find; unless its route lets a handler's store turn
-//! to another request of the same tenant.
+//! to another request of the same tenant, or work for several at a time (`sharing.rs`).
 
 mod cpu;
 mod limiter;
 mod logs;
 mod meter;
+mod sharing;
 mod verdict;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) use limiter::Limiter;
 use logs::{Log, Output};
 use meter::Tick;
 pub(crate) use meter::{HeldJob, HeldPicture, Meter, Wait};
+use sharing::Sharing;
+pub(crate) use sharing::{Over, share};
 pub(crate) use verdict::is_unset;
 
 /// What every store of a route shares and nobody changes.
@@ -46,8 +49,10 @@ pub(crate) struct Sandbox {
     pub(crate) table: ResourceTable,
     pub(crate) host: Arc<Host>,
     pub(crate) route: Arc<Route>,
-    /// The request for which the guest works.
+    /// The request for which the guest works, or nobody in particular.
     served: Served,
+    /// Several of them.
+    sharing: Sharing,
     output: Output,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -84,7 +89,7 @@ impl Sandbox {
         // a deadline of 0 would call back at once
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
-            Ok(match context.data().meter().tick() {
+            Ok(match context.data().tick() {
                 Tick::GoOn => UpdateDeadline::Continue(1),
                 Tick::GiveWay => UpdateDeadline::Yield(1),
                 Tick::Stop => UpdateDeadline::Interrupt,
@@ -101,12 +106,13 @@ impl Sandbox {
         let limiter = Limiter::new(meter.clone());
         let served = Served::new(host.clone(), route.clone(), meter);
         let output = Output::to(served.log.clone());
-        Self { table, wasi: wasi(&route, &output), http, served, output, limiter, host, route }
+        let (wasi, sharing) = (wasi(&route, &output), Sharing::default());
+        Self { table, wasi, http, served, sharing, output, limiter, host, route }
     }
 
     /// Counts what the request uses up for which the guest works.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
-        &self.served.meter
+        &self.sharing.current().unwrap_or(&self.served).meter
     }
 
     /// The guest works for the request of this meter from now on.
@@ -141,6 +147,7 @@ impl WasiView for Sandbox {
 
 impl WasiHttpView for Sandbox {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.served.outbound }
+        let served = self.sharing.current_mut().unwrap_or(&mut self.served);
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut served.outbound }
     }
 }

@@ -128,7 +128,7 @@ pub(crate) struct Logs {
     route: &'static str,
 }
 
-type Lines = Mutex<Vec<(String, String)>>;
+type Lines = Mutex<Vec<Line>>;
 
 static LINES: Lines = Mutex::new(Vec::new());
 
@@ -142,7 +142,14 @@ impl Logs {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = LINES.lock().unwrap();
-        lines.iter().filter(|(route, _)| route == self.route).map(|(_, line)| line.clone()).collect()
+        lines.iter().filter(|line| line.route == self.route).map(|line| line.message.clone()).collect()
+    }
+
+    /// Those of one request.
+    pub(crate) fn of_request(&self, id: &str) -> Vec<String> {
+        let lines = LINES.lock().unwrap();
+        let its = lines.iter().filter(|line| line.route == self.route && line.id == id);
+        its.map(|line| line.message.clone()).collect()
     }
 }
 
@@ -165,7 +172,7 @@ impl tracing::Subscriber for Listener {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        LINES.lock().unwrap().push((line.route, line.message));
+        LINES.lock().unwrap().push(line);
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -175,6 +182,7 @@ impl tracing::Subscriber for Listener {
 
 #[derive(Default)]
 struct Line {
+    id: String,
     route: String,
     message: String,
 }
@@ -182,6 +190,7 @@ struct Line {
 impl tracing::field::Visit for Line {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         match field.name() {
+            "id" => self.id = format!("{value:?}").trim_matches('"').to_owned(),
             "route" => self.route = format!("{value:?}"),
             "message" => self.message = format!("{value:?}"),
             _ => {}

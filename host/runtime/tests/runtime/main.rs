@@ -7,6 +7,7 @@ mod cache;
 mod cancelling;
 mod capabilities;
 mod compiling;
+mod concurrent;
 mod kit;
 mod limits;
 mod loading;

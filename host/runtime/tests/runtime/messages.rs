@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atelier_runtime::{Body, Deployment, Grants, RouteSpec};
+use atelier_runtime::{Body, Deployment, Grants, Reuse, RouteSpec};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -246,7 +246,11 @@ async fn a_response_is_set_once_and_its_body_taken_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_whose_end_is_forgotten_ends_with_its_guest() {
-    let route = deploy(p3_spec()).await;
-    assert_eq!(ask(&route, "/no-trailers-ever", "").await.unwrap(), "all there is");
-    until(|| route.in_flight() == 0).await;
+    for reuse in [Reuse::None, Reuse::Serial, Reuse::Concurrent] {
+        let route = deploy(RouteSpec { reuse, ..p3_spec() }).await;
+        for _ in 0..2 {
+            assert_eq!(ask(&route, "/no-trailers-ever", "").await.unwrap(), "all there is");
+        }
+        until(|| route.in_flight() == 0).await;
+    }
 }

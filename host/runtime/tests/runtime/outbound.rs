@@ -39,11 +39,11 @@ impl Target {
         target
     }
 
-    fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.seen.left.load(Ordering::SeqCst)
     }
 

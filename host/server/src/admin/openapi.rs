@@ -125,10 +125,10 @@ fn schemas() -> Value {
         "Error": object(&[("error", object(&[("code", text()), ("message", text())], 2))], 1),
         "Routes": object(&[("routes", list(reference("Route")))], 1),
         "Route": object(&[
-            ("name", text()), ("path", text()), ("access", text()), ("component", text()), ("closed", flag()),
+            ("name", text()), ("path", text()), ("access", text()), ("reuse", text()), ("component", text()), ("closed", flag()),
             ("answers", number()), ("methods", list(text())), ("host", maybe("string")),
             ("tenant", maybe("string")), ("error", maybe("string")), ("deployment", maybe("object")),
-        ], 11),
+        ], 12),
         "Versions": object(&[("versions", list(reference("Version")))], 1),
         "Version": object(&[
             ("id", number()),

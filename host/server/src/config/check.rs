@@ -432,6 +432,7 @@ fn limits(route: &Table<'_>, reuse: Reuse) -> Limits {
         outbound_between_bytes_ms: table.number("outbound-between-bytes-ms", 1..=HOUR_MS),
         jobs: table.number("jobs", 1..=1_000),
         reuse_requests: table.number("reuse-requests", 1..=1_000_000),
+        reuse_at_a_time: table.number("reuse-at-a-time", 1..=1_000),
         reuse_age_ms: table.number("reuse-age-ms", 1..=HOUR_MS),
         reuse_idle_ms: table.number("reuse-idle-ms", 1..=HOUR_MS),
     };

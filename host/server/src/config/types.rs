@@ -375,6 +375,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_at_a_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse_age_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse_idle_ms: Option<u64>,

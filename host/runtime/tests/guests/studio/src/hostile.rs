@@ -12,6 +12,8 @@ pub async fn act(path: &str) -> String {
         },
         "/sleep" => wait_for(3_600_000_000_000).await,
         "/nap" => wait_for(300_000_000).await,
+        // the 0.2 way, in which everything else in the instance waits as well
+        "/block" => std::thread::sleep(std::time::Duration::from_secs(3_600)),
         "/grow" => grow(),
         "/trap" => std::process::abort(),
         "/logs" => (0..100_000).for_each(|n| println!("\u{1b}[31m line {n}")),
@@ -69,6 +71,24 @@ fn carry() {
 pub fn count() -> u32 {
     static SEEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     SEEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+}
+
+/// A name of this instance.
+pub fn instance() -> String {
+    static NAME: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    NAME.get_or_init(crate::wasi::random0_3_0::random::get_random_u64).to_string()
+}
+
+/// Prints a line in two parts, between which another request of the instance has printed its first.
+pub async fn print(name: &str) -> String {
+    static BEGUN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    eprint!("{name} begins, ");
+    BEGUN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    while BEGUN.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+        wait_for(1_000_000).await;
+    }
+    eprintln!("{name} ends{}", ".".repeat(20));
+    "printed".into()
 }
 
 /// What a guest sees of the host: nothing.

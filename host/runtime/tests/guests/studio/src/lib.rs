@@ -21,6 +21,8 @@ impl Guest for Studio {
             "/length" => body.map_or("broken".into(), |body| body.len().to_string()),
             "/config" => format!("{:?}", wasi::config::store::get(&text)),
             "/count" => hostile::count().to_string(),
+            "/who" => hostile::instance(),
+            "/hold" => return Ok(hold(text)),
             "/world" => hostile::world(),
             "/random" => wasi::random0_3_0::random::get_random_bytes(text.parse().unwrap()).len().to_string(),
             "/error" => return Err(ErrorCode::InternalError(Some("on purpose".into()))),
@@ -88,6 +90,27 @@ fn stream(then: &str) -> Result<Response, ErrorCode> {
         drop(trailers);
     });
     Ok(response)
+}
+
+/// Says in which instance it is, and then does what it was told: a path and a text.
+fn hold(then: String) -> Response {
+    let (mut writer, contents) = wit_stream::new();
+    let (trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(Fields::new(), Some(contents), no_trailers);
+    wit_bindgen::spawn_local(async move {
+        writer.write_all(hostile::instance().into_bytes()).await;
+        let (path, text) = then.split_once(' ').unwrap_or((&then, ""));
+        let answer = match path {
+            "/generate" => paint::generate(text).await,
+            "/jobs" => paint::jobs().await,
+            "/call" => calls::call(text).await,
+            "/print" => hostile::print(text).await,
+            path => hostile::act(path).await,
+        };
+        writer.write_all(answer.into_bytes()).await;
+        drop(trailers);
+    });
+    response
 }
 
 /// So many bytes.
