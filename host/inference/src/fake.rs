@@ -15,19 +15,21 @@ pub const NOTE: &str = "made by the fake engine: no model has seen this prompt";
 /// What the model claims to take while it is loaded.
 const MODEL_BYTES: u64 = 1 << 20;
 
-/// Serves one model named `fake`.
+/// Serves a model named `fake`, and others like it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeEngine {
     /// How long each step pretends to work.
     pub step: Duration,
     /// How long loading pretends to take.
     pub load: Duration,
+    /// Names of further models.
+    pub others: &'static [&'static str],
 }
 
 impl Engine for FakeEngine {
     fn models(&self) -> Vec<ModelInfo> {
-        vec![ModelInfo {
-            id: ModelId::new("fake"),
+        let named = |id: &&str| ModelInfo {
+            id: ModelId::new(*id),
             family: "fake".into(),
             source: "fake".into(),
             description: "flat colours for tests; no model at all".into(),
@@ -41,7 +43,8 @@ impl Engine for FakeEngine {
             schedules: vec!["ddim".into(), "euler".into()],
             memory_bytes: MODEL_BYTES,
             device: "cpu".into(),
-        }]
+        };
+        ["fake"].iter().chain(self.others).map(named).collect()
     }
 
     fn memory_bytes(&self) -> u64 {

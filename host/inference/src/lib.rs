@@ -37,7 +37,7 @@ pub use job::{
     Job, JobId, MAX_CLIP_SKIP, MAX_GUIDANCE, MAX_PICTURES, MAX_PROMPT_BYTES, MAX_STEPS, Request, Size, Source,
 };
 pub use ledger::Counters;
-pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelStatus};
+pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelState, ModelStatus};
 pub use model::{Catalog, Features, ModelId, ModelInfo};
 pub use picture::{Parameters, Picture, Pixels};
 pub use queue::Share;

@@ -6,8 +6,8 @@ mod scripted;
 use std::time::{Duration, Instant};
 
 use atelier_inference::{
-    Error, Job, Keep, MemoryConfig, MemoryStatus, ModelId, ModelInfo, QueueConfig, Request, Scheduler,
-    SchedulerConfig, Size, StartError, Ticket,
+    Error, Job, Keep, MemoryConfig, MemoryStatus, ModelId, ModelInfo, ModelState, QueueConfig, Request,
+    Scheduler, SchedulerConfig, Size, StartError, Ticket,
 };
 use scripted::{MODEL_BYTES, Remote, model, other_model, third_model};
 
@@ -49,7 +49,7 @@ async fn run(scheduler: &Scheduler, model: &ModelInfo) -> Result<(), Error> {
 }
 
 fn loaded(scheduler: &Scheduler) -> Vec<String> {
-    let models = scheduler.models().into_iter().filter(|model| model.loaded);
+    let models = scheduler.models().into_iter().filter(|model| model.state == ModelState::Loaded);
     models.map(|model| model.id.to_string()).collect()
 }
 
@@ -171,7 +171,7 @@ async fn a_pinned_model_stays_and_the_others_give_way() {
     }
     assert_eq!(loaded(&scheduler), ["scripted", "other"]);
     let refused = scheduler.unload(&id("scripted")).await.unwrap_err();
-    assert_eq!(refused, Error::invalid("model", "is pinned; unpin it first"));
+    assert_eq!(refused, Error::invalid("model", "`scripted` is pinned; unpin it first"));
     scheduler.unpin(&id("scripted")).unwrap();
     scheduler.unload(&id("scripted")).await.unwrap();
     assert_eq!(loaded(&scheduler), ["other"]);
@@ -251,6 +251,9 @@ async fn loading_and_unloading_twice_does_nothing_and_unknown_models_are_named()
     }
     assert_eq!(remote.moves(), ["load other", "unload other"]);
     assert_eq!(scheduler.memory().models, 0);
+    let seen = scheduler.models().into_iter().map(|model| (model.state, model.idle_s.is_some()));
+    let expected = [false, true, false].map(|was_used| (ModelState::Unloaded, was_used));
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
     for refused in [scheduler.load(&id("x")).await, scheduler.unload(&id("x")).await, scheduler.pin(&id("x"))]
     {
         assert!(matches!(refused, Err(Error::UnknownModel { .. })), "{refused:?}");

@@ -82,7 +82,8 @@ impl Loader {
     /// Unloads a model for an operator.
     pub(crate) fn unload_unpinned(&mut self, model: usize) -> Result<()> {
         if self.shared.lock().residency.is_pinned(model) {
-            return Err(Error::invalid("model", "is pinned; unpin it first"));
+            let id = self.catalog.at(model).map_or("", |info| info.id.as_str());
+            return Err(Error::invalid("model", format!("`{id}` is pinned; unpin it first")));
         }
         self.unload(model, "an operator asked for it");
         Ok(())
@@ -112,6 +113,7 @@ impl Loader {
 
     /// A load that fails gives the lease back.
     fn load(&mut self, model: usize, lease: Lease) -> Result<Duration> {
+        self.shared.lock().residency.begin_loading(model);
         let began = Instant::now();
         let loaded = self.catalog.at(model).map_or(Ok(()), |info| self.engine.load(&info.id));
         let took = began.elapsed();

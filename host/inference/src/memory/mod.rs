@@ -22,7 +22,7 @@ pub(crate) use operators::{Command, Verb};
 pub(crate) use residency::{Demand, Residency, Resident};
 
 pub use budget::MemoryStatus;
-pub use operators::ModelStatus;
+pub use operators::{ModelState, ModelStatus};
 
 /// What may be taken, and how models are kept.
 #[derive(Debug, Clone, Default)]

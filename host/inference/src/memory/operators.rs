@@ -13,17 +13,31 @@ use crate::{Error, ModelId, Result, Scheduler};
 /// Most loads and unloads that wait; more would be a script gone wrong.
 pub(crate) const MAX_COMMANDS: usize = 64;
 
+/// Where a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelState {
+    /// Only its files are there.
+    Unloaded,
+    /// It is on its way into memory.
+    Loading,
+    /// It is in memory.
+    Loaded,
+}
+
 /// A model as operators see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelStatus {
     /// Its name in requests.
     pub id: ModelId,
-    /// Whether it is in memory.
-    pub loaded: bool,
+    /// Where it is.
+    pub state: ModelState,
     /// Whether it stays there, or will once it is loaded.
     pub pinned: bool,
     /// What it takes while it is loaded.
     pub memory_bytes: u64,
+    /// Seconds since somebody last asked for it, or used it; `None` before that.
+    pub idle_s: Option<u64>,
     /// After how many idle seconds it is unloaded; never when `None`.
     pub idle_unload_s: Option<u64>,
     /// Why it could not be loaded the last time, if so.
@@ -34,9 +48,10 @@ impl From<&Resident> for ModelStatus {
     fn from(model: &Resident) -> Self {
         Self {
             id: model.id.clone(),
-            loaded: model.is_loaded(),
+            state: model.state(),
             pinned: model.pinned,
             memory_bytes: model.bytes,
+            idle_s: model.used.map(|used| used.elapsed().as_secs()),
             idle_unload_s: model.idle_unload.map(|idle| idle.as_secs()),
             problem: model.problem.clone(),
         }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::budget::{Budget, Lease, MemoryStatus, Purpose};
-use super::{Keep, MemoryConfig};
+use super::{Keep, MemoryConfig, ModelState};
 use crate::{Error, ModelId, ModelInfo, Result};
 
 /// Every model of the catalog, in its order.
@@ -19,17 +19,26 @@ pub(crate) struct Resident {
     /// What it takes while it is loaded.
     pub(crate) bytes: u64,
     pub(crate) pinned: bool,
-    /// Of its last job, or of its loading.
-    pub(crate) used: Instant,
+    /// When somebody last asked for it, or used it; `None` before that.
+    pub(crate) used: Option<Instant>,
     pub(crate) idle_unload: Option<Duration>,
     /// Why it could not be loaded the last time, if so.
     pub(crate) problem: Option<String>,
     /// What a job of its own size takes.
     typical: u64,
     lease: Option<Lease>,
+    is_loading: bool,
 }
 
 impl Resident {
+    pub(crate) fn state(&self) -> ModelState {
+        match (&self.lease, self.is_loading) {
+            (Some(_), _) => ModelState::Loaded,
+            (None, true) => ModelState::Loading,
+            (None, false) => ModelState::Unloaded,
+        }
+    }
+
     pub(crate) fn is_loaded(&self) -> bool {
         self.lease.is_some()
     }
@@ -65,8 +74,8 @@ impl Residency {
     pub(crate) fn new(budget: u64, models: Vec<(ModelInfo, u64)>, config: &MemoryConfig) -> Result<Self> {
         let resident = |(info, typical): (ModelInfo, u64)| {
             let Keep { pinned, idle_unload, .. } = config.models.get(&info.id).copied().unwrap_or_default();
-            let (id, bytes, used) = (info.id, info.memory_bytes, Instant::now());
-            Resident { id, bytes, pinned, used, idle_unload, problem: None, typical, lease: None }
+            let (id, bytes, used, problem, lease) = (info.id, info.memory_bytes, None, None, None);
+            Resident { id, bytes, pinned, used, idle_unload, problem, typical, lease, is_loading: false }
         };
         let models = models.into_iter().map(resident).collect();
         let table = Self { budget: Budget::new(budget), models };
@@ -158,10 +167,16 @@ impl Residency {
         }
     }
 
+    /// The model is on its way into memory.
+    pub(crate) fn begin_loading(&mut self, model: usize) {
+        self.change(model, |model| model.is_loading = true);
+    }
+
     /// The model is in memory from now on.
     pub(crate) fn enter(&mut self, model: usize, lease: Lease, now: Instant) {
         self.change(model, |model| {
-            (model.lease, model.problem, model.used) = (Some(lease), None, now);
+            (model.lease, model.problem, model.used) = (Some(lease), None, Some(now));
+            model.is_loading = false;
         });
     }
 
@@ -172,12 +187,12 @@ impl Residency {
 
     /// The model could not be loaded.
     pub(crate) fn fail(&mut self, model: usize, problem: String) {
-        self.change(model, |model| model.problem = Some(problem));
+        self.change(model, |model| (model.problem, model.is_loading) = (Some(problem), false));
     }
 
     /// The model was used just now.
     pub(crate) fn touch(&mut self, model: usize, now: Instant) {
-        self.change(model, |model| model.used = now);
+        self.change(model, |model| model.used = Some(now));
     }
 
     /// Pins a model, loaded or not.
@@ -212,7 +227,7 @@ impl Residency {
 
     fn idle_left(&self, model: usize, now: Instant) -> Option<Duration> {
         let model = self.models.get(model)?;
-        Some(model.idle_unload?.saturating_sub(now.saturating_duration_since(model.used)))
+        Some(model.idle_unload?.saturating_sub(now.saturating_duration_since(model.used?)))
     }
 
     pub(crate) fn is_loaded(&self, model: usize) -> bool {

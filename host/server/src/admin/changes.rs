@@ -1,6 +1,6 @@
 //! What operators change. Each answers with what is so afterwards, or with why nothing changed.
 
-use atelier_inference::TenantId;
+use atelier_inference::{ModelId, TenantId};
 use bytes::Bytes;
 use http::Request;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -91,6 +91,9 @@ impl View {
                 self.roster.revoke(&tenant, name).await?;
                 Ok(json!({ "tenant": tenant, "name": name, "revoked": true }))
             }
+            Call::LoadModel | Call::UnloadModel | Call::PinModel | Call::UnpinModel => {
+                self.change_model(asked.operation.call, asked.segment("model")).await
+            }
             Call::CancelJob => {
                 let job = asked.segment("job");
                 match self.scheduler.cancel(job, None) {
@@ -100,6 +103,35 @@ impl View {
             }
             _ => Err(Fault::Internal),
         }
+    }
+
+    /// The model as it is then. Until the process ends: after that the manifest's `pin` and `preload` count again.
+    async fn change_model(&self, call: Call, id: &str) -> Result<Value, Fault> {
+        let model = ModelId::new(id);
+        if let Some((_, fix)) = self.missing.iter().find(|(missing, _)| *missing == model) {
+            return Err(Fault::MissingModel { id: id.to_owned(), fix: fix.clone() });
+        }
+        match call {
+            Call::LoadModel => self.scheduler.load(&model).await?,
+            Call::UnloadModel => self.scheduler.unload(&model).await?,
+            Call::PinModel => self.scheduler.pin(&model)?,
+            Call::UnpinModel => self.scheduler.unpin(&model)?,
+            _ => return Err(Fault::Internal),
+        }
+        self.model(id)
+    }
+}
+
+/// The signature that an upload brings, if it does.
+fn signature(headers: &HeaderMap) -> Result<Option<Signature>, Fault> {
+    let mut given = headers.get_all(SIGNATURE_HEADER).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Ok(None),
+        (Some(text), None) => {
+            let text = text.to_str().map_err(|_| Fault::Signature("is not base64"))?;
+            text.parse().map(Some).map_err(Fault::Signature)
+        }
+        (Some(_), Some(_)) => Err(Fault::Signature("is given twice")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place where an error of the admin address becomes an answer: status, stable code, and a text that says what to
 //! do. Operators may read all of it; a key never stands in one.
 
+use atelier_inference as inference;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::tenants::Denied;
 use crate::vault::VaultError;
 use crate::versions::Fault as VersionFault;
 
-/// After which an operator may upload again while others do.
+/// After which an operator may ask again for what others are doing.
 const BUSY_S: u64 = 5;
 
 /// Why the admin address does not do what was asked.
@@ -62,6 +63,17 @@ pub(super) enum Fault {
     /// No such job.
     #[error("there is no job `{0}` that waits or runs")]
     NoJob(String),
+    /// A model of the manifest whose files are not here.
+    #[error("model `{id}` is not here: {fix}, then restart the host")]
+    MissingModel {
+        /// The model.
+        id: String,
+        /// What brings it.
+        fix: String,
+    },
+    /// There is no such model, or it was not loaded, unloaded or pinned.
+    #[error(transparent)]
+    Model(#[from] inference::Error),
     /// A version did not change.
     #[error(transparent)]
     Version(#[from] VersionFault),
@@ -89,6 +101,8 @@ impl Fault {
             Fault::TooLarge { .. } => S::PAYLOAD_TOO_LARGE,
             Fault::Upload(_) => S::REQUEST_TIMEOUT,
             Fault::Busy => S::TOO_MANY_REQUESTS,
+            Fault::MissingModel { .. } => S::CONFLICT,
+            Fault::Model(error) => status_of_model(error),
             Fault::Version(fault) => status_of_version(fault),
             Fault::Key(fault) => status_of_key(fault),
             Fault::Vault(fault) => status_of_vault(fault),
@@ -111,6 +125,16 @@ impl Fault {
             Fault::TooLarge { .. } => "component_limit",
             Fault::Upload(_) => "upload_timeout",
             Fault::Busy => "busy",
+            Fault::MissingModel { .. } => "model_missing",
+            Fault::Model(error) => match error {
+                inference::Error::UnknownModel { .. } => "no_model",
+                inference::Error::Invalid { .. } => "model_pinned",
+                inference::Error::TooLarge { .. } => "memory_limit",
+                inference::Error::OutOfMemory(_) => "out_of_memory",
+                inference::Error::Overloaded { .. } => "busy",
+                inference::Error::WorkerGone => "worker_gone",
+                inference::Error::Cancelled | inference::Error::Failed(_) => "model_failed",
+            },
             Fault::Version(fault) => match fault {
                 VersionFault::NoRoute(_) => "no_route",
                 VersionFault::NoPlace { .. } => "no_place",
@@ -148,12 +172,24 @@ impl Fault {
             Fault::Denied(_) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Fault::Busy => {
+            Fault::Busy | Fault::Model(inference::Error::Overloaded { .. }) => {
                 headers.insert(RETRY_AFTER, BUSY_S.into());
             }
             _ => {}
         }
         answer
+    }
+}
+
+fn status_of_model(error: &inference::Error) -> StatusCode {
+    use inference::Error as E;
+    match error {
+        E::UnknownModel { .. } => StatusCode::NOT_FOUND,
+        // pinned models stand in the way, or it is pinned itself: a question of state, which an operator can change
+        E::Invalid { .. } | E::TooLarge { .. } => StatusCode::CONFLICT,
+        E::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        E::OutOfMemory(_) | E::WorkerGone => StatusCode::SERVICE_UNAVAILABLE,
+        E::Cancelled | E::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

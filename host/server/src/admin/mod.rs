@@ -175,7 +175,8 @@ impl View {
             }
             Call::Tenants => self.tenants(),
             Call::Tenant => self.one_tenant(asked.segment("tenant"))?,
-            Call::Models => json!({ "models": self.models() }),
+            Call::Models => json!({ "models": self.models(), "memory": self.scheduler.memory() }),
+            Call::Model => self.model(asked.segment("model"))?,
             Call::Queue => self.queue(),
             Call::Audit => {
                 let wants = "a number from 1 to 1000";
@@ -192,6 +193,10 @@ impl View {
             | Call::Resume
             | Call::MintKey
             | Call::RevokeKey
+            | Call::LoadModel
+            | Call::UnloadModel
+            | Call::PinModel
+            | Call::UnpinModel
             | Call::CancelJob => return Err(Fault::Internal),
         };
         Ok(page(StatusCode::OK, JSON, value.to_string()))

@@ -95,6 +95,13 @@ fn errors(operation: &Operation) -> Vec<(StatusCode, &'static str)> {
     if matches!(operation.call, Call::Upload | Call::Promote | Call::Rollback) {
         errors.push((StatusCode::UNPROCESSABLE_ENTITY, "the component does not serve; what served goes on"));
     }
+    if matches!(operation.call, Call::LoadModel | Call::UnloadModel) {
+        errors.extend([
+            (StatusCode::UNPROCESSABLE_ENTITY, "the engine cannot load the model; the message says why"),
+            (StatusCode::TOO_MANY_REQUESTS, "too many loads and unloads wait; come back in a moment"),
+            (StatusCode::SERVICE_UNAVAILABLE, "memory ran out, or the inference worker has stopped"),
+        ]);
+    }
     if operation.call == Call::Upload {
         errors.extend([
             (StatusCode::REQUEST_TIMEOUT, "the component stopped arriving"),
@@ -146,7 +153,14 @@ fn schemas() -> Value {
             ], 2))),
         ], 6),
         "Key": object(&[("tenant", text()), ("name", text()), ("key", text())], 3),
-        "Models": object(&[("models", list(any()))], 1),
+        "Models": object(&[("models", list(reference("Model"))), ("memory", object(&[
+            ("budget", number()), ("models", number()), ("runs", number()),
+        ], 3))], 2),
+        "Model": object(&[
+            ("id", text()), ("state", json!({ "enum": ["missing", "unloaded", "loading", "loaded"] })),
+            ("fix", text()), ("memory_bytes", number()), ("pinned", flag()), ("idle_s", maybe("integer")),
+            ("idle_unload_s", maybe("integer")), ("problem", maybe("string")),
+        ], 2),
         "Queue": object(&[("waiting", number()), ("running", flag()), ("depth", number()), ("jobs", list(any()))], 4),
         "Audit": object(&[("entries", list(object(&[
             ("at_ms", number()), ("by", text()), ("peer", text()), ("operation", text()), ("target", text()),

@@ -40,6 +40,11 @@ pub(super) enum Call {
     MintKey,
     RevokeKey,
     Models,
+    Model,
+    LoadModel,
+    UnloadModel,
+    PinModel,
+    UnpinModel,
     Queue,
     CancelJob,
     Audit,
@@ -129,7 +134,7 @@ const fn created(schema: &'static str) -> (StatusCode, Option<&'static str>) {
 }
 
 /// All of them, in the order in which people read them.
-pub(super) static OPERATIONS: [Operation; 24] = [
+pub(super) static OPERATIONS: [Operation; 29] = [
     Operation { access: Access::Open, ..get(Call::Health, "health", "/health", "Whether the process lives") },
     Operation {
         access: Access::Open,
@@ -218,7 +223,47 @@ pub(super) static OPERATIONS: [Operation; 24] = [
         "/v1/tenants/{tenant}/keys/{key}",
         "Revoke a key by its name. It opens nothing from the next request on",
     ),
-    Operation { answer: ok("Models"), ..get(Call::Models, "listModels", "/v1/models", "All models") },
+    Operation {
+        answer: ok("Models"),
+        ..get(Call::Models, "listModels", "/v1/models", "All models, and what is taken of the memory")
+    },
+    Operation { answer: ok("Model"), ..get(Call::Model, "getModel", "/v1/models/{model}", "One model") },
+    Operation {
+        answer: ok("Model"),
+        ..post(
+            Call::LoadModel,
+            "loadModel",
+            "/v1/models/{model}/load",
+            "Load a model after the job that runs, unloading others where need be",
+        )
+    },
+    Operation {
+        answer: ok("Model"),
+        ..post(
+            Call::UnloadModel,
+            "unloadModel",
+            "/v1/models/{model}/unload",
+            "Unload a model after the job that runs; its next job loads it again",
+        )
+    },
+    Operation {
+        answer: ok("Model"),
+        ..post(
+            Call::PinModel,
+            "pinModel",
+            "/v1/models/{model}/pin",
+            "Never unload a model, once it is loaded, until the host ends",
+        )
+    },
+    Operation {
+        answer: ok("Model"),
+        ..post(
+            Call::UnpinModel,
+            "unpinModel",
+            "/v1/models/{model}/unpin",
+            "Let a model give way to others again",
+        )
+    },
     Operation {
         answer: ok("Queue"),
         ..get(Call::Queue, "getQueue", "/v1/queue", "Jobs in the order of serving")

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use atelier_inference::TenantsStatus;
+use atelier_inference::{Error, TenantsStatus};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::View;
+use super::fault::Fault;
 use crate::http::Phase;
 use crate::live::{Deployed, Slot};
 use crate::tenants::Member;
@@ -89,16 +90,25 @@ impl View {
         let states = self.scheduler.models();
         let here = self.scheduler.catalog().iter().zip(states).map(|(info, state)| {
             let mut value = json!(info);
-            value["available"] = true.into();
-            value["loaded"] = state.loaded.into();
+            value["state"] = json!(state.state);
             value["pinned"] = state.pinned.into();
+            value["idle_s"] = state.idle_s.into();
             value["idle_unload_s"] = state.idle_unload_s.into();
             value["problem"] = state.problem.into();
             value
         });
         let missing =
-            self.missing.iter().map(|(id, fix)| json!({ "id": id, "available": false, "fix": fix }));
+            self.missing.iter().map(|(id, fix)| json!({ "id": id, "state": "missing", "fix": fix }));
         here.chain(missing).collect()
+    }
+
+    /// One of them.
+    pub(super) fn model(&self, id: &str) -> Result<Value, Fault> {
+        let known = || self.models().into_iter();
+        known().find(|model| model["id"] == id).ok_or_else(|| {
+            let known = known().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect();
+            Fault::Model(Error::UnknownModel { id: id.to_owned(), known })
+        })
     }
 
     /// The slot of a route.

@@ -11,6 +11,7 @@ mod key;
 mod models;
 mod queue;
 mod remote;
+mod residency;
 mod route;
 mod serve;
 mod signing;
@@ -42,7 +43,7 @@ enum Verb {
     Serve(serve::Serve),
     /// Make pictures here, without a server.
     Generate(Box<generate::Generate>),
-    /// List the models, or fetch one.
+    /// List the models, fetch one, or say what a running host keeps in memory.
     Models(models::Models),
     /// Say what a component or a picture is.
     Inspect(inspect::Inspect),

@@ -1,11 +1,11 @@
 //! `atelier models list` and `atelier models pull ID`: which models the manifest names, whether their files are here, what
 //! they would take of the memory and how they are kept there, and fetching those of the hub. Loads none: what a running
-//! host has loaded is told by its `/status`.
+//! host does with them is in `residency.rs`.
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Usage};
+use super::{Common, Usage, residency};
 use crate::app;
 use crate::config::{Config, HubRepo, ModelSource};
 use crate::hub::{Hub, Progress};
@@ -31,12 +31,15 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    #[command(flatten)]
+    Residency(residency::Verb),
 }
 
 pub(super) async fn run(arguments: Models) -> anyhow::Result<()> {
     match arguments.verb {
         Verb::List { common } => list(&common).await,
         Verb::Pull { model, common } => pull(&model, &common).await,
+        Verb::Residency(verb) => residency::run(verb).await,
     }
 }
 

@@ -116,8 +116,11 @@ pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 
 /// How long ago, in the largest unit that says something.
 pub(super) fn ago(value: &Value) -> String {
-    let Some(then) = value.as_u64() else { return String::new() };
-    let seconds = now_ms().saturating_sub(then) / 1_000;
+    value.as_u64().map_or_else(String::new, |then| since(now_ms().saturating_sub(then) / 1_000))
+}
+
+/// The same, of seconds that have passed.
+pub(super) fn since(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s ago"),
         60..3_600 => format!("{} min ago", seconds / 60),

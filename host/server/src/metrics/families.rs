@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atelier_inference::metrics::{Histogram, Kinds, ModelMetrics, OTHER};
-use atelier_inference::{Counters, ModelId, Scheduler, TenantsStatus};
+use atelier_inference::{Counters, ModelId, ModelState, Scheduler, TenantsStatus};
 use atelier_runtime::{ComponentMetrics, Consumption, DoorStatus, Runtime};
 
 use super::page::{Family, Kind, Page};
@@ -295,7 +295,7 @@ fn models(page: &mut Page, scheduler: &Scheduler) {
     let is_named = |id: &ModelId| models.iter().any(|(name, _)| **name == *id.as_str());
     let mut family = page.family("atelier_model_loaded", Kind::Gauge, "whether the weights are in memory");
     for status in scheduler.models().into_iter().filter(|status| is_named(&status.id)) {
-        family.sample(&[("model", status.id.as_str())], u8::from(status.loaded));
+        family.sample(&[("model", status.id.as_str())], u8::from(status.state == ModelState::Loaded));
     }
     let help = "jobs that ran, by how they ended";
     let mut family = page.family("atelier_model_jobs_total", Kind::Counter, help);

@@ -40,8 +40,8 @@ async fn the_status_tells_of_routes_models_and_the_queue_but_not_of_configuratio
     assert!(deployment["generation"].is_u64() && deployment["digest"].is_string(), "{status:#}");
     assert_eq!(deployment["in_flight"], 0);
     assert_eq!(
-        (&status["models"][0]["id"], &status["models"][0]["available"]),
-        (&"fake".into(), &true.into())
+        (&status["models"][0]["id"], &status["models"][0]["state"]),
+        (&"fake".into(), &"unloaded".into())
     );
     assert_eq!((&status["queue"]["alive"], &status["phase"]), (&true.into(), &"running".into()));
     assert_eq!((&status["queue"]["jobs"], &status["queue"]["tenants"]), (&json!([]), &json!({})));
@@ -55,8 +55,8 @@ async fn the_status_tells_what_is_in_memory_and_what_of_the_budget_is_taken() {
     let status = house.status().await;
     let model = &status["models"][0];
     assert_eq!(
-        (&model["loaded"], &model["pinned"], &model["problem"]),
-        (&json!(false), &json!(false), &json!(null))
+        (&model["state"], &model["pinned"], &model["problem"]),
+        (&json!("unloaded"), &json!(false), &json!(null))
     );
     assert_eq!(status["memory"], json!({ "budget": 3 << 20, "models": 0, "runs": 0 }));
     let ask = |size: &str| {
@@ -71,8 +71,8 @@ async fn the_status_tells_what_is_in_memory_and_what_of_the_budget_is_taken() {
     assert_eq!(ask("256x256").await.status, StatusCode::OK);
     let status = house.status().await;
     assert_eq!(
-        (&status["models"][0]["loaded"], &status["memory"]["models"]),
-        (&json!(true), &json!(1 << 20))
+        (&status["models"][0]["state"], &status["memory"]["models"]),
+        (&json!("loaded"), &json!(1 << 20))
     );
     let page = get(house.admin, "/metrics").await;
     for line in ["atelier_memory_budget_bytes 3145728", "atelier_model_loaded{model=\"fake\"} 1"] {
@@ -90,9 +90,10 @@ async fn a_host_is_not_ready_before_its_models_are_preloaded() {
     let ready = get(house.admin, "/ready").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ready.json()["reasons"], json!(["models are being loaded"]));
+    house.until("loading", |status| status["models"][0]["state"] == "loading").await;
     assert_eq!(get(house.edge, PAGE).await.status, StatusCode::OK, "what needs no model is served meanwhile");
     let house = House::open(folder(), &text).await;
-    house.until("loaded", |status| status["models"][0]["loaded"] == true).await;
+    house.until("loaded", |status| status["models"][0]["state"] == "loaded").await;
     assert_eq!(get(house.admin, "/ready").await.status, StatusCode::OK);
 }
 
@@ -178,6 +179,7 @@ async fn the_openapi_document_is_whole_and_every_answer_is_as_it_says() {
             is_described(path, operation);
             assert!(ids.insert(operation["operationId"].to_string()), "{path}: an id stands twice");
             let path = path.replace("{route}", "a").replace("{tenant}", "default");
+            let path = path.replace("{model}", "fake");
             let content = &operation["responses"]["200"]["content"]["application/json"];
             if method != "get" || content.is_null() {
                 continue;

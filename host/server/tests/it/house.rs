@@ -8,6 +8,8 @@ use atelier::app::{self, App, Doors};
 use atelier::config::{Config, Variables};
 use atelier_inference::ModelId;
 use atelier_inference::fake::FakeEngine;
+use http::{Method, Request};
+use http_body_util::Full;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -15,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{DEADLINE, get};
+use crate::client::{Answer, DEADLINE, get, send};
 
 /// A path that the first-party handler answers without any model.
 pub(crate) const PAGE: &str = "/openapi.json";
@@ -71,6 +73,15 @@ pub(crate) fn route(name: &str, path: &str, more: &str) -> String {
     )
 }
 
+/// An operators' key of the real binary, and the manifest's line.
+pub(crate) fn operators_key() -> (String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_atelier"));
+    let output = command.args(["admin", "key", "new", "--json"]).output().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |field: &str| value[field].as_str().unwrap().to_owned();
+    (text("key"), text("manifest"))
+}
+
 impl House {
     /// One route at `/`.
     pub(crate) async fn plain() -> House {
@@ -124,6 +135,13 @@ impl House {
         let beside = self.file("being-written");
         std::fs::write(&beside, bytes).unwrap();
         std::fs::rename(beside, self.file(name)).unwrap();
+    }
+
+    /// Asks the admin address, with a key.
+    pub(crate) async fn ask_as(&self, key: &str, method: Method, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("host", "test");
+        let request = request.header("authorization", format!("Bearer {key}"));
+        send(self.admin, request.body(Full::default()).unwrap()).await
     }
 
     pub(crate) async fn status(&self) -> Value {

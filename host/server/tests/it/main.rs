@@ -10,6 +10,7 @@ mod exposition;
 mod house;
 mod hub;
 mod metrics;
+mod models;
 mod reload;
 mod tenants;
 mod tls;

@@ -127,5 +127,5 @@ async fn a_route_whose_every_model_is_missing_names_the_command_that_brings_one(
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.text().contains("atelier models pull big"), "{answer:?}");
     let models = house.status().await["models"].clone();
-    assert_eq!((&models[1]["id"], &models[1]["available"]), (&"big".into(), &false.into()));
+    assert_eq!((&models[1]["id"], &models[1]["state"]), (&"big".into(), &"missing".into()));
 }

@@ -1,7 +1,7 @@
 //! Tenants' quotas where jobs are made, and the operators' key. Who gets in is tested against the real binary.
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Answer, DEADLINE, get, send};
-use crate::house::{House, PAGE, folder, manifest, route};
+use crate::house::{House, PAGE, folder, manifest, operators_key, route};
 
 fn tenant(more: &str) -> String {
     format!("[[tenant]]\nid = \"a\"\n{more}\n")
@@ -124,20 +124,6 @@ async fn tenants_and_their_counters_are_shown_to_operators() {
     assert_eq!(house.status().await["routes"][0]["tenant"], "a");
 }
 
-/// The operators' key of the real binary, and the manifest's line.
-fn operators_key() -> (String, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_atelier"));
-    let output = command.args(["admin", "key", "new", "--json"]).output().unwrap();
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = |field: &str| value[field].as_str().unwrap().to_owned();
-    (text("key"), text("manifest"))
-}
-
-async fn ask_as_operator(house: &House, path: &str, key: &str) -> Answer {
-    let request = Request::get(path).header("host", "test").header("authorization", format!("Bearer {key}"));
-    send(house.admin, request.body(Full::default()).unwrap()).await
-}
-
 #[tokio::test]
 async fn the_admin_address_wants_its_key_for_all_but_the_probes() {
     let (key, line) = operators_key();
@@ -149,10 +135,10 @@ async fn the_admin_address_wants_its_key_for_all_but_the_probes() {
         let refused = get(house.admin, path).await;
         assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNAUTHORIZED, "unauthorized"));
         assert_eq!(refused.headers["www-authenticate"], "Bearer");
-        let other = ask_as_operator(&house, path, &key.replace("atl_admin", "atl_admim")).await;
+        let other = house.ask_as(&key.replace("atl_admin", "atl_admim"), Method::GET, path).await;
         assert_eq!(other.status, StatusCode::UNAUTHORIZED);
     }
     for path in ["/status", "/metrics", "/tenants"] {
-        assert_eq!(ask_as_operator(&house, path, &key).await.status, StatusCode::OK, "{path}");
+        assert_eq!(house.ask_as(&key, Method::GET, path).await.status, StatusCode::OK, "{path}");
     }
 }

@@ -217,6 +217,25 @@ async fn the_verbs_do_what_the_address_does() {
     verbs_that_fail_say_why(&operator).await;
 }
 
+#[tokio::test]
+async fn the_verbs_load_and_pin_models_and_say_what_is_in_memory() {
+    let nano = "[[model]]\nid = \"nano\"\nsource = \"builtin:atelier-nano\"\n".to_owned() + &live("");
+    let operator = Operator::with(&hello(), "", &nano).await;
+    let status = operator.printed(&["models", "status"]).await;
+    assert!(status.starts_with("nano  unloaded  ") && status.contains("MB  never used\n"), "{status}");
+    assert!(status.ends_with(" MB\n") && status.contains("models take 0.0 MB"), "{status}");
+    let loaded = operator.printed(&["models", "load", "nano"]).await;
+    assert!(loaded.starts_with("nano  loaded  ") && loaded.ends_with(" s ago\n"), "{loaded}");
+    assert!(operator.printed(&["models", "pin", "nano"]).await.starts_with("nano  loaded, pinned  "));
+    let output = operator.verb(&["models", "unload", "nano"]).await;
+    assert!(String::from_utf8(output.stderr).unwrap().contains("`nano` is pinned; unpin it first"));
+    assert!(operator.printed(&["models", "unpin", "nano"]).await.starts_with("nano  loaded  "));
+    let unloaded = operator.printed(&["models", "unload", "nano", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&unloaded).unwrap()["state"], "unloaded");
+    let output = operator.verb(&["models", "load", "other"]).await;
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no model `other`; known: nano"));
+}
+
 async fn verbs_that_fail_say_why(operator: &Operator) {
     for (arguments, code, text) in [
         (&["queue", "cancel", "none"][..], 1, "there is no job `none`"),
