@@ -1,6 +1,8 @@
 //! From a route of the manifest to a deployment: reads the components' bytes, turns checked configuration into what the
 //! runtime takes, and says why when it does not load. Decides nothing about when or which; `versions/` does.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use crate::live::DeployError;
 use crate::metrics::Counts;
 use crate::signing;
 use crate::vault::Vault;
-use crate::versions::{Base, Place, Uploads};
+use crate::versions::{Base, Kept, Place, Uploads};
 
 /// Of an upload's digest, as much goes into messages.
 const DIGEST_CHARS: usize = 12;
@@ -60,7 +62,7 @@ impl Deployer {
         let mut codes = Vec::new();
         for place in Place::all(route) {
             let code = match uploads.get(&place) {
-                Some(kept) => self.uploaded(&kept.digest, place, fresh).await?,
+                Some(kept) => self.uploaded(kept, place, fresh).await?,
                 None => self.named(route, place).await?,
             };
             codes.push((place, code));
@@ -117,7 +119,8 @@ impl Deployer {
             }
             CodeSource::File(path) => {
                 let (path, signing) = (path.clone(), self.signing.load_full());
-                let read = tokio::task::spawn_blocking(move || read(&path, &signing)).await;
+                let limit = limits(&route.limits).component_bytes;
+                let read = tokio::task::spawn_blocking(move || read(&path, limit, &signing)).await;
                 read.unwrap_or_else(|panic| Err(panic.to_string())).map(Into::into)
             }
         };
@@ -125,25 +128,18 @@ impl Deployer {
         Ok(Code { name: source.to_string(), bytes })
     }
 
-    async fn uploaded(&self, digest: &str, place: Place, fresh: Option<&Fresh>) -> Result<Code, DeployError> {
-        let short = digest.get(..DIGEST_CHARS).unwrap_or(digest);
+    /// A component that was uploaded, just now or earlier. Keys come and go: its signature is checked at every load.
+    async fn uploaded(&self, kept: &Kept, place: Place, fresh: Option<&Fresh>) -> Result<Code, DeployError> {
+        let short = kept.digest.get(..DIGEST_CHARS).unwrap_or(&kept.digest);
         let name = format!("upload {short} as {place}");
-        if self.signing.load().required {
-            let why = "carries no signature, and [signing] wants one; put the file and its `.sig` where the manifest \
-                       names them";
-            return Err(operators(format!("component `{name}`: {why}")));
-        }
-        if let Some(fresh) = fresh.filter(|fresh| fresh.digest == digest) {
-            return Ok(Code { name, bytes: fresh.bytes.clone() });
-        }
-        let (vault, wanted) = (self.vault.clone(), digest.to_owned());
-        let read = tokio::task::spawn_blocking(move || vault.component(&wanted)).await;
-        let bytes = match read {
-            Ok(Ok(Some(bytes))) => Ok(bytes.into()),
-            Ok(Ok(None)) => Err("is not in store.data-dir any more, or was changed there".to_owned()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+        let fresh = fresh.filter(|fresh| fresh.digest == kept.digest).map(|fresh| fresh.bytes.clone());
+        let (vault, kept, signing) = (self.vault.clone(), kept.clone(), self.signing.load_full());
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = fresh.map_or_else(|| kept_bytes(&vault, &kept), Ok)?;
+            let by = signing::check_upload(&signing, kept.signature.as_ref(), &bytes);
+            by.map(|_| bytes).map_err(|error| error.to_string())
+        });
+        let bytes = read.await.unwrap_or_else(|panic| Err(panic.to_string()));
         let bytes = bytes.map_err(|why| operators(format!("component `{name}`: {why}")))?;
         Ok(Code { name, bytes })
     }
@@ -169,13 +165,40 @@ impl Deployer {
     }
 }
 
-/// The bytes of a file that is believed.
-fn read(path: &Path, signing: &Signing) -> Result<Vec<u8>, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    if let Some(key) = signing::check(signing, path, &bytes).map_err(|error| error.to_string())? {
+/// The bytes of a file that is believed, and not larger than it may be. Its size is looked at before there is memory for
+/// it, and what grows while it is read is read one byte too far at most.
+fn read(path: &Path, limit: usize, signing: &Signing) -> Result<Vec<u8>, String> {
+    let bytes = read_within(path, limit as u64).map_err(|error| error.to_string())?;
+    let too_large = || format!("has more than {limit} bytes (limits.component-bytes)");
+    let bytes = bytes.ok_or_else(too_large)?;
+    if let Some(key) = signing::check_file(signing, path, &bytes).map_err(|error| error.to_string())? {
         tracing::debug!(component = %path.display(), key, "the signature holds");
     }
     Ok(bytes)
+}
+
+/// A file's bytes; `None` when there are more of them.
+fn read_within(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        // a pipe would keep us waiting for somebody to write
+        return Err(io::Error::other("is no file"));
+    }
+    if metadata.len() > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// The bytes of an upload that was kept.
+fn kept_bytes(vault: &Vault, kept: &Kept) -> Result<Bytes, String> {
+    match vault.component(&kept.digest, kept.bytes) {
+        Ok(Some(bytes)) => Ok(bytes.into()),
+        Ok(None) => Err("is not in store.data-dir any more, or was changed there".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A problem that is for operators, and may be gone with the next change.
@@ -226,5 +249,34 @@ pub(crate) fn limits(set: &config::Limits) -> Limits {
         reuse_at_a_time: set.reuse_at_a_time.map_or(default.reuse_at_a_time, |value| value as u32),
         reuse_age: millis(set.reuse_age_ms, default.reuse_age),
         reuse_idle: millis(set.reuse_idle_ms, default.reuse_idle),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_not_looked_into_beyond_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wasm");
+        std::fs::write(&path, b"12345678").unwrap();
+        assert_eq!(read_within(&path, 8).unwrap().as_deref(), Some(&b"12345678"[..]));
+        assert_eq!(read_within(&path, 7).unwrap(), None);
+        // 64 GiB that lie on no disk: nobody could read them
+        File::options().write(true).open(&path).unwrap().set_len(1 << 36).unwrap();
+        assert_eq!(read_within(&path, 8).unwrap(), None);
+        let told = read(&path, 8, &Signing::default()).unwrap_err();
+        assert_eq!(told, "has more than 8 bytes (limits.component-bytes)");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("a.wasm");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), folder.path()] {
+            assert_eq!(read_within(path, 8).unwrap_err().to_string(), "is no file");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Signatures of components: Ed25519 over the bytes of the file, kept beside it as `<file>.sig`. Detached, and over the file
-//! as it is, so that any tool makes and checks one (`openssl pkeyutl -sign -rawin`), and nothing of a component is parsed
-//! before its signature holds. Keys are in the forms of that tool: PKCS #8 and SubjectPublicKeyInfo.
+//! Signatures of components: Ed25519 over the bytes of the file, kept beside it as `<file>.sig`; an upload brings its own
+//! along. Detached, and over the file as it is, so that any tool makes and checks one (`openssl pkeyutl -sign -rawin`), and
+//! nothing of a component is parsed before its signature holds. Keys are in the forms of that tool: PKCS #8 and
+//! SubjectPublicKeyInfo.
 //!
 //! Owns the forms and the arithmetic's calls. Which keys count, and whether a signature is needed, the manifest says.
 
@@ -16,12 +17,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Signing;
 
 const KEY_BYTES: usize = 32;
 const SIGNATURE_BYTES: usize = 64;
+/// The header that brings an upload's signature.
+pub(crate) const SIGNATURE_HEADER: &str = "component-signature";
 /// What stands before the 32 bytes of an Ed25519 public key in a SubjectPublicKeyInfo (RFC 8410, section 4).
 const PUBLIC_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// What stands before the 32 bytes of an Ed25519 private key in a PKCS #8 key (RFC 8410, section 7).
@@ -34,8 +37,8 @@ const PRIVATE_HEAD: [u8; 16] =
 pub struct PublicKey([u8; KEY_BYTES]);
 
 impl PublicKey {
-    fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.0).verify(bytes, signature).is_ok()
+    fn verifies(&self, bytes: &[u8], signature: &Signature) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(bytes, &signature.0).is_ok()
     }
 }
 
@@ -64,6 +67,43 @@ impl fmt::Debug for PublicKey {
 impl Serialize for PublicKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A signature of a component. Its text is base64, for where bytes do not go: a header of an upload, a document.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signature([u8; SIGNATURE_BYTES]);
+
+impl FromStr for Signature {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = STANDARD.decode(text).map_err(|_| "is not base64")?;
+        bytes.try_into().map(Self).map_err(|_| "is no Ed25519 signature of 64 bytes")
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({self})")
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -109,9 +149,14 @@ impl SecretKey {
     pub(crate) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         self.0.sign(bytes).as_ref().to_vec()
     }
+
+    #[cfg(test)]
+    fn signature(&self, bytes: &[u8]) -> Signature {
+        Signature(self.sign(bytes).try_into().unwrap())
+    }
 }
 
-/// Why a component's file is not believed; whoever shows it names the file.
+/// Why a component is not believed; whoever shows it names the component.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignatureError {
     /// There is no signature.
@@ -120,6 +165,12 @@ pub(crate) enum SignatureError {
         /// Where it should be.
         signature: PathBuf,
     },
+    /// An upload came without one.
+    #[error(
+        "was uploaded without a signature; send that in the header `{SIGNATURE_HEADER}`, or let `atelier component \
+         upload` send the `.sig` beside the file (signing.required)"
+    )]
+    NotSent,
     /// The signature cannot be read.
     #[error("its signature {} cannot be read: {error}", signature.display())]
     Unreadable {
@@ -151,8 +202,21 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
     name.into()
 }
 
+/// The signature beside a file; `None` when there is none.
+pub(crate) fn beside(file: &Path) -> Result<Option<Signature>, SignatureError> {
+    let signature = signature_of(file);
+    match read(&signature) {
+        Ok(given) => match given.try_into() {
+            Ok(bytes) => Ok(Some(Signature(bytes))),
+            Err(_) => Err(SignatureError::Form { signature }),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SignatureError::Unreadable { signature, error }),
+    }
+}
+
 /// The name of the key that signed a file's bytes; `None` when it is not signed and need not be. Reads the file beside.
-pub(crate) fn check<'a>(
+pub(crate) fn check_file<'a>(
     signing: &'a Signing,
     file: &Path,
     bytes: &[u8],
@@ -160,20 +224,30 @@ pub(crate) fn check<'a>(
     if !signing.is_asked() {
         return Ok(None);
     }
-    let signature = signature_of(file);
-    let given = match read(&signature) {
-        Ok(given) => given,
-        Err(error) if error.kind() == ErrorKind::NotFound && !signing.required => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(SignatureError::Missing { signature });
-        }
-        Err(error) => return Err(SignatureError::Unreadable { signature, error }),
-    };
-    if given.len() != SIGNATURE_BYTES {
-        return Err(SignatureError::Form { signature });
+    match beside(file)? {
+        Some(signature) => check(signing, &signature, bytes).map(Some),
+        None if signing.required => Err(SignatureError::Missing { signature: signature_of(file) }),
+        None => Ok(None),
     }
-    if let Some(key) = signing.keys.iter().find(|key| key.public_key.verifies(bytes, &given)) {
-        return Ok(Some(&key.name));
+}
+
+/// The same of an upload, which has brought its signature along.
+pub(crate) fn check_upload<'a>(
+    signing: &'a Signing,
+    signature: Option<&Signature>,
+    bytes: &[u8],
+) -> Result<Option<&'a str>, SignatureError> {
+    match signature {
+        Some(signature) if signing.is_asked() => check(signing, signature, bytes).map(Some),
+        None if signing.required => Err(SignatureError::NotSent),
+        _ => Ok(None),
+    }
+}
+
+/// The name of the key that made a signature of these bytes.
+fn check<'a>(signing: &'a Signing, signature: &Signature, bytes: &[u8]) -> Result<&'a str, SignatureError> {
+    if let Some(key) = signing.keys.iter().find(|key| key.public_key.verifies(bytes, signature)) {
+        return Ok(&key.name);
     }
     let known: Vec<&str> = signing.keys.iter().map(|key| key.name.as_str()).collect();
     Err(SignatureError::Unknown { known: known.join(", ") })
@@ -195,7 +269,7 @@ mod tests {
         let (key, pem) = SecretKey::generate().unwrap();
         let again = SecretKey::from_pem(pem.as_bytes()).unwrap();
         assert_eq!(key.public(), again.public());
-        let signature = again.sign(b"component");
+        let signature = again.signature(b"component");
         assert!(key.public().verifies(b"component", &signature));
         assert!(!key.public().verifies(b"Component", &signature));
         assert!(!SecretKey::generate().unwrap().0.public().verifies(b"component", &signature));
@@ -225,6 +299,34 @@ mod tests {
     fn other_files_are_no_keys() {
         for text in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "\u{0}"] {
             assert!(matches!(SecretKey::from_pem(text.as_bytes()), Err(KeyError::Form)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_read_from_the_text_that_it_is_written_as_and_from_no_other() {
+        let (key, _) = SecretKey::generate().unwrap();
+        let text = key.signature(b"component").to_string();
+        assert_eq!(text.parse::<Signature>().unwrap().to_string(), text);
+        for wrong in ["", "AAAA", &text[..84], &text.replace('=', "%"), &format!("{text}AAAA")] {
+            assert!(wrong.parse::<Signature>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_upload_needs_a_signature_where_files_need_one() {
+        let (key, _) = SecretKey::generate().unwrap();
+        let release = crate::config::SigningKey { name: "release".into(), public_key: key.public() };
+        let signature = key.signature(b"component");
+        let off = Signing::default();
+        assert_eq!(check_upload(&off, Some(&signature), b"other").unwrap(), None, "nobody asks");
+        let lenient = Signing { required: false, keys: vec![release] };
+        assert_eq!(check_upload(&lenient, None, b"component").unwrap(), None);
+        let strict = Signing { required: true, ..lenient.clone() };
+        assert!(matches!(check_upload(&strict, None, b"component"), Err(SignatureError::NotSent)));
+        for signing in [lenient, strict] {
+            assert_eq!(check_upload(&signing, Some(&signature), b"component").unwrap(), Some("release"));
+            let refused = check_upload(&signing, Some(&signature), b"other");
+            assert!(matches!(refused, Err(SignatureError::Unknown { .. })));
         }
     }
 

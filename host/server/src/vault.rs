@@ -82,10 +82,10 @@ impl Vault {
         Ok(self.writer()?.files.put(name, &bytes)?)
     }
 
-    /// An uploaded component; `None` when it is gone or was changed.
-    pub(crate) fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, VaultError> {
+    /// An uploaded component of so many bytes; `None` when it is gone or was changed.
+    pub(crate) fn component(&self, digest: &str, bytes: u64) -> Result<Option<Vec<u8>>, VaultError> {
         match self.reader()? {
-            Some(files) => Ok(files.get(&file_of(digest))?),
+            Some(files) => Ok(files.get_within(&file_of(digest), bytes)?),
             None => Ok(None),
         }
     }
@@ -151,14 +151,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::new(Some(folder.path().join("data")));
         assert!(vault.load::<Vec<u64>>("numbers").unwrap().is_empty());
-        assert!(!vault.is_used() && vault.component("a").unwrap().is_none());
+        assert!(!vault.is_used() && vault.component("a", 4).unwrap().is_none());
         vault.save("numbers", &[1, 2]).unwrap();
         vault.keep_component("a", b"code").unwrap();
         let again = Vault::new(Some(folder.path().join("data")));
         assert_eq!(again.load::<Vec<u64>>("numbers").unwrap(), [1, 2]);
-        assert_eq!(again.component("a").unwrap().as_deref(), Some(&b"code"[..]));
+        assert_eq!(again.component("a", 4).unwrap().as_deref(), Some(&b"code"[..]));
         vault.forget_component("a").unwrap();
-        assert!(vault.component("a").unwrap().is_none());
+        assert!(vault.component("a", 4).unwrap().is_none());
     }
 
     #[test]

@@ -37,9 +37,15 @@ impl SealedFiles {
 
     /// The bytes kept under `key`; `None` when there are none, or when their seal is wrong.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.get_within(key, u64::MAX)
+    }
+
+    /// The same, where at most `limit` bytes were put: what is longer is somebody else's, and is not read.
+    pub fn get_within(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(key)?;
-        let mut sealed = match fs::read(&path) {
-            Ok(sealed) => sealed,
+        let mut sealed = match read_within(&path, limit.saturating_add(SEAL_BYTES as u64)) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
@@ -88,6 +94,18 @@ impl SealedFiles {
         }
         Ok(self.dir.join(key))
     }
+}
+
+/// A file's bytes; `None` of one that has more than `limit`, or gets them while it is read.
+fn read_within(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// A file with these parts, on disk, that nobody sees yet: private, under a name that no other writer has, and gone

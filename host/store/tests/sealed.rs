@@ -31,6 +31,18 @@ fn a_changed_byte_reads_as_absent() {
 }
 
 #[test]
+fn more_bytes_than_were_put_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = SealedFiles::open(dir.path()).unwrap();
+    files.put("code", b"machine code").unwrap();
+    assert_eq!(files.get_within("code", 12).unwrap().as_deref(), Some(&b"machine code"[..]));
+    assert_eq!(files.get_within("code", 11).unwrap(), None);
+    // 64 GiB that lie on no disk: nobody could read them
+    fs::File::options().write(true).open(dir.path().join("code")).unwrap().set_len(1 << 36).unwrap();
+    assert_eq!(files.get_within("code", 12).unwrap(), None);
+}
+
+#[test]
 fn a_file_moved_to_another_key_or_cut_short_reads_as_absent() {
     let dir = tempfile::tempdir().unwrap();
     let files = SealedFiles::open(dir.path()).unwrap();

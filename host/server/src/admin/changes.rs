@@ -2,8 +2,8 @@
 
 use atelier_inference::{ModelId, TenantId};
 use bytes::Bytes;
-use http::Request;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::View;
 use super::fault::Fault;
 use super::operations::{Asked, Call};
 use crate::http::{RequestBody, Verdict};
+use crate::signing::{SIGNATURE_HEADER, Signature};
 use crate::versions::{Place, Target, Upload};
 
 const WASM: &str = "application/wasm";
@@ -22,6 +23,8 @@ const TARGETS: &str = "previous, manifest or a version's number";
 /// A request's body.
 pub(super) struct Given {
     bytes: Bytes,
+    /// Of an upload, if it has one.
+    signature: Option<Signature>,
     /// Given back when the component serves or was refused: until then it is in memory.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -31,7 +34,7 @@ impl View {
     /// limit, and by few at a time.
     pub(super) async fn body(&self, asked: &Asked, request: Request<Incoming>) -> Result<Given, Fault> {
         if asked.operation.call != Call::Upload {
-            let nothing = Given { bytes: Bytes::new(), _place: None };
+            let nothing = Given { bytes: Bytes::new(), signature: None, _place: None };
             return if request.body().is_end_stream() { Ok(nothing) } else { Err(Fault::Body) };
         }
         let route = asked.segment("route");
@@ -39,6 +42,7 @@ impl View {
         if request.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != WASM) {
             return Err(Fault::ContentType);
         }
+        let signature = signature(request.headers())?;
         let limit = crate::deploy::limits(&slot.wanted.limits).component_bytes;
         let too_large = || Fault::TooLarge { route: route.to_owned(), limit };
         let length =
@@ -50,7 +54,7 @@ impl View {
         let verdict = Verdict::default();
         let body = RequestBody::new(request.into_body(), self.body_pace, verdict.clone());
         match Limited::new(body, limit).collect().await {
-            Ok(whole) => Ok(Given { bytes: whole.to_bytes(), _place }),
+            Ok(whole) => Ok(Given { bytes: whole.to_bytes(), signature, _place }),
             Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
             Err(_) => Err(Fault::Upload(verdict.broken().unwrap_or(crate::http::Broken::Gone))),
         }
@@ -63,7 +67,8 @@ impl View {
             Call::Upload => {
                 let place: Place = asked.parsed("place", PLACES)?;
                 let promote: bool = asked.parsed("promote", "true or false")?;
-                let upload = Upload { place, bytes: body.bytes.clone(), by: by.into(), promote };
+                let (bytes, signature) = (body.bytes.clone(), body.signature);
+                let upload = Upload { place, bytes, signature, by: by.into(), promote };
                 Ok(json!(self.versions.upload(route, upload).await?))
             }
             Call::Promote => {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::http::{Answer, Broken, whole};
 use crate::roster::KeyFault;
+use crate::signing::SIGNATURE_HEADER;
 use crate::tenants::Denied;
 use crate::vault::VaultError;
 use crate::versions::Fault as VersionFault;
@@ -43,6 +44,11 @@ pub(super) enum Fault {
     /// The body is no component.
     #[error("upload the component's bytes as they are, with `content-type: application/wasm`")]
     ContentType,
+    /// What should be the component's signature is none.
+    #[error(
+        "`{SIGNATURE_HEADER}` {0}; it wants the signature in base64, as of `base64 -w0 FILE.sig`, and once"
+    )]
+    Signature(&'static str),
     /// The component is too large for its route.
     #[error("the component has more than {limit} bytes (limits.component-bytes of route `{route}`)")]
     TooLarge {
@@ -96,7 +102,7 @@ impl Fault {
             Fault::NoAdminKey => S::FORBIDDEN,
             Fault::NoOperation | Fault::NoTenant(_) | Fault::NoJob(_) => S::NOT_FOUND,
             Fault::Method(_) => S::METHOD_NOT_ALLOWED,
-            Fault::Parameter(_) | Fault::Body => S::BAD_REQUEST,
+            Fault::Parameter(_) | Fault::Body | Fault::Signature(_) => S::BAD_REQUEST,
             Fault::ContentType => S::UNSUPPORTED_MEDIA_TYPE,
             Fault::TooLarge { .. } => S::PAYLOAD_TOO_LARGE,
             Fault::Upload(_) => S::REQUEST_TIMEOUT,
@@ -122,6 +128,7 @@ impl Fault {
             Fault::Parameter(_) => "bad_parameter",
             Fault::Body => "no_body_wanted",
             Fault::ContentType => "content_type",
+            Fault::Signature(_) => "bad_signature",
             Fault::TooLarge { .. } => "component_limit",
             Fault::Upload(_) => "upload_timeout",
             Fault::Busy => "busy",

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::operations::{Access, Call, OPERATIONS, Operation};
+use crate::signing::SIGNATURE_HEADER;
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -40,10 +41,18 @@ fn described(operation: &Operation) -> Value {
         }
         json!({ "name": parameter.name, "in": "query", "description": parameter.summary, "schema": schema })
     });
+    let signature = (operation.call == Call::Upload).then(|| {
+        json!({
+            "name": SIGNATURE_HEADER,
+            "in": "header",
+            "description": "the component's Ed25519 signature in base64; needed where [signing] is required",
+            "schema": { "type": "string" },
+        })
+    });
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
-        "parameters": segments.chain(query).collect::<Vec<Value>>(),
+        "parameters": segments.chain(query).chain(signature).collect::<Vec<Value>>(),
         "responses": responses(operation),
         "security": if operation.access == Access::Open { json!([]) } else { json!([{ "operator": [] }]) },
     });

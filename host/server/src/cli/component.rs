@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::remote::{Remote, ago, list, text};
 use super::signing;
+use crate::signing::beside;
 use crate::terminal::{Style, Terminal};
 
 /// Of a digest, as much is shown.
@@ -25,7 +26,7 @@ enum Verb {
     Upload {
         /// The route's name in the manifest.
         route: String,
-        /// A component (.wasm).
+        /// A component (.wasm). Its signature, FILE.sig, is sent along if there is one.
         file: PathBuf,
         /// Where it stands: component, select, style.0, finish.0 and so on.
         #[arg(long, default_value = "component")]
@@ -71,8 +72,10 @@ pub(super) async fn run(arguments: Component) -> anyhow::Result<()> {
         Verb::Signing(verb) => return signing::run(verb),
         Verb::Upload { route, file, place, stage, remote } => {
             let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+            let signature = beside(&file).with_context(|| file.display().to_string())?;
             let query = format!("place={place}&promote={}", !stage);
-            let version = remote.upload(&format!("/v1/routes/{route}/versions?{query}"), bytes).await?;
+            let path = format!("/v1/routes/{route}/versions?{query}");
+            let version = remote.upload(&path, bytes, signature).await?;
             told(&remote.terminal(), &route, &version);
         }
         Verb::List { route, remote } => {

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Usage;
+use crate::signing::{SIGNATURE_HEADER, Signature};
 use crate::terminal::Terminal;
 use crate::versions::now_ms;
 
@@ -54,11 +55,22 @@ impl Remote {
         self.ask(Method::DELETE, path, None).await
     }
 
-    pub(super) async fn upload(&self, path: &str, component: Vec<u8>) -> anyhow::Result<Value> {
-        self.ask(Method::POST, path, Some(component)).await
+    /// Sends a component, with its signature if it has one.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        component: Vec<u8>,
+        signature: Option<Signature>,
+    ) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, Some((component, signature))).await
     }
 
-    async fn ask(&self, method: Method, path: &str, component: Option<Vec<u8>>) -> anyhow::Result<Value> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        upload: Option<(Vec<u8>, Option<Signature>)>,
+    ) -> anyhow::Result<Value> {
         let authority = self.authority()?;
         let mut request = Request::builder().method(method).uri(path).header(HOST, authority);
         if let Some(key) = std::env::var_os(KEY) {
@@ -67,10 +79,14 @@ impl Remote {
             bearer.set_sensitive(true);
             request = request.header(AUTHORIZATION, bearer);
         }
-        if component.is_some() {
+        if upload.is_some() {
             request = request.header(CONTENT_TYPE, "application/wasm");
         }
-        let body = Full::new(Bytes::from(component.unwrap_or_default()));
+        let (component, signature) = upload.unwrap_or_default();
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE_HEADER, signature.to_string());
+        }
+        let body = Full::new(Bytes::from(component));
         let request = request.body(body).map_err(|error| Usage(format!("{path} is no path: {error}")))?;
         timeout(ANSWER, self.send(request)).await.context("the host does not answer")?
     }

@@ -124,7 +124,7 @@ fn verify(file: &Path, public_key: Option<PublicKey>, common: &Common) -> anyhow
     };
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
     let signing = Signing { required: true, keys };
-    let by = signing::check(&signing, file, &bytes).with_context(|| file.display().to_string())?;
+    let by = signing::check_file(&signing, file, &bytes).with_context(|| file.display().to_string())?;
     let by = by.unwrap_or_default();
     let terminal = common.terminal();
     if terminal.json {

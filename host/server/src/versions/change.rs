@@ -14,11 +14,14 @@ use super::{Base, Fault, Place, State, Uploads, Version, Versions, apart, tried}
 use crate::config::Route;
 use crate::deploy::{Fresh, digest};
 use crate::live::{DeployError, Deployed, Slot};
+use crate::signing::Signature;
 
 /// A component that somebody uploads.
 pub(crate) struct Upload {
     pub(crate) place: Place,
     pub(crate) bytes: Bytes,
+    /// What came with it.
+    pub(crate) signature: Option<Signature>,
     /// The key's name of who uploads it.
     pub(crate) by: String,
     /// Whether it is to serve at once.
@@ -68,13 +71,13 @@ impl Versions {
     pub(crate) async fn upload(self: &Arc<Self>, route: &str, upload: Upload) -> Result<Version, Fault> {
         let slot = self.slot(route)?;
         let wanted = slot.wanted.clone();
-        let Upload { place, bytes, by, promote } = upload;
+        let Upload { place, bytes, signature, by, promote } = upload;
         if place.source(&wanted).is_none() {
             return Err(Fault::NoPlace { route: route.into(), place });
         }
         apart(&self.deployer.vault, |vault| vault.claim()).await?;
         let fresh = Fresh { digest: digest(&bytes), bytes };
-        let kept = Kept { digest: fresh.digest.clone(), bytes: fresh.bytes.len() as u64 };
+        let kept = Kept { digest: fresh.digest.clone(), bytes: fresh.bytes.len() as u64, signature };
         let uploads = self.set_with(route, &wanted, place, kept);
         let known = self.histories().get(route).and_then(|history| history.of_uploads(&uploads).cloned());
         if let Some(version) = known {

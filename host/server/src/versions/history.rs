@@ -12,6 +12,7 @@ use atelier_runtime::Deployment;
 use serde::{Deserialize, Serialize};
 
 use super::Place;
+use crate::signing::Signature;
 
 /// The host itself, where a version was brought by nobody.
 pub(crate) const HOST: &str = "host";
@@ -50,6 +51,9 @@ pub(crate) struct Kept {
     /// BLAKE3, in hexadecimal.
     pub(crate) digest: String,
     pub(crate) bytes: u64,
+    /// What it was uploaded with, whether anybody asked for it then or not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) signature: Option<Signature>,
 }
 
 /// Uploads by the places in which they stand.
@@ -268,7 +272,7 @@ mod tests {
     use super::*;
 
     fn upload(history: &mut History, digest: &str) -> u64 {
-        let kept = Kept { digest: digest.into(), bytes: 10 };
+        let kept = Kept { digest: digest.into(), bytes: 10, signature: None };
         let uploads = [(Place::Component, kept)].into();
         let place = Some(Place::Component);
         let id = history.reserve();
@@ -316,7 +320,8 @@ mod tests {
     fn a_refusal_that_repeats_itself_is_noted_once_and_keeps_no_bytes() {
         let mut history = History::default();
         for _ in 0..3 {
-            let uploads = [(Place::Component, Kept { digest: "broken".into(), bytes: 10 })].into();
+            let kept = Kept { digest: "broken".into(), bytes: 10, signature: None };
+            let uploads = [(Place::Component, kept)].into();
             let (place, by) = (Some(Place::Component), "me".to_owned());
             let new = New { source: Source::Upload, place, digest: "broken".into(), by, uploads };
             let id = history.reserve();

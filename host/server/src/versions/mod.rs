@@ -29,7 +29,7 @@ use crate::metrics::RouteTally;
 use crate::vault::{Vault, VaultError};
 pub(crate) use change::{Target, Upload};
 pub(crate) use fault::Fault;
-pub(crate) use history::{Base, State, Uploads, Version, now_ms};
+pub(crate) use history::{Base, Kept, State, Uploads, Version, now_ms};
 use history::{History, New};
 pub(crate) use place::Place;
 use trial::Verdict;

@@ -40,6 +40,21 @@ async fn a_component_that_does_not_load_leaves_the_old_one_answering_and_says_wh
 }
 
 #[tokio::test]
+async fn a_file_beyond_its_limit_is_not_read_and_the_old_one_answers() {
+    let routes = route("a", "/", "limits = { component-bytes = \"16 MiB\" }");
+    let house = House::with("", &routes).await;
+    // 64 GiB that lie on no disk: whoever reads them has no memory left
+    let large = std::fs::File::create(house.file("being-written")).unwrap();
+    large.set_len(1 << 36).unwrap();
+    drop(large);
+    std::fs::rename(house.file("being-written"), house.file("a.wasm")).unwrap();
+    let status = house.until("reported", |status| !status["routes"][0]["error"].is_null()).await;
+    let told = status["routes"][0]["error"].as_str().unwrap();
+    assert!(told.contains("a.wasm") && told.contains("16777216 bytes (limits.component-bytes)"), "{told}");
+    assert_eq!(get(house.edge, PAGE).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn no_request_fails_while_components_are_swapped() {
     let house = Arc::new(House::plain().await);
     let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

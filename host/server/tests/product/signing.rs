@@ -4,8 +4,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::client::get;
 use crate::host::{Host, atelier, example};
+use crate::operator::{Operator, admin_key};
 
 const HELLO_2: &str = "hello from wasi:http 0.2\n";
 const HELLO_3: &str = "hello from wasi:http 0.3\n";
@@ -107,6 +111,105 @@ async fn where_signatures_are_not_required_one_that_is_there_must_be_right() {
     refused(&host, HELLO_2, "was signed by none").await;
     sign(host.folder.path(), "live.wasm", "release");
     loaded(&host, HELLO_3).await;
+}
+
+/// An operator of a host with these keys, whose `live.wasm` is signed with `release`.
+async fn operator(folder: tempfile::TempDir, lines: &[&str]) -> Operator {
+    std::fs::write(folder.path().join("live.wasm"), example("any-component/hello-0.2", "hello_02.wasm"))
+        .unwrap();
+    std::fs::write(folder.path().join("next.wasm"), example("any-component/hello-0.3", "hello_03.wasm"))
+        .unwrap();
+    sign(folder.path(), "live.wasm", "release");
+    let (key, line) = admin_key();
+    let signing = if lines.is_empty() { manifest("") } else { keys(lines) };
+    let manifest = format!("[server]\n{line}\n{signing}");
+    Operator { host: Host::with(folder, Some(&manifest)).await, key }
+}
+
+/// The manifest again, under other keys.
+fn believe(operator: &Operator, lines: &[&str]) {
+    let old = std::fs::read_to_string(operator.host.folder.path().join("atelier.toml")).unwrap();
+    let server: Vec<&str> = old.lines().take(2).collect();
+    operator.host.put("atelier.toml", format!("{}\n{}", server.join("\n"), keys(lines)).as_bytes());
+}
+
+fn in_base64(file: &Path) -> String {
+    STANDARD.encode(std::fs::read(file).unwrap())
+}
+
+#[tokio::test]
+async fn an_upload_is_taken_when_a_key_of_the_manifest_signed_these_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = new_key(folder.path(), "release");
+    let operator = operator(folder, &[&release]).await;
+    let folder = operator.host.folder.path().to_owned();
+    let next = std::fs::read(folder.join("next.wasm")).unwrap();
+    let refused = operator.upload(&next, "").await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "component_refused"));
+    assert!(refused.text().contains("was uploaded without a signature"), "{}", refused.text());
+    // a signature of other bytes: nothing of these is parsed, so it is not said that they are no component
+    let of_live = in_base64(&folder.join("live.wasm.sig"));
+    for bytes in [&next[..], b"no component"] {
+        let refused = operator.upload_signed(bytes, &of_live).await;
+        assert!(
+            refused.text().contains("was signed by none of signing.keys (release)"),
+            "{}",
+            refused.text()
+        );
+    }
+    for (wrong, why) in [("%", "is not base64"), ("AAAA", "is no Ed25519 signature of 64 bytes")] {
+        let refused = operator.upload_signed(&next, wrong).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "bad_signature"));
+        assert!(refused.text().contains(why), "{}", refused.text());
+    }
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_2);
+    sign(&folder, "next.wasm", "release");
+    let taken = operator.upload_signed(&next, &in_base64(&folder.join("next.wasm.sig"))).await;
+    assert_eq!(taken.status.as_u16(), 201, "{}", taken.text());
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_3);
+}
+
+#[tokio::test]
+async fn an_upload_whose_key_is_gone_loads_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (release, other) = (new_key(folder.path(), "release"), new_key(folder.path(), "other"));
+    let operator = operator(folder, &[&release, &other]).await;
+    sign(operator.host.folder.path(), "next.wasm", "other");
+    // the verb sends what lies beside the file
+    assert_eq!(
+        operator.printed(&["component", "upload", "live", "next.wasm"]).await,
+        "live: version 2 is serving\n"
+    );
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_3, "it is checked again, and holds");
+    believe(&operator, &[&release]);
+    let is_told = |route: &serde_json::Value| route["error"].to_string().contains("was signed by none");
+    operator.until("told", is_told).await;
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_3, "what runs is not stopped");
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_2, "the manifest's own answers");
+    assert!(is_told(&operator.get("/v1/routes/live").await));
+    let refused = operator.post("/v1/routes/live/versions/2/promote").await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "component_refused"));
+    believe(&operator, &[&release, &other]);
+    operator.until("believed", |route| route["error"].is_null()).await;
+    assert_eq!(operator.post("/v1/routes/live/versions/2/promote").await.json()["state"], "serving");
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_3);
+}
+
+#[tokio::test]
+async fn a_signature_that_nobody_asked_for_counts_when_somebody_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = new_key(folder.path(), "release");
+    let operator = operator(folder, &[]).await;
+    sign(operator.host.folder.path(), "next.wasm", "release");
+    operator.printed(&["component", "upload", "live", "next.wasm"]).await;
+    let before = operator.get("/v1/routes/live").await["deployment"]["generation"].clone();
+    believe(&operator, &[&release]);
+    let route = operator.until("checked", |route| route["deployment"]["generation"] != before).await;
+    assert!(route["error"].is_null(), "{route:#}");
+    let operator = operator.restarted(|_| {}).await;
+    assert_eq!(get(operator.host.edge, "/").await.text(), HELLO_3);
 }
 
 fn openssl(folder: &Path, arguments: &[&str]) -> Vec<u8> {
