@@ -42,6 +42,7 @@ impl Sources<'_> {
         let mut page = Page::default();
         self.edge(&mut page);
         routes(&mut page, &self.counts.routes.all());
+        self.versions(&mut page);
         components(&mut page, &self.runtime.components());
         self.tenants(&mut page);
         models(&mut page, self.scheduler);
@@ -72,6 +73,32 @@ impl Sources<'_> {
         for (code, count) in self.counts.refusals.all() {
             family.sample(&[("code", code)], count);
         }
+    }
+
+    /// What became of versions.
+    fn versions(&self, page: &mut Page) {
+        let routes = self.counts.routes.all();
+        let help = "versions that took the place of the one that served before";
+        let family = page.family("atelier_route_versions_promoted_total", Kind::Counter, help);
+        each(family, "route", &routes, |counts| counts.promoted.get());
+        let help = "versions that were taken back, by a failed trial or an operator";
+        let family = page.family("atelier_route_versions_rolled_back_total", Kind::Counter, help);
+        kinds(family, "route", &routes, |counts| &counts.rolled_back);
+        let mut trials: BTreeMap<&str, u64> = BTreeMap::new();
+        for slot in &self.table.slots {
+            let is_tried = slot.deployment.as_ref().is_some_and(|deployed| deployed.trial.is_some());
+            *trials.entry(self.route_label(&slot.route.name)).or_default() += u64::from(is_tried);
+        }
+        let help = "versions that serve and have not proven themselves yet";
+        let mut family = page.family("atelier_route_trials", Kind::Gauge, help);
+        for (route, running) in trials {
+            family.sample(&[("route", route)], running);
+        }
+    }
+
+    /// A route's name, or the one under which it is counted with others.
+    fn route_label<'a>(&self, route: &'a str) -> &'a str {
+        if self.counts.routes.has(route) { route } else { OTHER }
     }
 
     fn tenants(&self, page: &mut Page) {

@@ -43,6 +43,10 @@ impl Traffic {
 pub(crate) struct RouteCounts {
     traffic: Traffic,
     pub(crate) guests: Arc<RouteMetrics>,
+    /// Versions that took the place of the one that served before.
+    pub(crate) promoted: Counter,
+    /// Versions that were taken back, by who or what did it.
+    pub(crate) rolled_back: Kinds,
 }
 
 /// One route's answers: exactly, for its status, and where its series is.

@@ -10,8 +10,8 @@ use atelier_runtime::Deployment;
 use bytes::Bytes;
 
 use super::history::{Kept, New, Source};
-use super::{Base, Fault, Place, State, Uploads, Version, Versions, apart, tried};
-use crate::config::Route;
+use super::{BY_OPERATOR, Base, Fault, Leaving, Place, State, Uploads, Version, Versions, apart, tried};
+use crate::config::{Route, Signing};
 use crate::deploy::{Fresh, digest};
 use crate::live::{DeployError, Deployed, Slot};
 use crate::signing::Signature;
@@ -57,13 +57,20 @@ impl FromStr for Target {
 /// How a version comes to serve.
 struct Coming {
     id: u64,
-    deployment: Arc<Deployment>,
-    bases: BTreeMap<Place, Base>,
-    /// What becomes of the one that serves now, and why.
-    left: State,
-    reason: Option<String>,
+    checked: Checked,
+    /// What becomes of the one that serves now.
+    leaving: Leaving,
     /// Whether it must prove itself.
     on_trial: bool,
+}
+
+/// A version that has passed everything that it must pass before it serves.
+struct Checked {
+    deployment: Arc<Deployment>,
+    /// What its uploads stand instead of.
+    bases: BTreeMap<Place, Base>,
+    /// Whose components were believed when its own were read.
+    signing: Arc<Signing>,
 }
 
 impl Versions {
@@ -87,13 +94,14 @@ impl Versions {
         let id = self.histories().entry(route.to_owned()).or_default().reserve();
         let source = Source::Upload;
         let mut new = New { source, place: Some(place), digest: fresh.digest.clone(), by, uploads };
-        let (deployment, bases) = match self.checked(&wanted, &new.uploads, Some(&fresh)).await {
+        let checked = match self.checked(&wanted, &new.uploads, Some(&fresh)).await {
             Ok(checked) => checked,
             Err(problem) => return self.refuse(route, id, new, problem).await,
         };
-        deployment.code_digest().clone_into(&mut new.digest);
+        checked.deployment.code_digest().clone_into(&mut new.digest);
         self.keep(route, id, new, fresh).await?;
-        let coming = Coming { id, deployment, bases, left: State::Retired, reason: None, on_trial: true };
+        let leaving = Leaving::Replaced { reason: None };
+        let coming = Coming { id, checked, leaving, on_trial: true };
         let result = if promote { self.replace(&slot, coming) } else { Ok(()) };
         self.save().await?;
         result?;
@@ -119,7 +127,7 @@ impl Versions {
     pub(crate) async fn promote(self: &Arc<Self>, route: &str, id: u64) -> Result<Version, Fault> {
         let (slot, version) = (self.slot(route)?, self.version(route, id)?);
         if version.state != State::Serving {
-            self.bring_back(&slot, &version, State::Retired, None).await?;
+            self.bring_back(&slot, &version, Leaving::Replaced { reason: None }).await?;
         }
         self.version(route, id)
     }
@@ -147,10 +155,11 @@ impl Versions {
         }
         // while it is on trial, what it would fall back to is still there, files and all
         let current = slot.deployment.as_ref().filter(|deployed| deployed.fallback() == Some(target.id));
-        if current.is_some_and(|deployed| self.go_back(route, deployed.version, &reason, None)) {
+        let why = (BY_OPERATOR, reason.as_str());
+        if current.is_some_and(|deployed| self.go_back(route, deployed.version, why, None)) {
             self.save().await?;
         } else {
-            self.bring_back(&slot, &target, State::RolledBack, Some(reason)).await?;
+            self.bring_back(&slot, &target, Leaving::TakenBack { by: BY_OPERATOR, reason }).await?;
         }
         self.version(route, target.id)
     }
@@ -193,13 +202,13 @@ impl Versions {
         wanted: &Route,
         uploads: &Uploads,
         fresh: Option<&Fresh>,
-    ) -> Result<(Arc<Deployment>, BTreeMap<Place, Base>), DeployError> {
-        let mut bases = BTreeMap::new();
+    ) -> Result<Checked, DeployError> {
+        let (signing, mut bases) = (self.signing(), BTreeMap::new());
         for place in uploads.keys() {
             bases.insert(*place, self.deployer.base(wanted, *place).await?);
         }
         let draft = self.deployer.read(wanted, uploads, fresh).await?;
-        Ok((self.check(wanted, draft).await?, bases))
+        Ok(Checked { deployment: self.check(wanted, draft).await?, bases, signing })
     }
 
     async fn refuse(&self, route: &str, id: u64, new: New, problem: DeployError) -> Result<Version, Fault> {
@@ -219,8 +228,7 @@ impl Versions {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         version: &Version,
-        left: State,
-        reason: Option<String>,
+        leaving: Leaving,
     ) -> Result<(), Fault> {
         let (route, id) = (slot.wanted.name.clone(), version.id);
         if version.state == State::Refused {
@@ -229,17 +237,17 @@ impl Versions {
         }
         apart(&self.deployer.vault, |vault| vault.claim()).await?;
         let checked = self.checked(&slot.wanted, &version.uploads, None).await;
-        let (deployment, bases) = checked.map_err(|problem| Fault::Refused {
+        let checked = checked.map_err(|problem| Fault::Refused {
             route: route.clone(),
             version: id,
             reason: problem.text,
         })?;
-        if version.uploads.is_empty() && deployment.code_digest() != version.digest {
+        if version.uploads.is_empty() && checked.deployment.code_digest() != version.digest {
             return Err(Fault::FilesChanged { route, version: id });
         }
         // what served and was left in peace has proven itself
         let on_trial = version.state == State::Staged;
-        self.replace(slot, Coming { id, deployment, bases, left, reason, on_trial })?;
+        self.replace(slot, Coming { id, checked, leaving, on_trial })?;
         Ok(self.save().await?)
     }
 
@@ -251,14 +259,14 @@ impl Versions {
         let id = {
             let mut histories = self.histories();
             let history = histories.entry(route.clone()).or_default();
-            let digest = checked.as_ref().map_or("", |(deployment, _)| deployment.code_digest());
+            let digest = checked.as_ref().map_or("", |checked| checked.deployment.code_digest());
             match history.of_manifest(digest) {
                 Some(version) if version.state == State::Serving => return Ok(version.clone()),
                 Some(version) => version.id,
                 None => history.reserve(),
             }
         };
-        let (deployment, bases) = checked.map_err(|problem| Fault::Refused {
+        let checked = checked.map_err(|problem| Fault::Refused {
             route: route.clone(),
             version: id,
             reason: problem.text,
@@ -267,18 +275,19 @@ impl Versions {
             let mut histories = self.histories();
             let history = histories.entry(route.clone()).or_default();
             if history.get(id).is_none() {
-                history.note(id, New::of_manifest(deployment.code_digest(), Uploads::new()));
+                history.note(id, New::of_manifest(checked.deployment.code_digest(), Uploads::new()));
             }
         }
-        let (left, reason) = (State::RolledBack, Some(reason));
-        self.replace(slot, Coming { id, deployment, bases, left, reason, on_trial: false })?;
+        let leaving = Leaving::TakenBack { by: BY_OPERATOR, reason };
+        self.replace(slot, Coming { id, checked, leaving, on_trial: false })?;
         self.save().await?;
         self.version(&route, id)
     }
 
-    /// The swap. Refused when something else than what `slot` served, or was to serve, stands there by now.
+    /// The swap. Refused when something else than what `slot` served, or was to serve, stands there by now, or other keys
+    /// count than those by which the version was believed.
     fn replace(self: &Arc<Self>, slot: &Arc<Slot>, coming: Coming) -> Result<(), Fault> {
-        let Coming { id, deployment, bases, left, reason, on_trial } = coming;
+        let Coming { id, checked: Checked { deployment, bases, signing }, leaving, on_trial } = coming;
         let route = slot.wanted.clone();
         let untried = Deployed { deployment, since: SystemTime::now(), version: id, bases, trial: None };
         let mut histories = self.histories();
@@ -289,7 +298,7 @@ impl Versions {
         }
         let deployed = loop {
             let current = self.slot(&route.name)?;
-            if !current.serves_as(slot) {
+            if !current.serves_as(slot) || signing != self.signing() {
                 return Err(Fault::Changed { route: route.name, version: id });
             }
             let before = on_trial.then_some(&current);
@@ -301,7 +310,7 @@ impl Versions {
                 break deployed;
             }
         };
-        self.begin(history, &deployed, left, reason);
+        self.begin(&route.name, history, &deployed, leaving);
         drop(histories);
         tracing::info!(route = route.name, version = id, "serves");
         self.watch(&route.name, &deployed);

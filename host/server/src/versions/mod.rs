@@ -38,6 +38,10 @@ pub(crate) use trial::{Trial, Watched};
 /// The document that survives restarts.
 const DOCUMENT: &str = "versions";
 
+/// Why versions are taken back, as metrics call it.
+const BY_TRIAL: &str = "trial";
+const BY_OPERATOR: &str = "operator";
+
 type Histories = BTreeMap<String, History>;
 
 /// Everyone who changes what a route serves goes through here.
@@ -83,6 +87,14 @@ impl Made {
     pub(crate) fn problem(&self) -> Option<String> {
         self.slot.problem.as_ref().map(ToString::to_string)
     }
+}
+
+/// What becomes of the version that served until now.
+enum Leaving {
+    /// Another took its place; there may be more to say of it.
+    Replaced { reason: Option<String> },
+    /// It was taken back.
+    TakenBack { by: &'static str, reason: String },
 }
 
 /// What the manifest's place holds, and why uploads do not stand in it any more.
@@ -164,7 +176,8 @@ impl Versions {
                 if history.get(begins.id).is_none() {
                     history.note(begins.id, begins.new.clone());
                 }
-                self.begin(history, deployed, State::Retired, begins.fallen.clone());
+                let leaving = Leaving::Replaced { reason: begins.fallen.clone() };
+                self.begin(&slot.route.name, history, deployed, leaving);
             }
         }
         for Made { slot, .. } in made.iter().filter(|made| made.begins.is_some()) {
@@ -264,7 +277,22 @@ impl Versions {
     }
 
     /// Notes that requests meet this deployment from now on.
-    fn begin(&self, history: &mut History, deployed: &Deployed, left: State, reason: Option<String>) {
+    fn begin(&self, route: &str, history: &mut History, deployed: &Deployed, leaving: Leaving) {
+        let counts = self.deployer.counts.routes.get(route);
+        // under another configuration the same version may begin again: that counts for nothing
+        let is_new = history.serving().is_some_and(|before| before.id != deployed.version);
+        let (left, reason) = match leaving {
+            Leaving::Replaced { reason } => {
+                counts.promoted.add(u64::from(is_new));
+                (State::Retired, reason)
+            }
+            Leaving::TakenBack { by, reason } => {
+                if is_new {
+                    counts.rolled_back.count(by);
+                }
+                (State::RolledBack, Some(reason))
+            }
+        };
         history.serve(deployed.version, left, reason);
         history.runs(deployed.version, &deployed.deployment);
         history.bases = deployed.bases.clone();
@@ -283,7 +311,7 @@ impl Versions {
                 Verdict::Failed(reason) => {
                     tracing::error!(route, version, "rolled back: {reason}");
                     let problem = lasting(format!("version {version} was rolled back: {reason}"));
-                    versions.go_back(&route, version, &reason, Some(problem));
+                    versions.go_back(&route, version, (BY_TRIAL, &reason), Some(problem));
                     if let Err(error) = versions.save().await {
                         tracing::error!("the rollback is not kept over a restart: {error}");
                     }
@@ -303,8 +331,14 @@ impl Versions {
         }
     }
 
-    /// What served before serves again; false when the version is not on trial any more.
-    fn go_back(&self, route: &str, version: u64, reason: &str, problem: Option<DeployError>) -> bool {
+    /// What served before serves again, for whoever wants it and why; false when the version is not on trial any more.
+    fn go_back(
+        &self,
+        route: &str,
+        version: u64,
+        (by, reason): (&'static str, &str),
+        problem: Option<DeployError>,
+    ) -> bool {
         let mut histories = self.histories();
         while let Some((slot, _, trial)) = self.trial_of(route, version) {
             let mut restored = slot.with(trial.before.deployment.clone(), problem.clone());
@@ -313,7 +347,7 @@ impl Versions {
                 continue;
             }
             if let (Some(history), Some(before)) = (histories.get_mut(route), &trial.before.deployment) {
-                self.begin(history, before, State::RolledBack, Some(reason.to_owned()));
+                self.begin(route, history, before, Leaving::TakenBack { by, reason: reason.to_owned() });
             }
             return true;
         }

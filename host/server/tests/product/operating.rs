@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -356,18 +356,32 @@ async fn a_changed_file_is_taken_back_while_it_is_on_trial_and_not_after_that() 
     assert_eq!(operator.answer().await, "hello from wasi:http 0.6");
 }
 
+/// The value of a sample of the metrics page.
+async fn sample(operator: &Operator, sample: &str) -> Option<String> {
+    let page = operator.ask(Method::GET, "/metrics").await;
+    page.text().lines().find_map(|line| Some(line.strip_prefix(sample)?.trim().to_owned()))
+}
+
 #[tokio::test]
-async fn where_signatures_are_wanted_an_upload_is_refused_and_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = atelier(folder.path()).args(["component", "key", "new", "--json"]).output().unwrap();
-    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-    let signing = format!("[signing]\nkeys = [{}]", made["manifest"].as_str().unwrap());
-    let route = "[[route]]\nname = \"live\"\npath = \"/\"\ncomponent = \"builtin:prompt-assist\"\ngrants = { models = \
-                 [\"atelier-nano\"], outbound = [\"http://127.0.0.1:1\"] }";
-    let model = "[[model]]\nid = \"atelier-nano\"\nsource = \"builtin:atelier-nano\"";
-    let operator = Operator::with(&hello(), "", &format!("{signing}\n{route}\n{model}\n")).await;
-    let answer = operator.upload(&hello(), "").await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
-    assert!(answer.text().contains("carries no signature"), "{}", answer.text());
-    assert_eq!(get(operator.host.edge, "/openapi.json").await.status, StatusCode::OK);
+async fn versions_that_come_and_go_are_counted_with_who_took_them_back() {
+    let one = hello();
+    let operator = Operator::with(&one, "", &live("trial = { failures = 1, seconds = 600 }")).await;
+    let promoted = "atelier_route_versions_promoted_total{route=\"live\"}";
+    let rolled_back =
+        |by: &str| format!("atelier_route_versions_rolled_back_total{{route=\"live\",kind=\"{by}\"}}");
+    let trials = "atelier_route_trials{route=\"live\"}";
+    assert_eq!(sample(&operator, promoted).await.as_deref(), Some("0"), "the first took nobody's place");
+    assert_eq!(sample(&operator, trials).await.as_deref(), Some("0"));
+    operator.uploaded(&guest("plain2"), "").await;
+    operator.uploaded(&guest("plain2"), "?promote=true").await;
+    assert_eq!(sample(&operator, promoted).await.as_deref(), Some("1"), "the same again is no other");
+    assert_eq!(sample(&operator, trials).await.as_deref(), Some("1"));
+    assert_eq!(get(operator.host.edge, "/trap").await.status, StatusCode::BAD_GATEWAY);
+    operator.until("rolled back", |route| route["deployment"]["version"] == 1).await;
+    assert_eq!(sample(&operator, &rolled_back("trial")).await.as_deref(), Some("1"));
+    assert_eq!(sample(&operator, trials).await.as_deref(), Some("0"));
+    operator.uploaded(&with_digit(&one, HELLO, 5), "").await;
+    operator.post("/v1/routes/live/rollback").await;
+    assert_eq!(sample(&operator, &rolled_back("operator")).await.as_deref(), Some("1"));
+    assert_eq!(sample(&operator, promoted).await.as_deref(), Some("2"));
 }
