@@ -27,6 +27,7 @@ use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
 use crate::reload::{Reloader, Reports};
+use crate::rollout::Rollout;
 use crate::roster::Roster;
 use crate::telemetry::{Exporter, SpanQueue, Tracer};
 use crate::vault::{Vault, VaultError};
@@ -245,12 +246,14 @@ impl App {
             manager: Manager::new(variables.notify_socket.as_deref()),
             variables,
             builtins: builtins(),
+            rollout: Rollout::new(versions.clone(), live.clone()),
             versions,
             live: live.clone(),
             roster: Arc::new(roster),
             reports: Reports::default(),
             routes: config.routes.clone(),
             tenants: config.tenants.clone(),
+            pending: 0,
         };
         // watched before they are read, so that no change falls between
         let mut watch = Watch::new();

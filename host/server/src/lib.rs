@@ -26,6 +26,7 @@ mod live;
 mod manager;
 mod metrics;
 mod reload;
+mod rollout;
 mod roster;
 pub mod router;
 mod signing;

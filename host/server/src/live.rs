@@ -90,9 +90,10 @@ impl Live {
         self.table.load_full()
     }
 
-    /// Requests that begin from now on see these slots and no others. Nothing happens, and the answer is false, when one
-    /// of them was made from another slot than the one that stands.
-    pub(crate) fn settle(&self, made: Vec<(Option<Arc<Slot>>, Arc<Slot>)>) -> bool {
+    /// Requests that begin from now on see these slots, and of the others those that are named: all in the order of the
+    /// names. Nothing happens, and the answer is false, when one of them was made from another slot than the one that
+    /// stands.
+    pub(crate) fn settle(&self, made: Vec<(Option<Arc<Slot>>, Arc<Slot>)>, names: &[String]) -> bool {
         let _turn = self.turn();
         let table = self.table();
         let is_current = |(before, after): &(Option<Arc<Slot>>, Arc<Slot>)| match (
@@ -104,7 +105,10 @@ impl Live {
         };
         let current = made.iter().all(is_current);
         if current {
-            let slots = made.into_iter().map(|(_, after)| after).collect();
+            let made = made.into_iter().map(|(_, after)| after);
+            let slots: BTreeMap<String, Arc<Slot>> =
+                table.slots.iter().cloned().chain(made).map(|slot| (slot.route.name.clone(), slot)).collect();
+            let slots = names.iter().filter_map(|name| slots.get(name).cloned()).collect();
             self.table.store(Arc::new(Table::new(slots, table.tenants.clone())));
         }
         current
@@ -153,6 +157,11 @@ impl Table {
     /// The slot of a route.
     pub(crate) fn slot(&self, name: &str) -> Option<&Arc<Slot>> {
         self.slots.iter().find(|slot| slot.route.name == name)
+    }
+
+    /// The names of all routes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.slots.iter().map(|slot| slot.route.name.clone()).collect()
     }
 
     /// Whether every route that could load answers, and there is one at least, if there are routes at all.

@@ -1,7 +1,7 @@
 //! Takes up changes while requests run. A changed component or plugin is deployed beside the running one, a changed
-//! manifest is read and checked as a whole; then one pointer is swapped, and requests that are under way finish on what
-//! they began with. Whatever does not load leaves everything as it was, but for a line in the log and in the status.
-//! What cannot change without a restart ([server], [log], [telemetry], [engine], [store], [[model]]) is said, not done.
+//! manifest is read and checked as a whole; then a pointer is swapped for each route as soon as it is ready (`rollout.rs`),
+//! and requests that are under way finish on what they began with. Whatever does not load leaves everything as it was, but
+//! for a line in the log and in the status. What cannot change without a restart ([server], [log], [telemetry], [engine], [store], [[model]]) is said, not done.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Tenant, Varia
 use crate::http::Tls;
 use crate::live::{Live, Slot};
 use crate::manager::Manager;
+use crate::rollout::{Outcome, Rollout};
 use crate::roster::Roster;
 use crate::signing::signature_of;
 use crate::versions::{Made, Versions};
@@ -82,6 +83,10 @@ pub(crate) struct Reloader {
     pub(crate) routes: Vec<Route>,
     /// The tenants, of the same manifest.
     pub(crate) tenants: Vec<Tenant>,
+    /// Routes on their way from a change to service.
+    pub(crate) rollout: Rollout,
+    /// Changes that were seen and are not wholly taken up.
+    pub(crate) pending: u64,
 }
 
 impl Reloader {
@@ -93,19 +98,26 @@ impl Reloader {
             let problems: Vec<String> = made.iter().filter_map(Made::problem).collect();
             return Err(StartError::NoRoute(problems.join("; ")));
         }
+        let names: Vec<String> = self.routes.iter().map(|route| route.name.clone()).collect();
         // nobody else can have changed anything yet
-        self.versions.settle(made).await;
+        self.versions.settle(&made, &names);
+        self.versions.save_served().await;
         Ok(())
     }
 
-    /// Takes up what `watch` sees, until it is dropped.
+    /// Takes up what `watch` sees, until it is dropped. A change is looked at when it comes, whatever is still being made
+    /// of those before it.
     pub(crate) async fn run(mut self, mut watch: Watch) {
         loop {
-            watch.set(self.files());
-            let changed = watch.changed().await;
-            self.manager.reloading();
-            self.take_up(&changed).await;
-            self.manager.ready();
+            tokio::select! {
+                changed = watch.changed() => {
+                    self.take_up(&changed);
+                    // before any of them is read, so that no change falls between
+                    watch.set(self.files());
+                }
+                () = self.rollout.ready() => {}
+            }
+            self.settle().await;
         }
     }
 
@@ -129,24 +141,47 @@ impl Reloader {
         }
     }
 
-    async fn take_up(&mut self, changed: &BTreeSet<PathBuf>) {
-        let began = Instant::now();
+    /// Reads what is read at once, and begins to make what is not as wanted.
+    fn take_up(&mut self, changed: &BTreeSet<PathBuf>) {
+        let seen = Instant::now();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.reports.change(|report| report.last = Some(now));
+        self.pending += 1;
+        self.manager.reloading();
         let believed = self.versions.signing();
         if self.manifest().is_some_and(|manifest| changed.contains(manifest)) && !self.read_manifest() {
             // what else changed is taken up by the routes that still run
             tracing::warn!("the changed manifest is not taken up");
         }
-        let resigned = self.versions.signing() != believed;
-        let failed = self.deploy_changed(changed, resigned).await + self.read_certificate(changed);
-        self.reports.change(|report| {
-            report.reloads += 1;
-            report.failures += failed;
-        });
-        let took = began.elapsed();
-        self.reports.durations().record(took);
-        tracing::info!(ms = took.as_millis() as u64, failed, "reloaded");
+        let change = Change { files: changed, resigned: self.versions.signing() != believed };
+        let table = self.live.table();
+        for route in &self.routes {
+            let is_wanted = match (self.rollout.in_the_making(&route.name), table.slot(&route.name)) {
+                (Some(making), slot) => making == route && !change.touches(route, slot),
+                (None, Some(slot)) => is_served(slot, route) && !change.touches(route, Some(slot)),
+                (None, None) => false,
+            };
+            if !is_wanted {
+                self.rollout.begin(route, seen);
+            }
+        }
+        let failed = self.read_certificate(changed);
+        self.reports.change(|report| report.failures += failed);
+    }
+
+    /// Lets requests meet what is ready.
+    async fn settle(&mut self) {
+        let settled = self.rollout.settle(&self.routes).await;
+        for Outcome { failed, took } in settled {
+            self.reports.durations().record(took);
+            self.reports.change(|report| report.failures += u64::from(failed));
+        }
+        if self.pending > 0 && self.rollout.is_idle() {
+            tracing::info!(changes = self.pending, "reloaded");
+            self.reports.change(|report| report.reloads += self.pending);
+            self.pending = 0;
+            self.manager.ready();
+        }
     }
 
     /// Takes the manifest's routes; answers whether it is valid.
@@ -205,37 +240,33 @@ impl Reloader {
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
+}
 
-    /// Makes the table that is wanted, reusing what has not changed; answers how many routes did not load. When other
-    /// signatures count than before, every file is checked again.
-    async fn deploy_changed(&self, changed: &BTreeSet<PathBuf>, resigned: bool) -> u64 {
-        loop {
-            let table = self.live.table();
-            let wanted = self.routes.iter().map(async |route| match table.slot(&route.name) {
-                Some(slot) if is_unchanged(slot, route, changed, resigned) => (Made::kept(slot.clone()), 0),
-                before => {
-                    let made = self.versions.make(route, before.cloned()).await;
-                    let failed = u64::from(made.problem().is_some());
-                    (made, failed)
-                }
-            });
-            // together: a component that is slow to compile keeps no other from being compiled meanwhile
-            let (made, failed): (_, Vec<u64>) = join_all(wanted).await.into_iter().unzip();
-            // an operator may have changed a route meanwhile: then it is made again from what that left
-            if self.versions.settle(made).await {
-                return failed.iter().sum();
+/// Files that changed, as far as components are concerned.
+struct Change<'a> {
+    files: &'a BTreeSet<PathBuf>,
+    /// Whether other signatures count than before: then everything that came from outside is checked again.
+    resigned: bool,
+}
+
+impl Change<'_> {
+    /// Whether a component of the route may be another one than before, or one that is not believed any more.
+    fn touches(&self, route: &Route, slot: Option<&Arc<Slot>>) -> bool {
+        let touched = |code: &CodeSource| match code {
+            CodeSource::File(path) => {
+                self.resigned || self.files.contains(path) || self.files.contains(&signature_of(path))
             }
-        }
+            CodeSource::Builtin(_) => false,
+        };
+        let deployed = slot.and_then(|slot| slot.deployment.as_ref());
+        let is_uploaded = deployed.is_some_and(|deployed| !deployed.bases.is_empty());
+        self.resigned && is_uploaded || route.code().any(touched)
     }
 }
 
-/// Whether the slot already serves what is wanted.
-fn is_unchanged(slot: &Slot, route: &Route, changed: &BTreeSet<PathBuf>, resigned: bool) -> bool {
-    let touched = |code: &CodeSource| match code {
-        CodeSource::File(path) => resigned || changed.contains(path) || changed.contains(&signature_of(path)),
-        CodeSource::Builtin(_) => false,
-    };
+/// Whether the slot serves the route as it is wanted.
+fn is_served(slot: &Slot, route: &Route) -> bool {
     // a route that does not load is tried again with every change, since what it lacks may have come
     let retry = slot.problem.as_ref().is_some_and(|problem| problem.retry);
-    !retry && slot.wanted == *route && !route.code().any(touched)
+    !retry && slot.wanted == *route
 }

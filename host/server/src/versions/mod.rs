@@ -73,14 +73,14 @@ struct Begins {
 }
 
 impl Made {
-    /// The slot goes on as it is.
-    pub(crate) fn kept(slot: Arc<Slot>) -> Self {
-        Self { before: Some(slot.clone()), slot, begins: None }
-    }
-
     /// Whether anything answers for the route.
     pub(crate) fn answers(&self) -> bool {
         self.slot.deployment.is_some()
+    }
+
+    /// The route that it is for, as the manifest wanted it then.
+    pub(crate) fn wanted(&self) -> &Route {
+        &self.slot.wanted
     }
 
     /// Why the newest attempt to load the route failed, if it did.
@@ -122,6 +122,11 @@ impl Versions {
     /// Deploys a route as the manifest has it now, uploads that still stand included. When that does not load, what
     /// answered before goes on answering, under its old configuration.
     pub(crate) async fn make(&self, route: &Route, before: Option<Arc<Slot>>) -> Made {
+        // first, so that routes are told apart in the order of the manifest as far as metrics tell any apart
+        let (tally, gate) = match &before {
+            Some(slot) => (slot.tally.clone(), slot.gate.clone()),
+            None => (RouteTally::new(&route.name, &self.deployer.counts.routes), self.gate(&route.name)),
+        };
         let standing = self.standing(route).await;
         let (mut result, mut problem) = (self.attempt(route, &standing).await, None);
         if let (Err(error), false, None) = (&result, standing.uploads.is_empty(), &before) {
@@ -133,10 +138,6 @@ impl Versions {
             let own = Standing { uploads: Uploads::new(), bases: BTreeMap::new(), fallen };
             (result, problem) = (self.attempt(route, &own).await, Some(lasting(text)));
         }
-        let (tally, gate) = match &before {
-            Some(slot) => (slot.tally.clone(), slot.gate.clone()),
-            None => (RouteTally::new(&route.name, &self.deployer.counts.routes), self.gate(&route.name)),
-        };
         let wanted = route.clone();
         let (slot, begins) = match result {
             Ok((deployed, begins)) => {
@@ -158,19 +159,18 @@ impl Versions {
         Made { before, slot: Arc::new(slot), begins }
     }
 
-    /// Requests that begin from now on see these routes and no others. Nothing happens, and the answer is false, when an
-    /// operator changed one of them while it was made.
-    pub(crate) async fn settle(self: &Arc<Self>, made: Vec<Made>) -> bool {
+    /// Requests that begin from now on see these slots, and no other routes than `names`, in this order. False, and
+    /// nothing happens, when an operator changed one of them while it was made. To be followed by [`Self::save_served`].
+    pub(crate) fn settle(self: &Arc<Self>, made: &[Made], names: &[String]) -> bool {
         let slots = made.iter().map(|made| (made.before.clone(), made.slot.clone())).collect();
         {
             let mut histories = self.histories();
-            if !self.live.settle(slots) {
+            if !self.live.settle(slots, names) {
                 return false;
             }
             // what was uploaded to a route that is gone waits for it to come back, within the bound of all uploads
-            let wanted = |name: &String| made.iter().any(|made| made.slot.route.name == *name);
-            histories.retain(|name, history| wanted(name) || history.uploads().next().is_some());
-            for Made { slot, begins, .. } in made.iter() {
+            histories.retain(|name, history| names.contains(name) || history.uploads().next().is_some());
+            for Made { slot, begins, .. } in made {
                 let (Some(deployed), Some(begins)) = (&slot.deployment, begins) else { continue };
                 let history = histories.entry(slot.route.name.clone()).or_default();
                 if history.get(begins.id).is_none() {
@@ -185,10 +185,14 @@ impl Versions {
                 self.watch(&slot.route.name, deployed);
             }
         }
+        true
+    }
+
+    /// Writes down what serves by now.
+    pub(crate) async fn save_served(&self) {
         if let Err(error) = self.save().await {
             tracing::error!("the versions that serve are not kept over a restart: {error}");
         }
-        true
     }
 
     /// Whose components are believed.

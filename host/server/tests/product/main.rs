@@ -21,6 +21,7 @@ mod operating;
 mod operator;
 mod pictures;
 mod rates;
+mod rollout;
 mod signing;
 mod stopping;
 mod streaming;
