@@ -51,6 +51,28 @@ async fn without_the_key_nothing_is_shown_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn every_operation_but_the_probes_wants_the_key() {
+    let operator = operator(TENANT).await;
+    let document = operator.get("/v1/openapi.json").await;
+    let (mut open, mut closed) = (Vec::new(), 0);
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = with_method(operator.host.admin, method, &path.replace(['{', '}'], "")).await;
+            if operation["security"].as_array().unwrap().is_empty() {
+                open.push(path.as_str());
+            } else {
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+                closed += 1;
+            }
+        }
+    }
+    assert_eq!(open, ["/health", "/ready", "/version"]);
+    assert!(closed > 20, "{closed} operations");
+    assert_eq!(operator.get("/v1/audit").await["entries"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_host_without_an_operators_key_can_be_looked_at_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("live.wasm"), hello()).unwrap();

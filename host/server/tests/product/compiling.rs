@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::bombs;
 use crate::client::get;
 use crate::host::{Host, atelier, example};
+use crate::operator::{Operator, live};
 
 /// The promise of `host/README.md`.
 const HEALTH: Duration = Duration::from_millis(500);
@@ -124,6 +125,21 @@ async fn components_that_take_too_much_memory_to_compile_are_refused_once() {
     host.put("upload.wasm", &bomb);
     let status = host.until("told again", |status| status["reload"]["failures"] == failures + 1).await;
     assert_eq!(status["runtime"]["refused_compiles"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_that_are_uploaded_are_refused_by_their_limit_and_the_old_component_serves() {
+    let hello = hello();
+    let operator = Operator::with(&hello, "", &live("limits = { compile-ms = 900 }")).await;
+    let pulse = Pulse::of(&operator.host);
+    let makers = [bombs::many_functions, bombs::one_giant_function, bombs::deep_loops, bombs::carried_locals];
+    for bomb in makers {
+        let refused = operator.upload(&bomb(&hello), "").await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text());
+        assert_has(refused.text(), "limits.compile-");
+        assert_eq!(get(operator.host.edge, "/").await.text(), HELLO);
+    }
+    assert!(pulse.stop().await < HEALTH);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

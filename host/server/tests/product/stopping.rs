@@ -5,6 +5,7 @@ use std::process::Command;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -48,6 +49,26 @@ async fn a_terminated_host_finishes_twenty_requests_and_takes_no_more() {
         assert_eq!(answer.status, StatusCode::OK);
         let whole = answer.body.starts_with(b"\x89PNG") || answer.text().contains("event: result");
         assert!(whole, "an answer broke off");
+    }
+    assert_eq!(host.end().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn connections_without_a_request_hold_no_drain_up() {
+    let patient = |command: &mut Command| {
+        command.env("ATELIER__SERVER__DRAIN_MS", "600000");
+    };
+    let mut host = Host::told(tempfile::tempdir().unwrap(), None, patient).await;
+    let mut silent = TcpStream::connect(host.edge).await.unwrap();
+    // this one keeps its connection for more requests, as browsers and proxies do
+    let mut kept = TcpStream::connect(host.edge).await.unwrap();
+    kept.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    assert!(timeout(DEADLINE, kept.read(&mut [0; 64])).await.unwrap().unwrap() > 0);
+    host.until("answered", |status| status["routes"][0]["answers"] == 1).await;
+    host.signal("TERM");
+    for connection in [&mut silent, &mut kept] {
+        // an end or a reset: either way the host has let go
+        let _ = timeout(DEADLINE, connection.read_to_end(&mut Vec::new())).await.expect("it stays open");
     }
     assert_eq!(host.end().await.code(), Some(0));
 }
