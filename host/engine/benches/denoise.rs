@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use atelier_engine::ModelFiles;
 use atelier_engine::models::unet::{UNet, UNetConfig};
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use atelier_engine::weights::Builder;
+use candle_core::{Device, Shape, Tensor};
 
 const CONFIG: &[u8] = br#"{"cross_attention_dim": 768, "sample_size": 64}"#;
 const FILES: &[(&str, &[u8])] = &[("unet/config.json", CONFIG)];
@@ -36,7 +35,9 @@ fn bench() -> Result<(), Error> {
     // first, so that a missing peer is known before the long part
     let peer = torch_is_there()?;
     let config = UNetConfig::read(&ModelFiles::embedded(FILES))?;
-    let weights = VarBuilder::from_backend(Box::new(RandomWeights), DType::F32, Device::Cpu);
+    // small ones around zero: the time does not depend on them as long as nothing overflows
+    let random = |name: &str, shape: &Shape| uniform(shape.clone(), name.len() as u32, 0.02);
+    let weights = Builder::from_fn(&Device::Cpu, random);
     let unet = UNet::load(&config, weights)?;
     let mut ours = Vec::new();
     for side in SIDES {
@@ -98,23 +99,6 @@ fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
     }
     println!("{}", ratios.join("\n"));
     Ok(())
-}
-
-/// Small weights around zero: the time does not depend on them as long as nothing overflows.
-struct RandomWeights;
-
-impl SimpleBackend for RandomWeights {
-    fn get(&self, shape: Shape, name: &str, _: Init, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        uniform(shape, name.len() as u32, 0.02)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        candle_core::bail!("the shape of {name} is not known")
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
-    }
 }
 
 fn uniform(shape: Shape, seed: u32, scale: f32) -> candle_core::Result<Tensor> {

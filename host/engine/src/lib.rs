@@ -19,7 +19,8 @@ pub mod pipeline;
 pub mod schedule;
 #[doc(hidden)]
 pub mod tokenizer;
-mod weights;
+#[doc(hidden)]
+pub mod weights;
 
 pub use device::DeviceChoice;
 pub use engine::{CandleEngine, EngineConfig, ModelSpec};

@@ -5,11 +5,11 @@
 //! depth, the weight's outputs the rows of `A`. So the product's result is the picture itself, plane by plane.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
-use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
-use super::contiguous;
 use super::gemm::{self, COLUMNS, Output, PackedRows};
+use super::{contiguous, low_rank};
+use crate::weights::{Builder, Slot};
 
 /// A square kernel's size, stride and zero padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Conv2d {
     /// (outputs)
     bias: Option<Tensor>,
     window: Window,
+    /// What adapters add for the run at hand.
+    slot: Slot,
 }
 
 /// The weight as the device wants it.
@@ -58,32 +60,38 @@ enum Weight {
 
 impl Conv2d {
     /// With a bias.
-    pub fn load(inputs: usize, outputs: usize, window: Window, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, window: Window, vb: Builder) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
         Ok(Self { bias: Some(bias), ..Self::load_no_bias(inputs, outputs, window, vb)? })
     }
 
     /// Without one.
-    pub fn load_no_bias(inputs: usize, outputs: usize, window: Window, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load_no_bias(inputs: usize, outputs: usize, window: Window, vb: Builder) -> Result<Self> {
         let weight = vb.get((outputs, inputs, window.kernel, window.kernel), "weight")?;
-        Ok(Self { weight: Weight::new(weight)?, bias: None, window })
+        Ok(Self { weight: Weight::new(weight)?, bias: None, window, slot: vb.slot() })
+    }
+
+    /// Without bias and slot, from a weight (outputs, inputs, kernel, kernel).
+    pub(super) fn bare(weight: Tensor, window: Window) -> Result<Self> {
+        Ok(Self { weight: Weight::new(weight)?, bias: None, window, slot: Slot::default() })
     }
 
     /// (batch, inputs, h, w) to (batch, outputs, h', w').
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.weight {
+        let out = match &self.weight {
             Weight::Packed(weight) => {
                 // a copy of a few hundred values, against the millions of the product
                 let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
                 x.contiguous()?.apply_op1_no_bwd(&PackedConv { weight, bias, window: self.window })
             }
             Weight::Plain(weight) => plain(x, weight, self.bias.as_ref(), self.window),
-        }
+        }?;
+        low_rank::add_conv(out, x, self.window, &self.slot)
     }
 }
 
 /// By tensor operations; for devices without a kernel, and the kernel's reference.
-fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> Result<Tensor> {
+pub(super) fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> Result<Tensor> {
     let out = x.conv2d(weight, window.padding, window.stride, 1, 1)?;
     match bias {
         Some(bias) => out.broadcast_add(&bias.reshape((1, (), 1, 1))?),
@@ -279,7 +287,7 @@ mod tests {
             let weight = ramp((outputs, inputs, window.kernel, window.kernel), 2);
             let bias = Some(ramp(outputs, 3));
             let expected = plain(&x, &weight, bias.as_ref(), window).unwrap();
-            let conv = Conv2d { weight: Weight::new(weight).unwrap(), bias, window };
+            let conv = Conv2d { bias, ..Conv2d::bare(weight, window).unwrap() };
             assert_close(&conv.forward(&x).unwrap(), &expected, 2e-4);
         }
     }
@@ -287,11 +295,7 @@ mod tests {
     #[test]
     fn an_image_convolved_in_a_batch_is_the_same_to_the_bit() {
         let x = ramp((3, 20, 19, 23), 4);
-        let conv = Conv2d {
-            weight: Weight::new(ramp((10, 20, 3, 3), 5)).unwrap(),
-            bias: None,
-            window: Window::SAME,
-        };
+        let conv = Conv2d::bare(ramp((10, 20, 3, 3), 5), Window::SAME).unwrap();
         let together = conv.forward(&x).unwrap();
         for image in 0..3 {
             let alone = conv.forward(&x.narrow(0, image, 1).unwrap()).unwrap();
@@ -302,7 +306,7 @@ mod tests {
     #[test]
     fn a_picture_smaller_than_the_window_is_an_error() {
         let window = Window { kernel: 3, stride: 1, padding: 0 };
-        let conv = Conv2d { weight: Weight::new(ramp((1, 1, 3, 3), 1)).unwrap(), bias: None, window };
+        let conv = Conv2d::bare(ramp((1, 1, 3, 3), 1), window).unwrap();
         assert!(conv.forward(&ramp((1, 1, 2, 5), 1)).is_err());
     }
 }

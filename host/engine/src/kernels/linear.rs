@@ -4,11 +4,11 @@
 //! convolution: the result then has its outputs last, as sequences do.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
-use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
-use super::contiguous;
 use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows};
+use super::{contiguous, low_rank};
+use crate::weights::{Builder, Slot};
 
 /// `x W^T + b` over the last dimension.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Linear {
     weight: Weight,
     /// (outputs)
     bias: Option<Tensor>,
+    /// What adapters add for the run at hand.
+    slot: Slot,
 }
 
 /// The weight as the device wants it.
@@ -30,36 +32,38 @@ enum Weight {
 
 impl Linear {
     /// With a bias.
-    pub fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(inputs: usize, outputs: usize, vb: Builder) -> Result<Self> {
         let bias = vb.get(outputs, "bias")?;
         Ok(Self { bias: Some(bias), ..Self::load_no_bias(inputs, outputs, vb)? })
     }
 
     /// Without one.
-    pub fn load_no_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { weight: Weight::new(vb.get((outputs, inputs), "weight")?)?, bias: None })
+    pub fn load_no_bias(inputs: usize, outputs: usize, vb: Builder) -> Result<Self> {
+        let weight = Weight::new(vb.get((outputs, inputs), "weight")?)?;
+        Ok(Self { weight, bias: None, slot: vb.slot() })
     }
 
     /// From the weights of a 1x1 convolution, which is the same thing once the channels come last.
-    pub fn load_conv1x1(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load_conv1x1(inputs: usize, outputs: usize, vb: Builder) -> Result<Self> {
         let weight = vb.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
-        Ok(Self { weight: Weight::new(weight)?, bias: Some(vb.get(outputs, "bias")?) })
+        Ok(Self { weight: Weight::new(weight)?, bias: Some(vb.get(outputs, "bias")?), slot: vb.slot() })
     }
 
     /// (..., inputs) to (..., outputs).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.weight {
+        let out = match &self.weight {
             Weight::Packed(weight) => {
                 let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
                 x.contiguous()?.apply_op1_no_bwd(&PackedLinear { weight, bias })
             }
             Weight::Plain(weight) => plain(x, weight, self.bias.as_ref()),
-        }
+        }?;
+        low_rank::add_linear(out, x, &self.slot)
     }
 }
 
 /// By tensor operations; for devices without a kernel, and the kernel's reference.
-fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let inputs = x.dim(D::Minus1)?;
     let rows = x.elem_count() / inputs.max(1);
     let out = x.reshape((rows, inputs))?.matmul(&weight.t()?)?; // (rows, outputs)
@@ -153,14 +157,15 @@ mod tests {
             let (x, weight, bias) =
                 (ramp((2, rows, inputs), 1), ramp((outputs, inputs), 2), Some(ramp(outputs, 3)));
             let expected = plain(&x, &weight, bias.as_ref()).unwrap();
-            let layer = Linear { weight: Weight::new(weight).unwrap(), bias };
+            let layer = Linear { weight: Weight::new(weight).unwrap(), bias, slot: Slot::default() };
             assert_close(&layer.forward(&x).unwrap(), &expected, 1e-4);
         }
     }
 
     #[test]
     fn an_input_of_another_width_is_an_error() {
-        let layer = Linear { weight: Weight::new(ramp((4, 3), 1)).unwrap(), bias: None };
+        let weight = Weight::new(ramp((4, 3), 1)).unwrap();
+        let layer = Linear { weight, bias: None, slot: Slot::default() };
         assert!(layer.forward(&ramp((2, 4), 2)).is_err());
     }
 }

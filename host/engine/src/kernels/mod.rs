@@ -10,6 +10,7 @@ mod conv;
 mod gemm;
 mod layout;
 mod linear;
+mod low_rank;
 mod math;
 mod norm;
 

@@ -3,11 +3,11 @@
 //! Mean and variance are those of the population, as torch has it: divided by the count, not by one less.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
-use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
 use super::contiguous;
 use super::math::{LANES, silu, vectorized};
+use crate::weights::Builder;
 
 /// Normalises each group of channels over its pixels (arXiv 1803.08494).
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct GroupNorm {
 
 impl GroupNorm {
     /// `channels` is a multiple of `groups`.
-    pub fn load(groups: usize, channels: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(groups: usize, channels: usize, eps: f64, vb: Builder) -> Result<Self> {
         if groups == 0 || !channels.is_multiple_of(groups) {
             candle_core::bail!("{groups} norm groups do not divide {channels} channels");
         }
@@ -155,7 +155,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// `width` is the last dimension.
-    pub fn load(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(width: usize, eps: f64, vb: Builder) -> Result<Self> {
         Ok(Self { weight: vb.get(width, "weight")?, bias: vb.get(width, "bias")?, eps: eps as f32 })
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn groups_that_do_not_divide_the_channels_are_refused() {
-        let vb = VarBuilder::zeros(DType::F32, &candle_core::Device::Cpu);
+        let vb = Builder::zeros(&candle_core::Device::Cpu);
         for groups in [0, 3, 16] {
             let error = GroupNorm::load(groups, 8, 1e-5, vb.clone()).unwrap_err().to_string();
             assert!(error.contains("norm groups do not divide 8 channels"), "{error}");

@@ -1,9 +1,9 @@
 //! Blocks that the denoiser and the autoencoder share (diffusers' `ResnetBlock2D`, `Downsample2D`, `Upsample2D`).
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use crate::kernels::{Activation, Conv2d, GroupNorm, Linear, Window, upsample_nearest};
+use crate::weights::Builder;
 
 /// Group normalisation's two settings.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl ResnetBlock {
         outputs: usize,
         time_width: Option<usize>,
         norm: Norm,
-        vb: VarBuilder<'_>,
+        vb: Builder,
     ) -> Result<Self> {
         let time_emb_proj = time_width.map(|width| Linear::load(width, outputs, vb.pp("time_emb_proj")));
         let shortcut = || Conv2d::load(inputs, outputs, Window::ONE, vb.pp("conv_shortcut"));
@@ -66,7 +66,7 @@ pub(crate) struct Upsample(Conv2d);
 
 impl Upsample {
     /// Takes the keys below `conv`, as diffusers names them.
-    pub(crate) fn load(channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(channels: usize, vb: Builder) -> Result<Self> {
         Ok(Self(Conv2d::load(channels, channels, Window::SAME, vb.pp("conv"))?))
     }
 

@@ -3,12 +3,12 @@
 mod config;
 
 use candle_core::{D, IndexOp, Result as TensorResult, Tensor};
-use candle_nn::{Embedding, Module, VarBuilder};
+use candle_nn::{Embedding, Module};
 
 use crate::Result;
 use crate::files::ModelFiles;
 use crate::kernels::{Activation, LayerNorm, Linear, Mask, attention};
-use crate::weights::Weights;
+use crate::weights::{Builder, Slots, Weights};
 
 pub use config::ClipConfig;
 
@@ -27,6 +27,7 @@ pub struct ClipTextEncoder {
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
     eos_token_id: u32,
+    slots: Slots,
 }
 
 /// What the encoder makes of a batch of token ids.
@@ -43,13 +44,13 @@ impl ClipTextEncoder {
     #[doc(hidden)]
     pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
         let config = ClipConfig::read(files)?;
-        let weights = Weights::load(files, FOLDER, STEM, device)?;
         // transformers 5 writes the same tensors without the outer name
-        let prefixed = weights.has_prefix("text_model.");
-        weights.build(|vb| Self::load(&config, if prefixed { vb.pp("text_model") } else { vb }))
+        let weights = Weights::load(files, FOLDER, STEM, device)?.without_prefix("text_model.");
+        let (encoder, slots) = weights.build(|vb| Self::load(&config, vb))?;
+        Ok(Self { slots, ..encoder })
     }
 
-    fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+    fn load(config: &ClipConfig, vb: Builder) -> TensorResult<Self> {
         let (width, embeddings) = (config.hidden_size, vb.pp("embeddings"));
         let tokens = embeddings.pp("token_embedding").get((config.vocab_size, width), "weight")?;
         let positions = (config.max_position_embeddings, width);
@@ -62,7 +63,13 @@ impl ClipTextEncoder {
                 .collect::<TensorResult<_>>()?,
             final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
             eos_token_id: config.eos_token_id,
+            slots: Slots::default(),
         })
+    }
+
+    /// Where adapters are attached to its layers; names begin below `text_model`.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// How many layers may be skipped.
@@ -127,7 +134,7 @@ struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+    fn load(config: &ClipConfig, vb: Builder) -> TensorResult<Self> {
         let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let (self_attn, mlp) = (vb.pp("self_attn"), vb.pp("mlp"));
         Ok(Self {

@@ -2,10 +2,10 @@
 //! neighbour in half precision and its sines would be noise.
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::config::UNetConfig;
 use crate::kernels::{Activation, Linear};
+use crate::weights::Builder;
 
 /// Of the slowest sine, as in the transformer (arXiv 1706.03762, 3.5).
 const MAX_PERIOD: f32 = 10_000.0;
@@ -50,7 +50,7 @@ impl TimeEmbedding {
         4 * config.down[0].channels
     }
 
-    pub(crate) fn load(config: &UNetConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &UNetConfig, vb: Builder) -> Result<Self> {
         let (input, width) = (config.down[0].channels, Self::width(config));
         let device = vb.device().clone();
         let guidance = |size: usize| {

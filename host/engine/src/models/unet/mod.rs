@@ -9,13 +9,12 @@ mod embedding;
 mod transformer;
 
 use candle_core::{Result as TensorResult, Tensor};
-use candle_nn::VarBuilder;
 
 use crate::Result;
 use crate::files::ModelFiles;
 use crate::kernels::{Conv2d, GroupNorm, Window};
 use crate::models::blocks::{Norm, ResnetBlock, Upsample};
-use crate::weights::Weights;
+use crate::weights::{Builder, Slots, Weights};
 use embedding::TimeEmbedding;
 use transformer::SpatialTransformer;
 
@@ -37,6 +36,7 @@ pub struct UNet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
+    slots: Slots,
 }
 
 impl UNet {
@@ -44,12 +44,14 @@ impl UNet {
     #[doc(hidden)]
     pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
         let config = UNetConfig::read(files)?;
-        Weights::load(files, FOLDER, STEM, device)?.build(|vb| Self::load(&config, vb))
+        let (unet, slots) =
+            Weights::load(files, FOLDER, STEM, device)?.build(|vb| Self::load(&config, vb))?;
+        Ok(Self { slots, ..unet })
     }
 
     /// Takes the tensors from anywhere; the benchmark gives random ones.
     #[doc(hidden)]
-    pub fn load(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+    pub fn load(config: &UNetConfig, vb: Builder) -> TensorResult<Self> {
         let (first, norm) = (config.down[0].channels, config.norm);
         Ok(Self {
             time_embedding: TimeEmbedding::load(config, vb.pp("time_embedding"))?,
@@ -59,7 +61,13 @@ impl UNet {
             up_blocks: load_up(config, vb.pp("up_blocks"))?,
             conv_norm_out: GroupNorm::load(norm.groups, first, norm.eps, vb.pp("conv_norm_out"))?,
             conv_out: Conv2d::load(first, config.out_channels, Window::SAME, vb.pp("conv_out"))?,
+            slots: Slots::default(),
         })
+    }
+
+    /// Where adapters are attached to its layers.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Whether the guidance scale is an input (distilled models), instead of two predictions that are mixed.
@@ -119,13 +127,7 @@ impl Common {
         Self { norm: config.norm, time_width: TimeEmbedding::width(config) }
     }
 
-    fn layer(
-        self,
-        index: usize,
-        inputs: usize,
-        block: &BlockConfig,
-        vb: &VarBuilder<'_>,
-    ) -> TensorResult<Layer> {
+    fn layer(self, index: usize, inputs: usize, block: &BlockConfig, vb: &Builder) -> TensorResult<Layer> {
         let resnet = vb.pp("resnets").pp(index);
         let attention =
             || SpatialTransformer::load(block.channels, &block.attention, vb.pp("attentions").pp(index));
@@ -143,7 +145,7 @@ struct DownBlock {
     downsample: Option<Conv2d>,
 }
 
-fn load_down(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<DownBlock>> {
+fn load_down(config: &UNetConfig, vb: Builder) -> TensorResult<Vec<DownBlock>> {
     let mut inputs = config.down[0].channels;
     let mut blocks = Vec::with_capacity(config.down.len());
     for (index, block) in config.down.iter().enumerate() {
@@ -160,7 +162,7 @@ impl DownBlock {
         block: &BlockConfig,
         is_last: bool,
         common: Common,
-        vb: VarBuilder<'_>,
+        vb: Builder,
     ) -> TensorResult<Self> {
         let channels = block.channels;
         let layer = |index| common.layer(index, if index == 0 { inputs } else { channels }, block, &vb);
@@ -200,7 +202,7 @@ struct MidBlock {
 }
 
 impl MidBlock {
-    fn load(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Self> {
+    fn load(config: &UNetConfig, vb: Builder) -> TensorResult<Self> {
         let common = Common::of(config);
         let smallest = &config.down[config.down.len() - 1];
         let block = BlockConfig { kind: BlockKind::CrossAttention, ..smallest.clone() };
@@ -225,7 +227,7 @@ struct UpBlock {
 }
 
 /// Pops the skips' channels as the forward pass pops the skips: both end empty.
-fn load_up(config: &UNetConfig, vb: VarBuilder<'_>) -> TensorResult<Vec<UpBlock>> {
+fn load_up(config: &UNetConfig, vb: Builder) -> TensorResult<Vec<UpBlock>> {
     let mut skips = skips(config).into_iter().map(|(channels, _)| channels).collect();
     let mut inputs = config.up[0].channels;
     let mut blocks = Vec::with_capacity(config.up.len());
@@ -256,7 +258,7 @@ impl UpBlock {
         is_last: bool,
         skips: &mut Vec<usize>,
         common: Common,
-        vb: VarBuilder<'_>,
+        vb: Builder,
     ) -> TensorResult<Self> {
         let channels = block.channels;
         let upsample = || Upsample::load(channels, vb.pp("upsamplers").pp(0));

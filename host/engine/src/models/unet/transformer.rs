@@ -2,10 +2,10 @@
 //! each other, then at the text.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::config::AttentionConfig;
 use crate::kernels::{GroupNorm, LayerNorm, Linear, Mask, attention, geglu, to_pixels, to_tokens};
+use crate::weights::Builder;
 
 /// Of the group norm before the projection, whatever the configuration says for the others.
 const NORM_EPS: f64 = 1e-6;
@@ -22,7 +22,7 @@ pub(crate) struct SpatialTransformer {
 }
 
 impl SpatialTransformer {
-    pub(crate) fn load(channels: usize, config: &AttentionConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(channels: usize, config: &AttentionConfig, vb: Builder) -> Result<Self> {
         // Stable Diffusion 2 wrote the same projection as a linear layer; only the shape of the weight differs
         let projection = if config.use_linear_projection { Linear::load } else { Linear::load_conv1x1 };
         let blocks = vb.pp("transformer_blocks");
@@ -61,7 +61,7 @@ struct TransformerBlock {
 
 impl TransformerBlock {
     /// `ff_in` makes value and gate at once, so it is twice as wide as what it feeds.
-    fn load(width: usize, config: &AttentionConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(width: usize, config: &AttentionConfig, vb: Builder) -> Result<Self> {
         let inner = 4 * width;
         let net = vb.pp("ff").pp("net");
         Ok(Self {
@@ -95,7 +95,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(width: usize, context_width: usize, heads: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(width: usize, context_width: usize, heads: usize, vb: Builder) -> Result<Self> {
         Ok(Self {
             to_q: Linear::load_no_bias(width, width, vb.pp("to_q"))?,
             to_k: Linear::load_no_bias(context_width, width, vb.pp("to_k"))?,

@@ -4,12 +4,12 @@
 //! halves have resnets and one attention over all pixels at the smallest size. The caller scales the latents.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::Encoded;
 use super::config::KlConfig;
 use crate::kernels::{Conv2d, GroupNorm, Linear, Mask, Window, attention, to_pixels, to_tokens};
 use crate::models::blocks::{Norm, ResnetBlock, Upsample};
+use crate::weights::Builder;
 
 /// Of every norm; diffusers fixes it and writes it nowhere.
 const EPS: f64 = 1e-6;
@@ -26,7 +26,7 @@ pub(crate) struct AutoencoderKl {
 }
 
 impl AutoencoderKl {
-    pub(crate) fn load(config: &KlConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &KlConfig, vb: Builder) -> Result<Self> {
         let latents = config.latent_channels;
         let quant = || Conv2d::load(2 * latents, 2 * latents, Window::ONE, vb.pp("quant_conv"));
         let post_quant = || Conv2d::load(latents, latents, Window::ONE, vb.pp("post_quant_conv"));
@@ -66,13 +66,7 @@ fn norm(config: &KlConfig) -> Norm {
 }
 
 /// Resnets of one size: the first may change the width.
-fn resnets(
-    count: usize,
-    inputs: usize,
-    outputs: usize,
-    norm: Norm,
-    vb: VarBuilder<'_>,
-) -> Result<Vec<ResnetBlock>> {
+fn resnets(count: usize, inputs: usize, outputs: usize, norm: Norm, vb: Builder) -> Result<Vec<ResnetBlock>> {
     let width = |index| if index == 0 { inputs } else { outputs };
     (0..count).map(|index| ResnetBlock::load(width(index), outputs, None, norm, vb.pp(index))).collect()
 }
@@ -92,7 +86,7 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn load(config: &KlConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &KlConfig, vb: Builder) -> Result<Self> {
         let widths = &config.block_out_channels;
         let (first, last) = (widths[0], widths[widths.len() - 1]);
         let down_block = |index: usize| {
@@ -139,7 +133,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn load(config: &KlConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &KlConfig, vb: Builder) -> Result<Self> {
         let widths: Vec<_> = config.block_out_channels.iter().rev().copied().collect();
         let (first, last) = (widths[0], widths[widths.len() - 1]);
         let up_block = |index: usize| {
@@ -180,7 +174,7 @@ struct MidBlock {
 }
 
 impl MidBlock {
-    fn load(width: usize, norm: Norm, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(width: usize, norm: Norm, vb: Builder) -> Result<Self> {
         Ok(Self {
             resnets: resnets(2, width, width, norm, vb.pp("resnets"))?,
             attention: PixelAttention::load(width, norm, vb.pp("attentions").pp(0))?,
@@ -204,10 +198,10 @@ struct PixelAttention {
 }
 
 impl PixelAttention {
-    fn load(width: usize, norm: Norm, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(width: usize, norm: Norm, vb: Builder) -> Result<Self> {
         // checkpoints from before diffusers 0.18 use the second names
         let linear = |new: &str, old: &str| {
-            let is_new = vb.contains_tensor(&format!("{new}.weight"));
+            let is_new = vb.contains(&format!("{new}.weight"));
             let vb = if is_new { vb.pp(new) } else { vb.pp(old) };
             Linear::load(width, width, vb)
         };

@@ -133,8 +133,10 @@ impl Vae {
         let config = VaeConfig::read(files, folder)?;
         let weights = Weights::load(files, folder, STEM, device)?;
         let kind = match &config {
-            VaeConfig::Kl(config) => Kind::Kl(Box::new(weights.build(|vb| AutoencoderKl::load(config, vb))?)),
-            VaeConfig::Tiny(config) => Kind::Tiny(weights.build(|vb| AutoencoderTiny::load(config, vb))?),
+            VaeConfig::Kl(config) => {
+                Kind::Kl(Box::new(weights.build(|vb| AutoencoderKl::load(config, vb))?.0))
+            }
+            VaeConfig::Tiny(config) => Kind::Tiny(weights.build(|vb| AutoencoderTiny::load(config, vb))?.0),
         };
         Ok(Self {
             kind,

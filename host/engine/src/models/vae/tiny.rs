@@ -2,10 +2,10 @@
 //! latents that need no scaling. The checkpoint numbers its layers as one sequence, activations included.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::config::TinyConfig;
 use crate::kernels::{Activation, Conv2d, Window, upsample_nearest};
+use crate::weights::Builder;
 
 const RGB: usize = 3;
 /// Latents are squashed smoothly to within this before decoding.
@@ -29,7 +29,7 @@ enum Layer {
 }
 
 impl AutoencoderTiny {
-    pub(crate) fn load(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &TinyConfig, vb: Builder) -> Result<Self> {
         Ok(Self {
             encoder: encoder(config, vb.pp("encoder").pp("layers"))?,
             decoder: decoder(config, vb.pp("decoder").pp("layers"))?,
@@ -49,7 +49,7 @@ impl AutoencoderTiny {
 }
 
 /// The first level keeps the size, each other one halves it.
-fn encoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
+fn encoder(config: &TinyConfig, vb: Builder) -> Result<Vec<Layer>> {
     let activation = activation(config)?;
     let mut layers = Vec::new();
     for (level, (width, blocks)) in
@@ -73,7 +73,7 @@ fn encoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
 
 /// Levels double the size but for the last, whose convolution makes the picture. `LATENT_LIMIT` is no layer here: the
 /// checkpoint does not count it.
-fn decoder(config: &TinyConfig, vb: VarBuilder<'_>) -> Result<Vec<Layer>> {
+fn decoder(config: &TinyConfig, vb: Builder) -> Result<Vec<Layer>> {
     let activation = activation(config)?;
     let widths = &config.decoder_block_out_channels;
     let first = Conv2d::load(config.latent_channels, widths[0], Window::SAME, vb.pp(0))?;
@@ -117,7 +117,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(width: usize, activation: Activation, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(width: usize, activation: Activation, vb: Builder) -> Result<Self> {
         let conv = |index: usize| Conv2d::load(width, width, Window::SAME, vb.pp("conv").pp(index));
         Ok(Self { convs: [conv(0)?, conv(2)?, conv(4)?], activation })
     }

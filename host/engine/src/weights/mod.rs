@@ -1,0 +1,199 @@
+//! Weights: from a component's files to tensors by name. Every header is checked before anything is read by it; a tensor
+//! that the model wants and the files lack, or that the files have and the model does not know, is an error by name.
+//!
+//! Bytes come from `files`; tensors go to whatever network is being built, through a [`Builder`]. Pickled checkpoints
+//! are never opened: they can run code.
+
+mod builder;
+mod safetensors;
+mod slot;
+mod stored;
+
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+
+use crate::Result;
+use crate::files::ModelFiles;
+use builder::Rest;
+use stored::Reader;
+
+pub use builder::Builder;
+pub use slot::{LowRank, Slot, Slots};
+
+/// Most shards of one component.
+const MAX_SHARDS: usize = 64;
+/// Tables that old checkpoints carry and that follow from the configuration.
+const DERIVED: [&str; 1] = ["embeddings.position_ids"];
+
+/// One component's tensors, none of them read yet.
+pub(crate) struct Weights {
+    files: ModelFiles,
+    reader: Reader,
+    device: Device,
+}
+
+impl Weights {
+    /// Opens `<component>/<stem>.safetensors`, or its half-precision variant, or its shards.
+    pub(crate) fn load(files: &ModelFiles, component: &str, stem: &str, device: &Device) -> Result<Self> {
+        Ok(Self { files: files.clone(), reader: open(files, component, stem)?, device: device.clone() })
+    }
+
+    /// Bytes that the component takes in memory (f32), from the headers alone.
+    pub(crate) fn bytes_in_memory(files: &ModelFiles, component: &str, stem: &str) -> Result<u64> {
+        let elements = open(files, component, stem)?.tensors().map(|tensor| tensor.elements()).sum::<u64>();
+        Ok(4 * elements)
+    }
+
+    /// With this prefix cut off the names that have it; layouts of one model differ by a prefix.
+    pub(crate) fn without_prefix(mut self, prefix: &str) -> Self {
+        self.reader.rename(|name| name.strip_prefix(prefix).map(String::from));
+        self
+    }
+
+    /// Builds a network: lets `build` take its tensors. Every tensor must be taken, exactly once. With it come the slots
+    /// of its layers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Malformed`] names a tensor that is missing, has another shape, or was taken by nobody: each means
+    /// that `config.json` describes another model than the one whose weights these are. [`crate::Error::Read`] for a file that
+    /// fails meanwhile.
+    pub(crate) fn build<T>(
+        self,
+        build: impl FnOnce(Builder) -> candle_core::Result<T>,
+    ) -> Result<(T, Slots)> {
+        let file = self.reader.first_file().to_string();
+        let builder = Builder::of_files(self.reader, &self.device);
+        let built = build(builder.clone());
+        let Rest { names, slots, failure } = builder.finish();
+        match (built, failure, names.first()) {
+            (_, Some(failure), _) => Err(failure),
+            (Err(error), ..) => Err(self.files.malformed(&file, error.to_string())),
+            (Ok(network), None, None) => Ok((network, slots)),
+            (Ok(_), None, Some(name)) => {
+                let reason = format!("tensor `{name}` has no place in the model that config.json describes");
+                Err(self.files.malformed(&file, reason))
+            }
+        }
+    }
+}
+
+/// Every file of a component, with its header checked and no tensor read.
+fn open(files: &ModelFiles, component: &str, stem: &str) -> Result<Reader> {
+    let mut reader = Reader::new(files);
+    for name in file_names(files, component, stem)? {
+        let (blob, mut tensors) = safetensors::open(files, &name)?;
+        tensors.retain(|tensor| !DERIVED.iter().any(|derived| tensor.name.ends_with(derived)));
+        reader.add(name, blob, tensors)?;
+    }
+    Ok(reader)
+}
+
+/// Full precision before half, one file before shards.
+fn file_names(files: &ModelFiles, component: &str, stem: &str) -> Result<Vec<String>> {
+    for variant in ["", ".fp16"] {
+        let name = format!("{component}/{stem}{variant}.safetensors");
+        if files.contains(&name) {
+            return Ok(vec![name]);
+        }
+        let index = format!("{component}/{stem}.safetensors.index{variant}.json");
+        if files.contains(&index) {
+            return shard_names(files, component, &index);
+        }
+    }
+    let reason = format!(
+        "no {stem}.safetensors here (nor its fp16 variant or index); fetch it, or convert pickled weights with \
+         diffusers' save_pretrained(safe_serialization=True)"
+    );
+    Err(files.malformed(component, reason))
+}
+
+/// The distinct files that a `*.safetensors.index.json` names, in order. Which tensor it claims to be where is not
+/// asked: the files' own headers say that.
+fn shard_names(files: &ModelFiles, component: &str, index: &str) -> Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let mut names: Vec<_> = files.json::<Index>(index)?.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() || names.len() > MAX_SHARDS {
+        return Err(files.malformed(index, format!("{} shards; 1 to {MAX_SHARDS} are read", names.len())));
+    }
+    // a shard outside of its folder would let an index read any file
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || name.contains("..")) {
+        return Err(files.malformed(index, format!("shard `{name}` is not a plain file name")));
+    }
+    Ok(names.into_iter().map(|name| format!("{component}/{name}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn load(bytes: Vec<u8>) -> Result<Weights> {
+        let bytes: &'static [u8] = bytes.leak();
+        let list: &'static [(&'static str, &'static [u8])] = vec![("unet/model.safetensors", bytes)].leak();
+        Weights::load(&ModelFiles::embedded(list), "unet", "model", &Device::Cpu)
+    }
+
+    const ONE: &str = r#"{"a.weight":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
+
+    #[test]
+    fn half_precision_weights_are_read_as_f32() {
+        let data = [f16::from_f32(1.5).to_le_bytes(), f16::from_f32(-2.0).to_le_bytes()].concat();
+        let weights = load(file(ONE, &data)).unwrap();
+        let tensor = weights.build(|vb| vb.pp("a").get(2, "weight")).unwrap().0;
+        assert_eq!(tensor.to_vec1::<f32>().unwrap(), [1.5, -2.0]);
+    }
+
+    #[test]
+    fn a_missing_an_unknown_and_a_misshapen_tensor_are_named() {
+        let fails = |name: &'static str, size: usize| {
+            load(file(ONE, &[0; 4])).unwrap().build(|vb| vb.get(size, name)).unwrap_err().to_string()
+        };
+        assert!(fails("b", 2).contains("no tensor `b`"));
+        assert!(fails("a.weight", 3).contains("`a.weight` is [2]"));
+        let error = load(file(ONE, &[0; 4])).unwrap().build(|_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("`a.weight` has no place"), "{error}");
+        assert!(error.contains("unet/model.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_header_is_a_typed_error() {
+        let overlap = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
+        let overflow = r#"{"a":{"dtype":"F32","shape":[18446744073709551615,2],"data_offsets":[0,4]}}"#;
+        let integers = r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
+        let huge = [u64::MAX.to_le_bytes().as_slice(), b"{}"].concat();
+        for bytes in [
+            vec![],
+            vec![1; 7],
+            huge,
+            file("{", &[]),
+            file(overlap, &[0; 8]),
+            file(overflow, &[0; 4]),
+            file(integers, &[0; 8]),
+            file(ONE, &[0; 3]),
+            file(ONE, &[0; 5]),
+        ] {
+            let error = load(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("unet/model.safetensors"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_shard_outside_of_its_folder_is_refused() {
+        let index: &[u8] = br#"{"weight_map": {"a": "../secret.safetensors"}}"#;
+        let list: &'static [(&'static str, &'static [u8])] =
+            vec![("unet/model.safetensors.index.json", index)].leak();
+        let error = Weights::load(&ModelFiles::embedded(list), "unet", "model", &Device::Cpu).err();
+        assert!(error.is_some_and(|error| error.to_string().contains("plain file name")));
+    }
+}
