@@ -29,12 +29,16 @@ pub struct Model {
     pub text_to_image: bool,
     pub image_to_image: bool,
     pub negative_prompt: bool,
+    pub edit: bool,
+    pub framing: bool,
     pub native_size: Size,
     pub min_side: u32,
     pub max_side: u32,
     pub side_multiple: u32,
     pub default_steps: u32,
     pub default_guidance: f64,
+    pub default_strength: f64,
+    pub default_image_guidance: f64,
     pub schedules: Vec<String>,
     pub loaded: bool,
     pub memory_bytes: Option<u64>,
@@ -128,6 +132,27 @@ pub struct Order {
     pub count: u32,
     pub schedule: Option<String>,
     pub preview_every: Option<u32>,
+}
+
+/// The picture that a job works on.
+#[derive(Debug)]
+pub enum Source<'a, I> {
+    /// None: the prompt alone counts.
+    None,
+    /// To start from (`generation.image-to-image`).
+    Start {
+        /// The picture.
+        picture: &'a I,
+        /// How much of the schedule is run.
+        strength: Option<f64>,
+    },
+    /// To change as the prompt says (`generation.edit`).
+    Edit {
+        /// The picture.
+        picture: &'a I,
+        /// How closely the result keeps to it.
+        guidance: Option<f64>,
+    },
 }
 
 /// Why a job was not taken or gave no picture (`generation.error`).
@@ -234,11 +259,11 @@ pub trait Host {
     async fn resize(&self, picture: &Self::Image, size: Size) -> Result<Self::Image, ImageError>;
     /// The picture as a PNG file that carries its parameters.
     async fn png(&self, picture: &Self::Image) -> Result<Vec<u8>, ImageError>;
-    /// Queues a job; with a source and a strength when a picture is to be changed.
+    /// Queues a job.
     async fn generate(
         &self,
         order: Order,
-        source: Option<(&Self::Image, Option<f64>)>,
+        source: Source<'_, Self::Image>,
     ) -> Result<Self::Job, GenerationError>;
     /// Posts to another server that the route may reach, and gives status and body.
     async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError>;

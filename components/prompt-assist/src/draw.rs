@@ -2,7 +2,7 @@
 //! point drops the job, which ends it before its next step.
 
 use atelier_kit::Host;
-use atelier_kit::host::{Job, Order, Outcome, Prompt, Size, StageError};
+use atelier_kit::host::{Job, Order, Outcome, Prompt, Size, Source, StageError};
 
 use crate::enhance::enhance;
 use crate::failure::Failure;
@@ -31,9 +31,13 @@ pub(crate) async fn draw<H: Host>(
 ) -> Result<Drawn, Failure> {
     // in this order: styles depend on the model, and what can be refused is refused before the job is queued
     let mut plan = plan(host, &request).await?;
-    let source = source(host, &request).await?;
+    let picture = picture(host, &request).await?;
     let prompt = prompt(host, &request, &plan).await?;
-    let source = source.as_ref().map(|picture| (picture, request.strength));
+    let source = match &picture {
+        None => Source::None,
+        Some(picture) if plan.model.image_to_image => Source::Start { picture, strength: request.strength },
+        Some(picture) => Source::Edit { picture, guidance: request.image_guidance },
+    };
     let outcome = run(host, order(&request, &plan, &prompt, progress), source, progress).await?;
     let mut drawn = Drawn { notes: std::mem::take(&mut plan.notes), ..Drawn::default() };
     drawn.notes.extend(outcome.notes);
@@ -58,8 +62,8 @@ async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<P
     if request.use_enhancer { enhance(host, own).await } else { Ok(own) }
 }
 
-/// The picture to start from, decoded by the host.
-async fn source<H: Host>(host: &H, request: &Generation) -> Result<Option<H::Image>, Failure> {
+/// The picture to work on, decoded by the host.
+async fn picture<H: Host>(host: &H, request: &Generation) -> Result<Option<H::Image>, Failure> {
     match &request.image {
         Some(bytes) => host.decode(bytes.clone()).await.map(Some).map_err(|error| unreadable(error.into())),
         None => Ok(None),
@@ -70,7 +74,7 @@ async fn source<H: Host>(host: &H, request: &Generation) -> Result<Option<H::Ima
 async fn run<H: Host>(
     host: &H,
     order: Order,
-    source: Option<(&H::Image, Option<f64>)>,
+    source: Source<'_, H::Image>,
     progress: &mut Progress,
 ) -> Result<Outcome<H::Image>, Failure> {
     let mut job = host.generate(order, source).await?;

@@ -76,12 +76,18 @@ static SCHEDULE: Field<Text> = Field::optional(
 static IMAGE: Field<Base64> = Field::optional(
     "image",
     Base64,
-    "Extension. A png, jpeg, webp or gif to start from, in base64 or as a data URL.",
+    "Extension. A png, jpeg, webp or gif to start from, in base64 or as a data URL; with a model that edits, the picture \
+     that `prompt` says how to change.",
 );
 static STRENGTH: Field<Number> = Field::optional(
     "strength",
     Number { min: 0.0, max: 1.0, above_min: true },
-    "Extension. How much of the schedule is run on `image`; 0.8 when left out.",
+    "Extension. How much of the schedule is run on `image`; the model's own when left out.",
+);
+static IMAGE_GUIDANCE: Field<Number> = Field::optional(
+    "image_guidance",
+    Number { min: 0.0, max: 50.0, above_min: false },
+    "Extension. How closely an edit keeps to `image`, for models that edit; the model's own when left out.",
 );
 
 /// The fields of `POST /v1/prompts/enhance`.
@@ -101,6 +107,7 @@ pub(crate) const GENERATION: Table = &[
     &SCHEDULE,
     &IMAGE,
     &STRENGTH,
+    &IMAGE_GUIDANCE,
 ];
 
 /// A request for pictures in which nothing can be wrong any more, except for the model's sake.
@@ -124,6 +131,8 @@ pub(crate) struct Generation {
     pub(crate) image: Option<Vec<u8>>,
     /// Over 0 to 1; only with `image`.
     pub(crate) strength: Option<f64>,
+    /// Only with `image`.
+    pub(crate) image_guidance: Option<f64>,
 }
 
 impl Generation {
@@ -143,9 +152,13 @@ impl Generation {
             schedule: reader.option(&SCHEDULE),
             image: reader.option(&IMAGE),
             strength: reader.option(&STRENGTH),
+            image_guidance: reader.option(&IMAGE_GUIDANCE),
         };
-        if request.strength.is_some() && request.image.is_none() {
-            reader.fault("`strength` is given without `image`; give both or neither");
+        let of_image = [("strength", request.strength), ("image_guidance", request.image_guidance)];
+        for (field, _) in of_image.into_iter().filter(|(_, value)| value.is_some()) {
+            if request.image.is_none() {
+                reader.fault(format!("`{field}` is given without `image`; give both or neither"));
+            }
         }
         reader.finish(request).map_err(Failure::invalid)
     }
@@ -231,9 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn a_strength_without_a_picture_is_a_fault() {
-        let error = Generation::parse(br#"{"prompt": "a", "strength": 0.5}"#).expect_err("fault").body();
-        assert_eq!(error["error"], "`strength` is given without `image`; give both or neither");
+    fn a_strength_or_an_image_guidance_without_a_picture_is_a_fault() {
+        for field in ["strength", "image_guidance"] {
+            let body = json!({"prompt": "a", field: 0.5}).to_string();
+            let error = Generation::parse(body.as_bytes()).expect_err("fault").body();
+            assert_eq!(error["error"], format!("`{field}` is given without `image`; give both or neither"));
+        }
     }
 
     #[test]

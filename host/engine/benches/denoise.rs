@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use atelier_engine::ModelFiles;
-use atelier_engine::models::unet::{UNet, UNetConfig};
+use atelier_engine::models::unet::{Input, UNet, UNetConfig};
 use atelier_engine::weights::Builder;
 use candle_core::{Device, Shape, Tensor};
 
@@ -56,7 +56,13 @@ fn step(unet: &UNet, side: usize) -> Result<f64, Error> {
     let context = uniform((2, 77, 768).into(), 2, 1.0)?;
     let timesteps = Tensor::full(500f32, 2, &Device::Cpu)?;
     let began = Instant::now();
-    unet.forward(&latents, &timesteps, &context, None)?;
+    unet.forward(&Input {
+        x: &latents,
+        timesteps: &timesteps,
+        context: &context,
+        guidance: None,
+        added: None,
+    })?;
     Ok(began.elapsed().as_secs_f64())
 }
 

@@ -62,27 +62,28 @@ struct Specials {
 }
 
 impl ClipTokenizer {
-    /// Reads `tokenizer/`.
+    /// Reads a folder, such as `tokenizer`.
     ///
     /// # Errors
     /// [`Error::Read`] and [`Error::Malformed`] name the file; so does a special token that the vocabulary lacks.
     #[doc(hidden)]
-    pub fn open(files: &ModelFiles) -> Result<Self> {
-        let config: Config = optional(files, "tokenizer/tokenizer_config.json")?;
-        let specials = Specials::of(&config, optional(files, "tokenizer/special_tokens_map.json")?);
-        let (name, tokenizer) = load(files, &specials)?;
+    pub fn open(files: &ModelFiles, folder: &str) -> Result<Self> {
+        let config_name = format!("{folder}/tokenizer_config.json");
+        let config: Config = optional(files, &config_name)?;
+        let map = optional(files, &format!("{folder}/special_tokens_map.json"))?;
+        let specials = Specials::of(&config, map);
+        let (name, tokenizer) = load(files, folder, &specials)?;
         let id = |token: &str| {
             let id = tokenizer.token_to_id(token);
             id.ok_or_else(|| {
-                files.malformed(name, format!("special token `{token}` is not in the vocabulary"))
+                files.malformed(&name, format!("special token `{token}` is not in the vocabulary"))
             })
         };
         let (bos, eos, pad) = (id(&specials.bos)?, id(&specials.eos)?, id(&specials.pad)?);
         let length = config.model_max_length.filter(|length| *length <= MAX_LENGTH);
         let max_length = length.map_or(DEFAULT_LENGTH, |length| length as usize);
         if max_length < 3 {
-            return Err(files
-                .malformed("tokenizer/tokenizer_config.json", "model_max_length leaves no room for text"));
+            return Err(files.malformed(&config_name, "model_max_length leaves no room for text"));
         }
         Ok(Self { tokenizer, bos, eos, pad, max_length })
     }
@@ -133,24 +134,32 @@ impl Special {
 
 /// The tokenizer and the file that errors should name. The vocabulary comes first: folders that have both were
 /// written from it.
-fn load(files: &ModelFiles, specials: &Specials) -> Result<(&'static str, Tokenizer)> {
-    let (name, json) = if files.contains("tokenizer/vocab.json") {
-        ("tokenizer/vocab.json", from_vocabulary(files, specials)?)
+fn load(files: &ModelFiles, folder: &str, specials: &Specials) -> Result<(String, Tokenizer)> {
+    let (vocabulary, whole) = (format!("{folder}/vocab.json"), format!("{folder}/tokenizer.json"));
+    let (name, json) = if files.contains(&vocabulary) {
+        let json = from_vocabulary(files, &vocabulary, &format!("{folder}/merges.txt"), specials)?;
+        (vocabulary, json)
     } else {
-        ("tokenizer/tokenizer.json", files.bytes("tokenizer/tokenizer.json")?.into_owned())
+        let json = files.bytes(&whole)?.into_owned();
+        (whole, json)
     };
     let mut tokenizer = Tokenizer::from_bytes(json)
-        .map_err(|error| files.malformed(name, format!("not a CLIP vocabulary: {error}")))?;
+        .map_err(|error| files.malformed(&name, format!("not a CLIP vocabulary: {error}")))?;
     // chunks are cut by the pipeline; a file's own truncation would lose text silently
     let cleared = tokenizer.with_truncation(None).map(|tokenizer| tokenizer.with_padding(None));
-    cleared.map_err(|error| files.malformed(name, error.to_string()))?;
+    cleared.map_err(|error| files.malformed(&name, error.to_string()))?;
     Ok((name, tokenizer))
 }
 
 /// `vocab.json` and `merges.txt` as the `tokenizer.json` that transformers makes of them.
-fn from_vocabulary(files: &ModelFiles, specials: &Specials) -> Result<Vec<u8>> {
-    let vocabulary: Value = files.json("tokenizer/vocab.json")?;
-    let merges = files.text("tokenizer/merges.txt")?;
+fn from_vocabulary(
+    files: &ModelFiles,
+    vocabulary: &str,
+    merges: &str,
+    specials: &Specials,
+) -> Result<Vec<u8>> {
+    let vocabulary: Value = files.json(vocabulary)?;
+    let merges = files.text(merges)?;
     let merges: Vec<_> =
         merges.lines().filter(|line| !line.starts_with("#version") && !line.is_empty()).collect();
     let added = added_tokens(&vocabulary, specials);

@@ -197,7 +197,7 @@ fn values_that_do_not_fit_the_model_are_refused_by_field() {
 #[test]
 fn a_strength_that_leaves_no_step_is_refused() {
     let pixels = Pixels::new(16, 16, vec![255; 16 * 16 * 4]).unwrap();
-    let source = Some(Source { pixels, strength: Some(0.2) });
+    let source = Some(Source::Start { pixels, strength: Some(0.2) });
     let error = refused(&mut engine(files("sd1")), Request { source, ..request() });
     assert!(error.contains("strength"), "{error}");
 }
@@ -235,7 +235,7 @@ fn what_lies_beside_the_autoencoder_and_is_none_is_refused_at_start() {
 fn answers_say_what_was_done_to_the_request() {
     let mut rgba = vec![200; 16 * 16 * 4];
     rgba[3] = 0;
-    let source = Some(Source { pixels: Pixels::new(16, 16, rgba).unwrap(), strength: None });
+    let source = Some(Source::Start { pixels: Pixels::new(16, 16, rgba).unwrap(), strength: None });
     let asked = Request { prompt: "cat ".repeat(100), source, ..request() };
     let (finished, _) = run(&mut engine(files("sd1")), asked).unwrap();
     assert_eq!(finished.notes.len(), 2, "{:?}", finished.notes);

@@ -1,16 +1,14 @@
-//! The pipelines against diffusers, stage by stage, for every fixture folder (`golden/make_pipelines.py` makes them;
+//! The pipelines against diffusers, stage by stage, for every fixture folder (`golden/make_*.py` make them, a family each;
 //! `ATELIER_GOLDEN_DIR` names others). Each stage is fed with what diffusers fed it, so that a failure names the stage;
 //! the last tests run everything together from the seed.
 
 #[path = "golden/fixture.rs"]
 mod fixture;
 
-use atelier_engine::models::clip::ClipTextEncoder;
-use atelier_engine::models::unet::UNet;
+use atelier_engine::models::unet::{Added, Input, UNet};
 use atelier_engine::models::vae::Vae;
 use atelier_engine::pipeline::chunks;
 use atelier_engine::schedule;
-use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_inference::{Engine, StepState};
 use candle_core::{Device, Tensor};
 use fixture::Worst;
@@ -26,7 +24,7 @@ const RUN: f64 = 1e-3;
 #[test]
 fn every_text_becomes_the_ids_of_transformers() {
     for fixture in fixture::all() {
-        let tokenizer = ClipTokenizer::open(&fixture.files).unwrap();
+        let tokenizer = fixture.tokenizer();
         for text in &fixture.texts {
             let ids =
                 [&[tokenizer.bos], tokenizer.ids(&text.text).unwrap().as_slice(), &[tokenizer.eos]].concat();
@@ -38,47 +36,41 @@ fn every_text_becomes_the_ids_of_transformers() {
 #[test]
 fn prompts_are_cut_and_padded_into_the_expected_rows() {
     for fixture in fixture::all() {
-        let tokenizer = ClipTokenizer::open(&fixture.files).unwrap();
-        for (name, case) in &fixture.cases {
+        let tokenizer = fixture.tokenizer();
+        for (name, case) in fixture.cases.iter().filter(|(name, _)| fixture.has(name, "ids")) {
             let rows = chunks(&tokenizer, &case.prompt).unwrap();
-            assert_eq!(rows, fixture.ids(name)[..rows.len()], "{}/{name}", fixture.name);
+            assert_eq!(rows, fixture.ids(name), "{}/{name}", fixture.name);
         }
     }
 }
 
 #[test]
-fn text_encoders_equal_transformers() {
-    let mut worst = Worst::new("text encoder", ENCODERS);
-    for fixture in fixture::all() {
-        let encoder = ClipTextEncoder::open(&fixture.files, &Device::Cpu).unwrap();
-        for (name, case) in &fixture.cases {
-            let place = |stage| format!("{}/{name}/{stage}", fixture.name);
-            let encoded = encoder.forward(&fixture.ids(name), case.clip_skip as usize).unwrap();
-            let expected = fixture.expected(name, "prompt");
-            worst.compare(place("prompt"), &encoded.hidden.reshape(expected.dims()).unwrap(), &expected);
-            worst.compare(place("pooled"), &encoded.pooled, &fixture.expected(name, "pooled"));
-        }
-    }
-}
-
-#[test]
-fn conditioning_equals_chunked_transformers() {
-    let mut worst = Worst::new("conditioning", ENCODERS);
+fn conditioning_equals_what_reaches_the_denoiser_in_diffusers() {
+    let (mut states, mut pooled) = (Worst::new("states", ENCODERS), Worst::new("pooled", ENCODERS));
     for fixture in fixture::all() {
         for (name, case) in &fixture.cases {
             let denoise = fixture.denoise(name, case);
             let conditioning = denoise.conditioning();
-            worst.compare(
-                format!("{}/{name}", fixture.name),
-                &conditioning.prompt,
-                &fixture.expected(name, "prompt"),
-            );
-            if let Some(negative) = &conditioning.negative {
-                worst.compare(
-                    format!("{}/{name}/negative", fixture.name),
-                    negative,
-                    &fixture.expected(name, "negative"),
-                );
+            let (images, rows) = (case.seeds.len(), fixture.expected(name, "context"));
+            // one row per image and branch: negative and prompt, or prompt and twice the negative
+            let (prompt, negative) = match rows.dim(0).unwrap() / images {
+                1 => (0, None),
+                2 => (images, Some(0)),
+                _ => (0, Some(images)),
+            };
+            assert_eq!(negative.is_some(), conditioning.negative.is_some(), "{}/{name}", fixture.name);
+            let texts =
+                [(Some(&conditioning.prompt), Some(prompt)), (conditioning.negative.as_ref(), negative)];
+            for (text, row) in texts.into_iter().filter_map(|(text, row)| text.zip(row)) {
+                let place = || format!("{}/{name}/{row}", fixture.name);
+                states.compare(place(), &text.states, &rows.narrow(0, row, 1).unwrap());
+                if let Some(found) = &text.pooled {
+                    pooled.compare(
+                        place(),
+                        found,
+                        &fixture.expected(name, "pooled").narrow(0, row, 1).unwrap(),
+                    );
+                }
             }
         }
     }
@@ -123,22 +115,24 @@ fn the_denoiser_equals_diffusers_at_every_step() {
         let config = atelier_engine::pipeline::schedule_config(&fixture.files).unwrap();
         for (name, case) in &fixture.cases {
             let schedule = schedule::build(&case.schedule, &config, case.steps, case.strength).unwrap();
-            let (latents, outputs) = (fixture.expected(name, "latents"), fixture.expected(name, "outputs"));
-            let is_guided = case.guidance > 1.0 && !unet.takes_guidance();
+            let (inputs, outputs) = (fixture.expected(name, "inputs"), fixture.expected(name, "outputs"));
+            let context = fixture.expected(name, "context");
+            let added = fixture.has(name, "pooled").then(|| {
+                let (pooled, numbers) = (fixture.expected(name, "pooled"), fixture.expected(name, "numbers"));
+                Added { pooled, numbers }
+            });
+            let full =
+                |value: f64| Tensor::full(value as f32, context.dim(0).unwrap(), &Device::Cpu).unwrap();
+            let guidance = full(case.guidance);
             for (step, timestep) in schedule.timesteps().iter().enumerate() {
-                let x = schedule.scale_model_input(step, &latents.get(step).unwrap()).unwrap();
-                let images = x.dim(0).unwrap();
-                let repeat = |stage| fixture.expected(name, stage).repeat((images, 1, 1)).unwrap();
-                let (x, context) = match is_guided {
-                    true => (Tensor::cat(&[&x, &x], 0).unwrap(), vec![repeat("negative"), repeat("prompt")]),
-                    false => (x, vec![repeat("prompt")]),
+                let input = Input {
+                    x: &inputs.get(step).unwrap(),
+                    timesteps: &full(*timestep),
+                    context: &context,
+                    guidance: unet.takes_guidance().then_some(&guidance),
+                    added: added.as_ref(),
                 };
-                let context = Tensor::cat(&context, 0).unwrap();
-                let batch = x.dim(0).unwrap();
-                let full = |value: f64| Tensor::full(value as f32, batch, &Device::Cpu).unwrap();
-                let guidance = full(case.guidance);
-                let guidance = unet.takes_guidance().then_some(&guidance);
-                let out = unet.forward(&x, &full(*timestep), &context, guidance).unwrap();
+                let out = unet.forward(&input).unwrap();
                 worst.compare(format!("{}/{name}/{step}", fixture.name), &out, &outputs.get(step).unwrap());
             }
         }
@@ -174,9 +168,8 @@ fn whole_runs_equal_diffusers_from_the_seed_to_the_picture() {
                 if !denoise.step().unwrap() {
                     break;
                 }
-                let prediction = denoise.prediction().unwrap();
-                let parts: Vec<_> = prediction.negative.iter().chain([&prediction.prompt]).collect();
-                predictions.compare(place(), &Tensor::cat(&parts, 0).unwrap(), &outputs.get(step).unwrap());
+                let parts = Tensor::cat(denoise.predictions(), 0).unwrap();
+                predictions.compare(place(), &parts, &outputs.get(step).unwrap());
             }
             image.compare(
                 format!("{}/{name}", fixture.name),

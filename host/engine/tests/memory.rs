@@ -106,7 +106,7 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         (
             "kl, from a picture",
             &sd1,
-            Request { source: Some(Source { pixels: source, strength: None }), ..request(192, 128) },
+            Request { source: Some(Source::Start { pixels: source, strength: None }), ..request(192, 128) },
         ),
         ("three levels", &sd2, request(192, 192)),
         ("distilled", &lcm, request(192, 192)),

@@ -15,7 +15,8 @@ pub const MAX_GUIDANCE: f64 = 50.0;
 pub const MAX_PROMPT_BYTES: usize = 32 * 1024;
 /// Most layers of the text encoder that may be skipped.
 pub const MAX_CLIP_SKIP: u32 = 11;
-const DEFAULT_STRENGTH: f64 = 0.8;
+/// Largest side in pixels that XL may be told of; those of the pictures that it was trained on are well below.
+pub const MAX_FRAMING_SIDE: u32 = 16_384;
 
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,13 +55,96 @@ impl fmt::Display for JobId {
     }
 }
 
-/// A picture to start from.
+/// A picture to work on, scaled to the job's size by whoever made the request, unchecked.
 #[derive(Debug, Clone)]
-pub struct Source {
-    /// The picture; scaled to the job's size by whoever made the request.
-    pub pixels: Pixels,
-    /// How much of the schedule is run, over 0 to 1; 0.8 when `None`.
-    pub strength: Option<f64>,
+pub enum Source {
+    /// To start from.
+    Start {
+        /// The picture.
+        pixels: Pixels,
+        /// How much of the schedule is run, over 0 to 1; the model's default when `None`.
+        strength: Option<f64>,
+    },
+    /// To change as the prompt says.
+    Edit {
+        /// The picture.
+        pixels: Pixels,
+        /// How closely the result keeps to it, 0 to [`MAX_GUIDANCE`]; the model's default when `None`.
+        guidance: Option<f64>,
+    },
+}
+
+impl Source {
+    fn pixels(&self) -> &Pixels {
+        let (Self::Start { pixels, .. } | Self::Edit { pixels, .. }) = self;
+        pixels
+    }
+}
+
+/// What a job does, with the picture that it works on, which is of exactly the job's size.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// A picture from a prompt alone.
+    TextToImage,
+    /// A picture that starts from another one.
+    ImageToImage {
+        /// What it starts from.
+        picture: Pixels,
+        /// How much of the schedule is run, over 0 to 1.
+        strength: f64,
+    },
+    /// A picture changed as the prompt says.
+    Edit {
+        /// What is changed.
+        picture: Pixels,
+        /// How closely the result keeps to it; guidance is off below 1.
+        guidance: f64,
+    },
+}
+
+impl Task {
+    /// The picture that is worked on.
+    pub fn picture(&self) -> Option<&Pixels> {
+        match self {
+            Self::TextToImage => None,
+            Self::ImageToImage { picture, .. } | Self::Edit { picture, .. } => Some(picture),
+        }
+    }
+
+    /// The share of the schedule that is run.
+    pub fn strength(&self) -> f64 {
+        match self {
+            Self::ImageToImage { strength, .. } => *strength,
+            Self::TextToImage | Self::Edit { .. } => 1.0,
+        }
+    }
+}
+
+/// How the picture is said to have come from a photograph, for models that were trained to be told (XL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Framing {
+    /// The size before it was cropped.
+    pub original: Size,
+    /// Where the crop began.
+    pub crop: Crop,
+    /// The size that it was scaled to.
+    pub target: Size,
+}
+
+/// Pixels cut off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Crop {
+    /// From the left.
+    pub left: u32,
+    /// From the top.
+    pub top: u32,
+}
+
+impl Framing {
+    /// A whole picture of this size.
+    pub fn whole(size: Size) -> Self {
+        Self { original: size, crop: Crop::default(), target: size }
+    }
 }
 
 /// What a caller asks for, unchecked. `None` takes the model's default.
@@ -84,9 +168,13 @@ pub struct Request {
     pub schedule: Option<String>,
     /// Text encoder layers to skip.
     pub clip_skip: Option<u32>,
+    /// How far guidance is brought back to the prompt's own deviation, 0 to 1; 0 when `None`.
+    pub guidance_rescale: Option<f64>,
+    /// For XL; a whole picture of the job's size when `None`.
+    pub framing: Option<Framing>,
     /// Steps between previews.
     pub preview_every: Option<u32>,
-    /// A picture to start from.
+    /// A picture to work on.
     pub source: Option<Source>,
 }
 
@@ -117,10 +205,14 @@ pub struct Job {
     pub schedule: String,
     /// Text encoder layers to skip; 0 takes the last.
     pub clip_skip: u32,
+    /// How far guidance is brought back to the prompt's own deviation, 0 to 1.
+    pub guidance_rescale: f64,
+    /// What models that were trained so are told of the picture's size.
+    pub framing: Framing,
     /// Steps between previews; none when `None`.
     pub preview_every: Option<NonZeroU32>,
-    /// A picture of exactly `size`, and the strength.
-    pub source: Option<(Pixels, f64)>,
+    /// What is made of what.
+    pub task: Task,
 }
 
 impl Job {
@@ -135,12 +227,14 @@ impl Job {
             negative_prompt: checked_negative(request.negative_prompt, model)?,
             size,
             steps: in_range("steps", request.steps.unwrap_or(model.default_steps), 1, MAX_STEPS)?,
-            guidance: checked_guidance(request.guidance.unwrap_or(model.default_guidance))?,
+            guidance: within("guidance", request.guidance.unwrap_or(model.default_guidance), MAX_GUIDANCE)?,
             seeds: seeds(request.seed, in_range("count", request.count.unwrap_or(1), 1, MAX_PICTURES)?),
             schedule: checked_schedule(request.schedule, model)?,
             clip_skip: in_range("clip-skip", request.clip_skip.unwrap_or(0), 0, MAX_CLIP_SKIP)?,
+            guidance_rescale: within("guidance-rescale", request.guidance_rescale.unwrap_or(0.0), 1.0)?,
+            framing: checked_framing(request.framing, size, model)?,
             preview_every: checked_preview(request.preview_every)?,
-            source: checked_source(request.source, size, model)?,
+            task: checked_task(request.source, size, model)?,
             model: model.clone(),
         })
     }
@@ -152,8 +246,7 @@ impl Job {
 
     /// Denoiser work of the whole job, in pixels times steps that are run times pictures.
     pub fn work(&self) -> u64 {
-        let strength = self.source.as_ref().map_or(1.0, |(_, strength)| *strength);
-        let steps = (f64::from(self.steps) * strength).ceil() as u64;
+        let steps = (f64::from(self.steps) * self.task.strength()).ceil() as u64;
         u64::from(self.size.width) * u64::from(self.size.height) * steps * self.seeds.len() as u64
     }
 }
@@ -176,7 +269,7 @@ fn checked_negative(text: Option<String>, model: &ModelInfo) -> Result<String> {
 }
 
 fn checked_size(request: &Request, model: &ModelInfo) -> Result<Size> {
-    let own = request.source.as_ref().map(|source| source.pixels.size());
+    let own = request.source.as_ref().map(|source| source.pixels().size());
     let size = request.size.or(own).unwrap_or(model.native_size);
     for side in [size.width, size.height] {
         if side < model.min_side || side > model.max_side || side % model.side_multiple != 0 {
@@ -190,12 +283,26 @@ fn checked_size(request: &Request, model: &ModelInfo) -> Result<Size> {
     Ok(size)
 }
 
-fn checked_guidance(guidance: f64) -> Result<f64> {
+fn within(field: &'static str, value: f64, high: f64) -> Result<f64> {
     // a NaN fails the comparison and is refused with the rest
-    if (0.0..=MAX_GUIDANCE).contains(&guidance) {
-        Ok(guidance)
+    if (0.0..=high).contains(&value) {
+        Ok(value)
     } else {
-        Err(Error::invalid("guidance", format!("{guidance} is not within 0 to {MAX_GUIDANCE}")))
+        Err(Error::invalid(field, format!("{value} is not within 0 to {high}")))
+    }
+}
+
+fn checked_framing(framing: Option<Framing>, size: Size, model: &ModelInfo) -> Result<Framing> {
+    let Some(framing) = framing else { return Ok(Framing::whole(size)) };
+    if !model.features.framing {
+        let reason = format!("model `{}` was not trained to be told of sizes; leave it out", model.id);
+        return Err(Error::invalid("framing", reason));
+    }
+    let Framing { original, crop, target } = framing;
+    let sides = [original.width, original.height, target.width, target.height, crop.left, crop.top];
+    match sides.iter().find(|side| **side > MAX_FRAMING_SIDE) {
+        None => Ok(framing),
+        Some(side) => Err(Error::invalid("framing", format!("{side} is over {MAX_FRAMING_SIDE} pixels"))),
     }
 }
 
@@ -218,29 +325,41 @@ fn checked_preview(every: Option<u32>) -> Result<Option<NonZeroU32>> {
         .transpose()
 }
 
-fn checked_source(source: Option<Source>, size: Size, model: &ModelInfo) -> Result<Option<(Pixels, f64)>> {
-    let Some(source) = source else {
-        return match model.features.text_to_image {
-            true => Ok(None),
-            false => {
-                Err(Error::invalid("source", format!("model `{}` needs a picture to start from", model.id)))
+fn checked_task(source: Option<Source>, size: Size, model: &ModelInfo) -> Result<Task> {
+    let (features, id) = (model.features, &model.id);
+    let refused = |reason: String| Err(Error::invalid("source", reason));
+    let given = source.as_ref().map(|source| source.pixels().size());
+    match &source {
+        None if !features.text_to_image => {
+            return refused(format!("model `{id}` needs a picture to work on"));
+        }
+        Some(Source::Start { .. }) if !features.image_to_image => {
+            let edits =
+                if features.edit { "; it changes pictures as a prompt says: ask for an edit" } else { "" };
+            return refused(format!("model `{id}` does not start from pictures{edits}"));
+        }
+        Some(Source::Edit { .. }) if !features.edit => {
+            return refused(format!("model `{id}` was not trained to change pictures as a prompt says"));
+        }
+        _ => {}
+    }
+    if let Some(given) = given.filter(|given| *given != size) {
+        return refused(format!("is {given}, not {size}; scale it first"));
+    }
+    Ok(match source {
+        None => Task::TextToImage,
+        Some(Source::Start { pixels: picture, strength }) => {
+            let strength = strength.unwrap_or(model.default_strength);
+            if !(strength > 0.0 && strength <= 1.0) {
+                return Err(Error::invalid("strength", format!("{strength} is not over 0 and at most 1")));
             }
-        };
-    };
-    if !model.features.image_to_image {
-        return Err(Error::invalid("source", format!("model `{}` makes pictures from text alone", model.id)));
-    }
-    if source.pixels.size() != size {
-        return Err(Error::invalid(
-            "source",
-            format!("is {}, not {size}; scale it first", source.pixels.size()),
-        ));
-    }
-    let strength = source.strength.unwrap_or(DEFAULT_STRENGTH);
-    if !(strength > 0.0 && strength <= 1.0) {
-        return Err(Error::invalid("strength", format!("{strength} is not over 0 and at most 1")));
-    }
-    Ok(Some((source.pixels, strength)))
+            Task::ImageToImage { picture, strength }
+        }
+        Some(Source::Edit { pixels: picture, guidance }) => {
+            let guidance = guidance.unwrap_or(model.default_image_guidance);
+            Task::Edit { picture, guidance: within("image-guidance", guidance, MAX_GUIDANCE)? }
+        }
+    })
 }
 
 fn in_range(field: &'static str, value: u32, low: u32, high: u32) -> Result<u32> {

@@ -38,6 +38,10 @@ pub struct Features {
     pub image_to_image: bool,
     /// A negative prompt.
     pub negative_prompt: bool,
+    /// A picture changed as a prompt says.
+    pub edit: bool,
+    /// Being told of the picture's original size, crop and target size.
+    pub framing: bool,
 }
 
 /// One model and its limits. Sides are in pixels.
@@ -65,6 +69,10 @@ pub struct ModelInfo {
     pub default_steps: u32,
     /// Guidance scale when the request names none.
     pub default_guidance: f64,
+    /// How much of the schedule is run on a picture to start from when the request does not say.
+    pub default_strength: f64,
+    /// How closely an edit keeps to its picture when the request does not say.
+    pub default_image_guidance: f64,
     /// Names that a request's schedule may take, the default first.
     pub schedules: Vec<String>,
     /// Bytes that the model takes while it is loaded.

@@ -2,7 +2,7 @@
 
 mod scripted;
 
-use atelier_inference::{Error, Job, ModelInfo, Pixels, Request, Size, Source};
+use atelier_inference::{Crop, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task};
 use scripted::{model, pixels};
 
 fn size(width: u32, height: u32) -> Option<Size> {
@@ -10,7 +10,11 @@ fn size(width: u32, height: u32) -> Option<Size> {
 }
 
 fn source(width: u32, height: u32, strength: Option<f64>) -> Option<Source> {
-    Some(Source { pixels: pixels(width, height, 1), strength })
+    Some(Source::Start { pixels: pixels(width, height, 1), strength })
+}
+
+fn to_edit(guidance: Option<f64>) -> Option<Source> {
+    Some(Source::Edit { pixels: pixels(16, 16, 1), guidance })
 }
 
 fn refused_by(request: Request, model: &ModelInfo) -> (&'static str, String) {
@@ -33,7 +37,11 @@ fn an_empty_request_takes_the_models_defaults() {
     let job = taken(Request::default());
     assert_eq!((job.size.width, job.size.height, job.steps, job.guidance), (64, 32, 4, 7.5));
     assert_eq!((job.schedule.as_str(), job.clip_skip, job.seeds.len()), ("ddim", 0, 1));
-    assert!(job.preview_every.is_none() && job.source.is_none() && job.negative_prompt.is_empty());
+    assert!(
+        job.preview_every.is_none()
+            && matches!(job.task, Task::TextToImage)
+            && job.negative_prompt.is_empty()
+    );
     assert!(job.seeds[0] <= u64::from(u32::MAX), "torch's generator ignores more");
 }
 
@@ -117,7 +125,7 @@ fn clip_skip_and_preview_every_are_bounded() {
 fn a_source_gives_its_size_and_must_have_the_size_that_is_asked_for() {
     let job = taken(Request { source: source(16, 24, None), ..Request::default() });
     assert_eq!((job.size.width, job.size.height), (16, 24));
-    assert_eq!(job.source.unwrap().1, 0.8, "the default strength");
+    assert_eq!(job.task.strength(), 0.8, "the default strength");
     let (field, _) =
         refused(Request { source: source(16, 24, None), size: size(16, 32), ..Request::default() });
     assert_eq!(field, "source");
@@ -141,10 +149,56 @@ fn a_source_must_fit_what_the_model_can_do() {
     let mut model = model();
     model.features.image_to_image = false;
     let (field, reason) = refused_by(Request { source: source(16, 16, None), ..Request::default() }, &model);
-    assert_eq!((field, reason.as_str()), ("source", "model `scripted` makes pictures from text alone"));
+    assert_eq!(
+        (field, reason.as_str()),
+        (
+            "source",
+            "model `scripted` does not start from pictures; it changes pictures as a prompt says: ask for an edit"
+        )
+    );
+    model.features.edit = false;
+    let (_, reason) = refused_by(Request { source: source(16, 16, None), ..Request::default() }, &model);
+    assert_eq!(reason, "model `scripted` does not start from pictures");
+    let (_, reason) = refused_by(Request { source: to_edit(None), ..Request::default() }, &model);
+    assert!(reason.contains("was not trained to change pictures"), "{reason}");
     model.features.text_to_image = false;
     model.features.image_to_image = true;
     assert_eq!(refused_by(Request::default(), &model).0, "source");
+}
+
+#[test]
+fn an_edit_keeps_to_its_picture_as_the_model_or_the_request_says() {
+    let guidance = |given| match taken(Request { source: to_edit(given), ..Request::default() }).task {
+        Task::Edit { guidance, .. } => guidance,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((guidance(None), guidance(Some(0.0)), guidance(Some(50.0))), (1.5, 0.0, 50.0));
+    for wrong in [-0.1, 50.1, f64::NAN] {
+        let request = Request { source: to_edit(Some(wrong)), ..Request::default() };
+        assert_eq!(refused(request).0, "image-guidance");
+    }
+}
+
+#[test]
+fn rescale_is_within_0_and_1() {
+    taken(Request { guidance_rescale: Some(1.0), ..Request::default() });
+    for wrong in [-0.1, 1.1, f64::NAN] {
+        let request = Request { guidance_rescale: Some(wrong), ..Request::default() };
+        assert_eq!(refused(request).0, "guidance-rescale");
+    }
+}
+
+#[test]
+fn framing_is_for_models_that_know_it_and_has_bounds() {
+    let size = Size { width: 16, height: 24 };
+    let framing = |side| Some(Framing { crop: Crop { left: side, top: 0 }, ..Framing::whole(size) });
+    let job = taken(Request { size: Some(size), ..Request::default() });
+    assert_eq!(job.framing, Framing::whole(size), "a whole picture of the job's size");
+    taken(Request { framing: framing(16_384), ..Request::default() });
+    assert_eq!(refused(Request { framing: framing(16_385), ..Request::default() }).0, "framing");
+    let mut model = model();
+    model.features.framing = false;
+    assert_eq!(refused_by(Request { framing: framing(0), ..Request::default() }, &model).0, "framing");
 }
 
 #[test]

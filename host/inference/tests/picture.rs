@@ -55,7 +55,7 @@ async fn the_longest_prompt_survives_too() {
 
 #[tokio::test]
 async fn a_picture_made_from_a_picture_names_its_source_and_strength() {
-    let source = Some(Source { pixels: pixels(16, 8, 3), strength: Some(0.5) });
+    let source = Some(Source::Start { pixels: pixels(16, 8, 3), strength: Some(0.5) });
     let parameters = written(&run(Request { source, ..Request::default() }).await[0]);
     assert_eq!((parameters.width, parameters.height, parameters.strength), (16, 8, Some(0.5)));
     assert_eq!(parameters.source_blake3, Some(blake3::hash(pixels(16, 8, 3).rgba()).to_string()));

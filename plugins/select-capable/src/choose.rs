@@ -1,10 +1,11 @@
-//! The choice: by name if there is one; else by what is needed, by size, by taste, by native size, by what is loaded,
-//! and at last by the manifest's order.
+//! The choice: by name if there is one; else by what is needed, by size, by whether the prompt is an instruction, by
+//! taste, by native size, by what is loaded, and at last by the manifest's order.
 //!
-//! Rules in the order of what hurts most when it is wrong: a model that cannot do it at all, a scaled picture, the
-//! wrong kind of picture, a wait for weights. Each decides only among those that the one before left equal.
+//! Rules in the order of what hurts most when it is wrong: a model that cannot do it at all, a scaled picture, a model
+//! that paints an instruction instead of following it, the wrong kind of picture, a wait for weights. Each decides only
+//! among those that the one before left equal.
 
-use crate::taste;
+use crate::{instruction, taste};
 
 /// What is known of the request.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,7 @@ pub struct Candidate {
     pub description: String,
     pub text_to_image: bool,
     pub image_to_image: bool,
+    pub edit: bool,
     pub native_size: (u32, u32),
     pub min_side: u32,
     pub max_side: u32,
@@ -55,7 +57,7 @@ impl Candidate {
 
     /// Whether the model does this kind of work at all.
     fn can(&self, wish: &Wish) -> bool {
-        if wish.has_source { self.image_to_image } else { self.text_to_image }
+        if wish.has_source { self.image_to_image || self.edit } else { self.text_to_image }
     }
 
     /// Whether both sides are within the model's limits and on its grid.
@@ -101,17 +103,23 @@ fn need(wish: &Wish) -> &'static str {
 }
 
 /// The best of a pool that is not empty; the earliest among equals.
-/// Compares taste, native size and what is loaded, in this order; `able` is how many can do it at any size.
+/// Compares kind of work, taste, native size and what is loaded, in this order; `able` is how many can do it at any size.
 fn best(wish: &Wish, pool: &[&Candidate], able: usize) -> Choice {
+    let is_instruction = wish.has_source && instruction::is_one(&wish.prompt);
+    let follows = |it: &Candidate| wish.has_source && it.edit == is_instruction;
     let taste = |it: &Candidate| taste::shared(&wish.prompt, &it.description);
     let native = |it: &Candidate| wish.size == Some(it.native_size);
     let mut best = pool[0];
     for candidate in &pool[1..] {
-        let key = |it: &Candidate| (taste(it), native(it), it.loaded);
+        let key = |it: &Candidate| (follows(it), taste(it), native(it), it.loaded);
         // over and not at least: the manifest's order decides among equals
         if key(candidate) > key(best) {
             best = candidate;
         }
+    }
+    if is_instruction && best.edit && able > 1 {
+        let reason = format!("{} changes pictures as an instruction says, and the prompt is one.", best.id);
+        return Choice { model: best.id.clone(), reason };
     }
     Choice { model: best.id.clone(), reason: reason(best, able, taste(best) > 0, native(best)) }
 }
@@ -139,6 +147,7 @@ mod tests {
             description: description.into(),
             text_to_image: true,
             image_to_image: true,
+            edit: false,
             native_size: (native, native),
             min_side: 64,
             max_side,
@@ -194,6 +203,23 @@ mod tests {
         assert_eq!(chosen(&sized(1024, "a cat"), &three()), "sdxl", "native");
         assert_eq!(chosen(&sized(512, "a cat"), &three()), "sd15", "native");
         assert_eq!(chosen(&sized(1536, "pixel art"), &three()), "sdxl", "the only one that allows it");
+    }
+
+    #[test]
+    fn an_instruction_goes_to_a_model_that_edits_and_a_description_does_not() {
+        let mut models = three();
+        models.push(Candidate {
+            edit: true,
+            image_to_image: false,
+            text_to_image: false,
+            ..models[0].clone()
+        });
+        models[3].id = "nano-edit".into();
+        let wish = |prompt| Wish { has_source: true, ..sized(128, prompt) };
+        assert_eq!(chosen(&wish("make it night"), &models), "nano-edit");
+        assert_eq!(chosen(&wish("a red boat at night"), &models), "nano");
+        assert_eq!(chosen(&wish("make it night"), &models[..3]), "nano", "nobody edits");
+        assert_eq!(chosen(&sized(128, "make it night"), &models), "nano", "there is nothing to edit");
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn candidate(info: ModelInfo) -> Candidate {
     Candidate {
         text_to_image: info.features.contains(Features::TEXT_TO_IMAGE),
         image_to_image: info.features.contains(Features::IMAGE_TO_IMAGE),
+        edit: info.features.contains(Features::EDIT),
         native_size: pair(info.native_size),
         id: info.id,
         source: info.source,

@@ -3,6 +3,7 @@
 //! `choose` is a pure function of the request's hints and the candidates; it loads nothing and keeps nothing.
 
 mod choose;
+mod instruction;
 mod taste;
 
 #[cfg(target_arch = "wasm32")]

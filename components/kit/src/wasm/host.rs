@@ -8,7 +8,7 @@ use crate::bindings::wasi::clocks0_3_0::{monotonic_clock, system_clock};
 use crate::bindings::wasi::config::store;
 use crate::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, StageError,
+    Outcome, Prompt, Size, Source, StageError,
 };
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
@@ -112,12 +112,15 @@ impl Host for Granted {
     async fn generate(
         &self,
         order: Order,
-        source: Option<(&images::Image, Option<f64>)>,
+        source: Source<'_, images::Image>,
     ) -> Result<RunningJob, GenerationError> {
         let request = request(order);
         let job = match source {
-            None => generation::text_to_image(request).await,
-            Some((picture, strength)) => generation::image_to_image(request, picture, strength).await,
+            Source::None => generation::text_to_image(request).await,
+            Source::Start { picture, strength } => {
+                generation::image_to_image(request, picture, strength).await
+            }
+            Source::Edit { picture, guidance } => generation::edit(request, picture, guidance).await,
         };
         let job = job.map_err(generation_error)?;
         // the host gives out one stream per job, so it is kept beside the handle
@@ -150,8 +153,10 @@ fn request(order: Order) -> generation::Request {
         seed: order.seed,
         count: order.count,
         schedule: order.schedule,
-        // no first-party handler offers it
+        // no first-party handler offers these
         clip_skip: None,
+        guidance_rescale: None,
+        framing: None,
         preview_every: order.preview_every,
     }
 }
@@ -224,6 +229,8 @@ fn model(info: types::ModelInfo) -> Model {
         text_to_image: can(types::Features::TEXT_TO_IMAGE),
         image_to_image: can(types::Features::IMAGE_TO_IMAGE),
         negative_prompt: can(types::Features::NEGATIVE_PROMPT),
+        edit: can(types::Features::EDIT),
+        framing: can(types::Features::FRAMING),
         id: info.id,
         family: info.family,
         source: info.source,
@@ -234,6 +241,8 @@ fn model(info: types::ModelInfo) -> Model {
         side_multiple: info.side_multiple,
         default_steps: info.default_steps,
         default_guidance: info.default_guidance,
+        default_strength: info.default_strength,
+        default_image_guidance: info.default_image_guidance,
         schedules: info.schedules,
         loaded: info.loaded,
         memory_bytes: info.memory_bytes,
@@ -247,6 +256,8 @@ fn model_info(model: &Model) -> types::ModelInfo {
     features.set(types::Features::TEXT_TO_IMAGE, model.text_to_image);
     features.set(types::Features::IMAGE_TO_IMAGE, model.image_to_image);
     features.set(types::Features::NEGATIVE_PROMPT, model.negative_prompt);
+    features.set(types::Features::EDIT, model.edit);
+    features.set(types::Features::FRAMING, model.framing);
     types::ModelInfo {
         id: model.id.clone(),
         family: model.family.clone(),
@@ -259,6 +270,8 @@ fn model_info(model: &Model) -> types::ModelInfo {
         side_multiple: model.side_multiple,
         default_steps: model.default_steps,
         default_guidance: model.default_guidance,
+        default_strength: model.default_strength,
+        default_image_guidance: model.default_image_guidance,
         schedules: model.schedules.clone(),
         loaded: model.loaded,
         memory_bytes: model.memory_bytes,

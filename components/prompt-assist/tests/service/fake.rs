@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use atelier_kit::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, StageError,
+    Outcome, Prompt, Size, Source, StageError,
 };
 use atelier_kit::http::{Reply, Request, Response};
 use atelier_kit::{Host, sse};
@@ -56,12 +56,16 @@ pub(crate) fn nano() -> Model {
         text_to_image: true,
         image_to_image: true,
         negative_prompt: true,
+        edit: false,
+        framing: false,
         native_size: native,
         min_side: 128,
         max_side: 128,
         side_multiple: 8,
         default_steps: 20,
         default_guidance: 4.0,
+        default_strength: 0.8,
+        default_image_guidance: 1.5,
         schedules: vec!["ddim".into()],
         loaded: true,
         memory_bytes: None,
@@ -202,16 +206,16 @@ impl Host for Fake {
         Ok(format!("png {picture}").into_bytes())
     }
 
-    async fn generate(
-        &self,
-        order: Order,
-        source: Option<(&Size, Option<f64>)>,
-    ) -> Result<FakeJob, GenerationError> {
+    async fn generate(&self, order: Order, source: Source<'_, Size>) -> Result<FakeJob, GenerationError> {
         if !self.script.models.iter().any(|model| model.id == order.model) {
             let text = format!("model `{}` is not here: pull it", order.model);
             return Err(GenerationError::UnknownModel(text));
         }
-        let strength = source.map(|(_, strength)| strength.unwrap_or(0.8));
+        let strength = match source {
+            Source::None => None,
+            Source::Start { strength, .. } => Some(strength.unwrap_or(0.8)),
+            Source::Edit { guidance, .. } => guidance,
+        };
         self.record.borrow_mut().orders.push((order.clone(), strength));
         if let Some(error) = &self.script.refuse {
             return Err(error.clone());

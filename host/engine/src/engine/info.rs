@@ -7,23 +7,18 @@
 use atelier_inference::{Features, ModelId, ModelInfo, Size};
 use candle_core::Device;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::ModelSpec;
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
 use crate::models::unet::{self, UNetConfig};
 use crate::models::vae::{self, VaeConfig};
-use crate::pipeline::{Footprint, schedule_config, small_autoencoder};
+use crate::pipeline::{Family, Footprint, Numbers, schedule_config, small_autoencoder};
 use crate::schedule::{self, ScheduleConfig};
 use crate::tokenizer::ClipTokenizer;
 use crate::weights::Weights;
-use crate::{Error, Result, device};
+use crate::{Result, device};
 
-const FAMILY: &str = "stable-diffusion";
-/// Classes of `model_index.json` that this crate's one pipeline can stand in for; all have the same components.
-const PIPELINES: [&str; 3] =
-    ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"];
 /// Written by operators and training scripts, not by diffusers, so its keys are ours and unknown ones are refused.
 const OVERRIDES: &str = "atelier.json";
 /// Sides in pixels that any model may be asked for.
@@ -32,6 +27,10 @@ const SIDES: (u32, u32) = (64, 1_024);
 /// Steps and guidance scale for plain models, and for those distilled to take guidance as an input.
 const DEFAULTS: (u32, f64) = (25, 7.5);
 const DISTILLED_DEFAULTS: (u32, f64) = (4, 8.5);
+/// Strength and image guidance scale, as in diffusers' pipelines; XL's refiner changes less.
+const DEFAULT_STRENGTH: f64 = 0.8;
+const REFINER_STRENGTH: f64 = 0.3;
+const DEFAULT_IMAGE_GUIDANCE: f64 = 1.5;
 /// Latents' side where the denoiser's configuration names none; of Stable Diffusion 1.
 const SAMPLE_SIZE: (usize, usize) = (64, 64);
 
@@ -47,6 +46,8 @@ struct Overrides {
     max_side: Option<u32>,
     steps: Option<u32>,
     guidance: Option<f64>,
+    image_guidance: Option<f64>,
+    strength: Option<f64>,
     // written by training scripts, for people
     #[serde(rename = "name")]
     _name: Option<String>,
@@ -57,7 +58,9 @@ struct Overrides {
 
 /// The configurations of a folder, each checked alone; `check` then holds them against each other.
 struct Components {
-    text: ClipConfig,
+    family: Family,
+    /// Of every encoder, in the family's order.
+    text: Vec<ClipConfig>,
     unet: UNetConfig,
     vae: VaeConfig,
     schedule: ScheduleConfig,
@@ -76,7 +79,6 @@ pub(super) struct Described {
 /// Reads everything but the weights.
 pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<Described> {
     let files = &spec.files;
-    let index = check_pipeline(files)?;
     let components = Components::read(files)?;
     components.check(files)?;
     let overrides = match files.contains(OVERRIDES) {
@@ -84,45 +86,27 @@ pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<Described> {
         false => Overrides::default(),
     };
     let mut info = components.info(spec, components.memory(files)?, device)?;
-    info.description = description(spec, &index, &overrides, &info);
+    info.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
     let footprint = Footprint::new(&components.text, &components.unet, &components.vae, device);
     Ok(Described { info, note: components.schedule.default_note(), footprint })
 }
 
-/// `model_index.json`, if it names a pipeline that is implemented. An inpainting or XL folder has similar parts and
-/// would run to a wrong picture.
-fn check_pipeline(files: &ModelFiles) -> Result<Map<String, Value>> {
-    let index: Map<String, Value> = files.json("model_index.json")?;
-    match index.get("_class_name").and_then(Value::as_str) {
-        Some(class) if PIPELINES.contains(&class) => Ok(index),
-        other => Err(Error::Unsupported {
-            what: "pipeline",
-            value: other.unwrap_or("nothing").into(),
-            supported: "StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, LatentConsistencyModelPipeline",
-        }),
-    }
-}
-
 /// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and
 /// nobody runs is said, because users of the original pipeline rely on it.
-fn description(
-    spec: &ModelSpec,
-    index: &Map<String, Value>,
-    overrides: &Overrides,
-    info: &ModelInfo,
-) -> String {
+fn description(spec: &ModelSpec, family: &Family, overrides: &Overrides, info: &ModelInfo) -> String {
     let own = spec.description.clone().or_else(|| overrides.description.clone());
-    let own = own.unwrap_or_else(|| format!("Stable Diffusion, {}", info.native_size));
-    let has_checker =
-        index.get("safety_checker").and_then(|entry| entry.get(0)).is_some_and(|class| !class.is_null());
-    if has_checker { format!("{own}; its safety checker is not run") } else { own }
+    let own = own.unwrap_or_else(|| format!("{}, {}", family.title(), info.native_size));
+    if family.has_checker { format!("{own}; its safety checker is not run") } else { own }
 }
 
 impl Components {
     fn read(files: &ModelFiles) -> Result<Self> {
+        let family = Family::read(files)?;
+        let text = family.text.folders().iter().map(|(_, encoder)| ClipConfig::read(files, encoder));
         Ok(Self {
-            text: ClipConfig::read(files)?,
+            text: text.collect::<Result<_>>()?,
+            family,
             unet: UNetConfig::read(files)?,
             vae: VaeConfig::read(files, vae::FOLDER)?,
             schedule: schedule_config(files)?,
@@ -136,8 +120,8 @@ impl Components {
             VaeConfig::Tiny(_) => None,
             VaeConfig::Kl(_) => small_autoencoder(files, self.vae.latent_channels())?,
         };
-        [(clip::FOLDER, clip::STEM), (unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)]
-            .into_iter()
+        let text = self.family.text.folders().iter().map(|(_, encoder)| (*encoder, clip::STEM));
+        text.chain([(unet::FOLDER, unet::STEM), (vae::FOLDER, vae::STEM)])
             .chain(small.map(|folder| (folder, vae::STEM)))
             .map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem))
             .sum()
@@ -146,35 +130,47 @@ impl Components {
     /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes
     /// that names no file.
     fn check(&self, files: &ModelFiles) -> Result<()> {
+        let malformed = |reason| Err(files.malformed("unet/config.json", reason));
         let latents = self.vae.latent_channels();
-        for (key, channels) in
-            [("in_channels", self.unet.in_channels), ("out_channels", self.unet.out_channels)]
-        {
-            if channels != latents {
-                let value = format!("{key} = {channels}");
-                return Err(Error::Unsupported {
-                    what: "unet configuration",
-                    value,
-                    supported: "the vae's latent_channels",
-                });
+        // a model that edits is told the picture in further channels
+        let pictures = if self.family.edits() { latents } else { 0 };
+        for (key, channels, expected) in [
+            ("in_channels", self.unet.in_channels, latents + pictures),
+            ("out_channels", self.unet.out_channels, latents),
+        ] {
+            if channels != expected {
+                return malformed(format!(
+                    "{key} is {channels}; a {} pipeline with the vae's {latents} latent_channels needs {expected}",
+                    self.family.name
+                ));
             }
         }
-        if self.unet.cross_attention_dim != self.text.hidden_size {
-            let (unet, text) = (self.unet.cross_attention_dim, self.text.hidden_size);
-            let reason = format!("cross_attention_dim {unet} is not the text encoder's hidden_size {text}");
-            return Err(files.malformed("unet/config.json", reason));
+        let width: usize = self.text.iter().map(|text| text.hidden_size).sum();
+        if self.unet.cross_attention_dim != width {
+            let unet = self.unet.cross_attention_dim;
+            return malformed(format!(
+                "cross_attention_dim {unet} is not the text encoders' hidden_size {width}"
+            ));
         }
-        // an id outside of the embedding table would be a failed lookup in the middle of a job
-        let tokenizer = ClipTokenizer::open(files)?;
-        let (tokens, positions) = (tokenizer.max_length, self.text.max_position_embeddings);
-        if tokens > positions || tokenizer.vocabulary() > self.text.vocab_size {
-            let reason = format!(
-                "makes more than the text encoder's {positions} tokens of {} ids",
-                self.text.vocab_size
-            );
-            return Err(files.malformed("tokenizer", reason));
+        self.check_added(files)?;
+        let mut folders = self.family.text.folders().iter().zip(&self.text);
+        folders.try_for_each(|((tokenizer, _), text)| check_tokenizer(files, tokenizer, text))
+    }
+
+    /// XL's second embedding must take the pooled text and the numbers that its pipeline has.
+    fn check_added(&self, files: &ModelFiles) -> Result<()> {
+        let wanted = self.family.numbers.count();
+        let pooled = self.text.last().and_then(|text| text.projection_dim).unwrap_or_default();
+        let found = self.unet.added.map_or(Some(0), |added| added.numbers(pooled));
+        if found == Some(wanted) {
+            return Ok(());
         }
-        Ok(())
+        let reason = format!(
+            "projection_class_embeddings_input_dim and addition_time_embed_dim must leave room for a pooled text of \
+             {pooled} and {wanted} numbers, as a {} pipeline has them",
+            self.family.name
+        );
+        Err(files.malformed("unet/config.json", reason))
     }
 
     /// The facts without description and overrides. Schedules are named with the folder's own first, which is the
@@ -185,14 +181,21 @@ impl Components {
         let native_size = Size { width: width as u32 * factor, height: height as u32 * factor };
         let is_distilled = self.unet.time_cond_proj_dim.is_some();
         let (default_steps, default_guidance) = if is_distilled { DISTILLED_DEFAULTS } else { DEFAULTS };
+        let (edits, family) = (self.family.edits(), &self.family);
         let first = self.schedule.default_name()?;
         let others = schedule::NAMES.into_iter().filter(|name| *name != first);
         Ok(ModelInfo {
             id: ModelId::new(&spec.id),
-            family: FAMILY.into(),
+            family: family.name.into(),
             source: spec.source.clone(),
             description: String::new(),
-            features: Features { text_to_image: true, image_to_image: true, negative_prompt: !is_distilled },
+            features: Features {
+                text_to_image: !edits && family.numbers != Numbers::Score,
+                image_to_image: !edits,
+                negative_prompt: !is_distilled,
+                edit: edits,
+                framing: family.numbers != Numbers::None,
+            },
             native_size,
             // the native size is always allowed, however small or large a model was trained
             min_side: SIDES.0.min(native_size.width).min(native_size.height),
@@ -200,11 +203,28 @@ impl Components {
             side_multiple: factor,
             default_steps,
             default_guidance,
+            default_strength: if family.numbers == Numbers::Score {
+                REFINER_STRENGTH
+            } else {
+                DEFAULT_STRENGTH
+            },
+            default_image_guidance: DEFAULT_IMAGE_GUIDANCE,
             schedules: [first].into_iter().chain(others).map(String::from).collect(),
             memory_bytes: memory,
             device: device::name(device).into(),
         })
     }
+}
+
+/// An id outside of the embedding table would be a failed lookup in the middle of a job.
+fn check_tokenizer(files: &ModelFiles, folder: &str, text: &ClipConfig) -> Result<()> {
+    let tokenizer = ClipTokenizer::open(files, folder)?;
+    let (tokens, positions, ids) = (tokenizer.max_length, text.max_position_embeddings, text.vocab_size);
+    if tokens <= positions && tokenizer.vocabulary() <= ids {
+        return Ok(());
+    }
+    Err(files
+        .malformed(folder, format!("makes more than the text encoder's {positions} tokens of {ids} ids")))
 }
 
 impl Overrides {
@@ -224,6 +244,8 @@ impl Overrides {
         set(&mut info.max_side, self.max_side);
         set(&mut info.default_steps, self.steps);
         info.default_guidance = self.guidance.unwrap_or(info.default_guidance);
+        info.default_strength = self.strength.unwrap_or(info.default_strength);
+        info.default_image_guidance = self.image_guidance.unwrap_or(info.default_image_guidance);
         let fits = |side: u32| {
             (info.min_side..=info.max_side).contains(&side) && side.is_multiple_of(info.side_multiple)
         };

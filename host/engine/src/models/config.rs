@@ -62,7 +62,7 @@ pub(crate) fn unsupported(what: &'static str, key: &str, value: &Value) -> Error
     Error::Unsupported {
         what,
         value: format!("{key} = {value}"),
-        supported: "the values of Stable Diffusion 1 and 2",
+        supported: "the values of Stable Diffusion 1, 2 and XL",
     }
 }
 

@@ -1,14 +1,17 @@
 //! The denoise loop as a value that is stepped, so that whoever holds it may look, report or stop between two steps.
 //! Dropping it is cancelling it.
 //!
-//! Follows the loop of diffusers' `StableDiffusionPipeline.__call__`; how a step moves the latents is the schedule's.
+//! Follows the loop that diffusers' pipelines share; how a step moves the latents is the schedule's, and what is asked of
+//! the denoiser is `guidance`'s.
 
 use std::sync::Arc;
 
-use atelier_inference::{Job, Pixels};
-use candle_core::{DType, Tensor};
+use atelier_inference::{Job, Pixels, Task};
+use candle_core::Tensor;
 
+use super::guidance::{Branch, Guidance};
 use super::{Conditioning, Pipeline, picture};
+use crate::models::unet::{Added, Input};
 use crate::noise::PerImage;
 use crate::schedule::{self, Schedule};
 use crate::{Error, Result};
@@ -20,41 +23,51 @@ pub struct Denoise {
     /// This run's own: multistep schedules keep what they saw.
     schedule: Box<dyn Schedule>,
     conditioning: Conditioning,
-    /// The guidance scale; 1 or less switches guidance off.
-    guidance: f64,
+    /// What the denoiser is asked at every step.
+    branches: Vec<Branch>,
+    guidance: Guidance,
+    /// The guidance scale, for models that take it as an input.
+    scale: f64,
     /// One generator per image, drawn from by the first latents and by stochastic schedules, in diffusers' order.
     noise: PerImage,
     /// (images, channels, h, w) at the noise level of step `done`.
     latents: Tensor,
+    /// What the denoiser said at the last step, branch by branch, before guidance: (images, channels, h, w) each.
     /// Kept for the tests that compare a step with diffusers'.
-    prediction: Option<Prediction>,
+    predictions: Vec<Tensor>,
     /// Steps done, and so the index of the next.
     done: usize,
-}
-
-/// What the denoiser said at the last step, before guidance: (images, channels, h, w) each.
-#[derive(Debug)]
-pub struct Prediction {
-    /// For the prompt.
-    pub prompt: Tensor,
-    /// For the negative prompt; `None` when guidance is off.
-    pub negative: Option<Tensor>,
 }
 
 impl Denoise {
     /// Encodes the texts and makes the first latents.
     pub fn new(pipeline: Arc<Pipeline>, job: &Job) -> Result<Self> {
-        let strength = job.source.as_ref().map(|(_, strength)| *strength);
+        let strength = match job.task {
+            Task::ImageToImage { strength, .. } => Some(strength),
+            Task::TextToImage | Task::Edit { .. } => None,
+        };
         let schedule = schedule::build(&job.schedule, &pipeline.schedule, job.steps as usize, strength)?;
         if schedule.timesteps().is_empty() {
             let reason = format!("leaves none of {} steps; raise strength or steps", job.steps);
             return Err(Error::Invalid { field: "strength", reason });
         }
-        let conditioning = pipeline.condition(job)?;
+        let guidance = Guidance::of(job, pipeline.unet.takes_guidance());
+        let conditioning = pipeline.condition(job, guidance.is_on())?;
+        let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
         let mut noise = PerImage::new(&job.seeds);
         let latents = pipeline.first_latents(job, schedule.as_ref(), &mut noise)?;
-        let guidance = job.guidance;
-        Ok(Self { pipeline, schedule, conditioning, guidance, noise, latents, prediction: None, done: 0 })
+        Ok(Self {
+            pipeline,
+            schedule,
+            conditioning,
+            branches,
+            guidance,
+            scale: job.guidance,
+            noise,
+            latents,
+            predictions: Vec::new(),
+            done: 0,
+        })
     }
 
     /// Steps in all, and steps done.
@@ -66,10 +79,9 @@ impl Denoise {
     pub fn step(&mut self) -> Result<bool> {
         let Some(&timestep) = self.schedule.timesteps().get(self.done) else { return Ok(false) };
         let input = self.schedule.scale_model_input(self.done, &self.latents)?;
-        let prediction = self.predict(&input, timestep)?;
-        let guided = prediction.guided(self.guidance)?;
+        self.predictions = self.predict(&input, timestep)?;
+        let guided = self.guidance.mix(&self.predictions)?;
         self.latents = self.schedule.step(self.done, &guided, &self.latents, &mut self.noise)?;
-        self.prediction = Some(prediction);
         self.done += 1;
         // asked at every step: a NaN never heals, and the rest of the run would be time lost
         match picture::is_finite(&self.latents)? {
@@ -83,9 +95,10 @@ impl Denoise {
         &self.latents
     }
 
-    /// What the denoiser said at the last step.
-    pub fn prediction(&self) -> Option<&Prediction> {
-        self.prediction.as_ref()
+    /// What the denoiser said at the last step, in diffusers' order: of the negative prompt and of the prompt, or of
+    /// prompt and picture, of the picture and of neither.
+    pub fn predictions(&self) -> &[Tensor] {
+        &self.predictions
     }
 
     /// The texts' states.
@@ -120,40 +133,57 @@ impl Denoise {
         (0..pictures.dim(0)?).map(|index| picture::to_pixels(&pictures.get(index)?)).collect()
     }
 
-    /// The denoiser's word on all images, a lane at a time, before guidance.
-    fn predict(&self, input: &Tensor, timestep: f64) -> Result<Prediction> {
+    /// The denoiser's word on all images, a lane at a time: one prediction per branch.
+    fn predict(&self, input: &Tensor, timestep: f64) -> Result<Vec<Tensor>> {
         let images = input.dim(0)?;
         let lane = self.pipeline.lane(images);
-        let (mut prompt, mut negative) = (Vec::new(), Vec::new());
+        let mut lanes = vec![Vec::new(); self.branches.len()];
         for first in (0..images).step_by(lane) {
             let out = self.predict_lane(&input.narrow(0, first, lane)?, timestep)?;
-            prompt.push(out.prompt);
-            negative.extend(out.negative);
+            for (index, lanes) in lanes.iter_mut().enumerate() {
+                lanes.push(out.narrow(0, index * lane, lane)?);
+            }
         }
-        let negative = (!negative.is_empty()).then(|| Tensor::cat(&negative, 0)).transpose()?;
-        Ok(Prediction { prompt: Tensor::cat(&prompt, 0)?, negative })
+        lanes.iter().map(|lanes| Ok(Tensor::cat(lanes, 0)?)).collect()
     }
 
-    /// Both texts' predictions in one pass of twice the batch.
-    fn predict_lane(&self, input: &Tensor, timestep: f64) -> Result<Prediction> {
+    /// All branches in one pass of so many times the batch, as diffusers lays them out.
+    fn predict_lane(&self, input: &Tensor, timestep: f64) -> Result<Tensor> {
         let lane = input.dim(0)?;
-        let prompt = self.conditioning.prompt.repeat((lane, 1, 1))?;
-        let Some(negative) = &self.conditioning.negative else {
-            return Ok(Prediction { prompt: self.forward(input, &prompt, timestep)?, negative: None });
+        let each = |part: &dyn Fn(&Branch) -> Option<&Tensor>| {
+            let rows = self.branches.iter().filter_map(part).map(|row| row.repeat(lane_of(lane, row)));
+            let rows = rows.collect::<candle_core::Result<Vec<_>>>()?;
+            if rows.is_empty() { Ok(None) } else { Tensor::cat(&rows, 0).map(Some) }
         };
-        // the negative half first, as diffusers lays it out
-        let context = Tensor::cat(&[negative.repeat((lane, 1, 1))?, prompt], 0)?;
-        let both = self.forward(&Tensor::cat(&[input, input], 0)?, &context, timestep)?;
-        Ok(Prediction { prompt: both.narrow(0, lane, lane)?, negative: Some(both.narrow(0, 0, lane)?) })
+        let input = input.repeat((self.branches.len(), 1, 1, 1))?;
+        let input = match each(&|branch| branch.channels.as_ref())? {
+            Some(channels) => Tensor::cat(&[input, channels], 1)?,
+            None => input,
+        };
+        let pooled = each(&|branch| branch.text.pooled.as_ref())?;
+        let numbers = each(&|branch| branch.numbers.as_ref())?;
+        let added = pooled.zip(numbers).map(|(pooled, numbers)| Added { pooled, numbers });
+        let Some(context) = each(&|branch| Some(&branch.text.states))? else {
+            return Err(candle_core::Error::Msg("a step without a question".into()).into());
+        };
+        self.forward(&input, &context, timestep, added.as_ref())
     }
 
     /// One pass of the denoiser: `input` (b, channels, h, w) and `context` (b, tokens, width) at one timestep.
-    fn forward(&self, input: &Tensor, context: &Tensor, timestep: f64) -> Result<Tensor> {
+    fn forward(
+        &self,
+        input: &Tensor,
+        context: &Tensor,
+        timestep: f64,
+        added: Option<&Added>,
+    ) -> Result<Tensor> {
         let (batch, device) = (input.dim(0)?, input.device());
+        let unet = &self.pipeline.unet;
         let timesteps = Tensor::full(timestep as f32, batch, device)?;
-        let guidance = Tensor::full(self.guidance as f32, batch, device)?.to_dtype(DType::F32)?;
-        let guidance = self.pipeline.unet.takes_guidance().then_some(&guidance);
-        Ok(self.pipeline.unet.forward(&input.contiguous()?, &timesteps, context, guidance)?)
+        let scale = Tensor::full(self.scale as f32, batch, device)?;
+        let guidance = unet.takes_guidance().then_some(&scale);
+        let x = &input.contiguous()?;
+        Ok(unet.forward(&Input { x, timesteps: &timesteps, context, guidance, added })?)
     }
 
     /// Applies `f` to as many images at a time as the device runs together.
@@ -165,12 +195,9 @@ impl Denoise {
     }
 }
 
-impl Prediction {
-    /// Classifier-free guidance (arXiv 2207.12598): away from the negative prompt, by `scale`.
-    fn guided(&self, scale: f64) -> Result<Tensor> {
-        match &self.negative {
-            None => Ok(self.prompt.clone()),
-            Some(negative) => Ok((negative + ((&self.prompt - negative)? * scale)?)?),
-        }
-    }
+/// How often each dimension of a branch's row is repeated: the first, once per image.
+fn lane_of(lane: usize, row: &Tensor) -> Vec<usize> {
+    let mut times = vec![1; row.rank()];
+    times[0] = lane;
+    times
 }

@@ -8,6 +8,7 @@
 use atelier_inference::{Job, MAX_EVENTS};
 use candle_core::Device;
 
+use super::guidance::Guidance;
 use super::lane;
 use super::preview::MAX_SIDE;
 use super::prompt::MAX_CHUNKS;
@@ -65,7 +66,7 @@ struct Scratch {
 }
 
 impl Footprint {
-    pub(crate) fn new(text: &ClipConfig, unet: &UNetConfig, vae: &VaeConfig, device: &Device) -> Self {
+    pub(crate) fn new(text: &[ClipConfig], unet: &UNetConfig, vae: &VaeConfig, device: &Device) -> Self {
         let is_packed = kernels::are_packed(device);
         let scratch = match is_packed {
             true => Scratch { conv: 1.0, norm: 0.0, transformer: TRANSFORMER },
@@ -79,7 +80,7 @@ impl Footprint {
             decode: VALUE * scratch.vae(vae),
             kept: KEPT_PER_PIXEL + VALUE * LATENTS * vae.latent_channels() as f64 * latents_per_pixel,
             token: VALUE * token(text, unet),
-            chunk: text.max_position_embeddings,
+            chunk: text.iter().map(|text| text.max_position_embeddings).max().unwrap_or_default(),
             takes_guidance: unet.time_cond_proj_dim.is_some(),
             fixed: THREAD_BYTES * threads + if is_packed { 0.0 } else { SCORE_BYTES },
         }
@@ -89,7 +90,7 @@ impl Footprint {
     pub(crate) fn bytes(&self, job: &Job) -> u64 {
         let (pixels, pictures) = (f64::from(job.size.width) * f64::from(job.size.height), job.seeds.len());
         let together = lane(&self.device, pictures) as f64;
-        let predictions = if job.guidance > 1.0 && !self.takes_guidance { 2.0 } else { 1.0 };
+        let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
         let widest = (self.predict * predictions).max(self.decode) * together;
         let kept = self.kept * pictures as f64;
         // saturates: no picture that a job may ask for comes near the end of u64
@@ -111,12 +112,15 @@ fn previews(job: &Job) -> f64 {
     if job.preview_every.is_some() { preview * MAX_EVENTS as f64 } else { 0.0 }
 }
 
-/// Values for a token: of the text encoder's layers, then of the states and what the denoiser makes of them.
-fn token(text: &ClipConfig, unet: &UNetConfig) -> f64 {
-    let (width, inner) = (text.hidden_size as f64, text.intermediate_size as f64);
-    let scores = (text.num_attention_heads * text.max_position_embeddings) as f64;
+/// Values for a token: of the text encoders' layers, then of the states and what the denoiser makes of them.
+fn token(text: &[ClipConfig], unet: &UNetConfig) -> f64 {
+    let encoder = |text: &ClipConfig| {
+        let (width, inner) = (text.hidden_size as f64, text.intermediate_size as f64);
+        let scores = (text.num_attention_heads * text.max_position_embeddings) as f64;
+        12.0 * width + 4.0 * inner + 4.0 * scores
+    };
     let widest = unet.down.iter().map(|block| block.channels).max().unwrap_or_default() as f64;
-    12.0 * width + 4.0 * inner + 4.0 * scores + 4.0 * widest
+    text.iter().map(encoder).sum::<f64>() + 4.0 * widest
 }
 
 impl Scratch {

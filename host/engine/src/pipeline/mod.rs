@@ -1,10 +1,12 @@
 //! A job becomes pictures here: prompt → states (`prompt`), seeds and source → latents (`latents`), the denoise loop
-//! (`denoise`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`, and `footprint`
-//! tells how much memory all this will take. Knows every network and no file format; the engine owns it, one job uses it
-//! at a time.
+//! (`denoise`) and what it asks (`guidance`), pixels (`picture`) and previews (`preview`); `run` puts these behind the
+//! engine's `Run`, `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all
+//! this will take. Knows every network and no file format; the engine owns it, one job uses it at a time.
 
 mod denoise;
+mod family;
 mod footprint;
+mod guidance;
 mod latents;
 mod picture;
 mod preview;
@@ -15,24 +17,24 @@ use candle_core::Device;
 
 use crate::Result;
 use crate::files::ModelFiles;
-use crate::models::clip::ClipTextEncoder;
 use crate::models::unet::UNet;
 use crate::models::vae::{self, Vae};
 use crate::schedule::ScheduleConfig;
-use crate::tokenizer::ClipTokenizer;
 use preview::Previewer;
+use prompt::TextEncoders;
 
 pub use denoise::Denoise;
+pub(crate) use family::{Family, Numbers};
 pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
-pub use prompt::{Conditioning, chunks};
+pub use prompt::{Conditioning, Text, chunks};
 pub(crate) use run::DenoiseRun;
 
 /// A model with all its weights in memory.
 #[derive(Debug)]
 pub struct Pipeline {
-    tokenizer: ClipTokenizer,
-    text_encoder: ClipTextEncoder,
+    family: Family,
+    text_encoders: TextEncoders,
     unet: UNet,
     vae: Vae,
     /// Chosen at loading, so that a job that wants previews which cannot be made is refused before it begins.
@@ -55,9 +57,10 @@ impl Pipeline {
     /// The checker and the feature extractor that older folders carry are left alone.
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
         let vae = Vae::open(files, vae::FOLDER, device)?;
+        let family = Family::read(files)?;
         Ok(Self {
-            tokenizer: ClipTokenizer::open(files)?,
-            text_encoder: ClipTextEncoder::open(files, device)?,
+            text_encoders: TextEncoders::open(files, family.text, device)?,
+            family,
             unet: UNet::open(files, device)?,
             previewer: Previewer::open(files, &vae, device)?,
             schedule: schedule_config(files)?,

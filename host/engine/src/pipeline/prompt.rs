@@ -2,23 +2,42 @@
 //! are encoded one by one and joined; nothing of it is dropped.
 
 use atelier_inference::Job;
-use candle_core::Tensor;
+use candle_core::{D, Device, Tensor};
 
 use super::Pipeline;
-use crate::models::clip;
+use super::family::TextLayout;
+use crate::files::ModelFiles;
+use crate::models::clip::{self, ClipTextEncoder, States};
 use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
 /// Most chunks: the cost of cross attention grows with them. Enough for 4,096 characters of two tokens each.
 pub(super) const MAX_CHUNKS: usize = 128;
 
-/// The text as the denoiser sees it.
+/// A model's text encoders, each with its tokenizer.
+#[derive(Debug)]
+pub(super) struct TextEncoders {
+    layout: TextLayout,
+    /// In the order in which their states stand side by side.
+    encoders: Vec<(ClipTokenizer, ClipTextEncoder)>,
+}
+
+/// A text as the denoiser sees it.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// (1, chunks * tokens, width of all encoders)
+    pub states: Tensor,
+    /// Of the whole text, for XL: (1, width).
+    pub pooled: Option<Tensor>,
+}
+
+/// A job's texts.
 #[derive(Debug)]
 pub struct Conditioning {
-    /// The prompt: (1, chunks * tokens, width).
-    pub prompt: Tensor,
+    /// The prompt.
+    pub prompt: Text,
     /// The negative prompt, shaped alike; `None` when guidance is off.
-    pub negative: Option<Tensor>,
+    pub negative: Option<Text>,
     /// Says where a text took more than one chunk.
     pub notes: Vec<String>,
 }
@@ -43,45 +62,66 @@ fn row(tokenizer: &ClipTokenizer, chunk: &[u32]) -> Vec<u32> {
 
 impl Pipeline {
     /// Encodes a job's texts. As in diffusers, `clip_skip` concerns the prompt alone.
-    pub(super) fn condition(&self, job: &Job) -> Result<Conditioning> {
-        let is_guided = job.guidance > 1.0 && !self.unet.takes_guidance();
-        let mut prompt = self.chunks("prompt", &job.prompt)?;
-        let mut negative =
-            if is_guided { self.chunks("negative-prompt", &job.negative_prompt)? } else { Vec::new() };
-        let notes = [("prompt", &prompt), ("negative prompt", &negative)];
-        let notes = notes.into_iter().filter_map(|(name, rows)| self.note(name, rows.len())).collect();
-        // both predictions are made in one pass, so both texts need the same number of tokens: empty chunks fill up
-        let longest = prompt.len().max(negative.len());
-        prompt.resize(longest, row(&self.tokenizer, &[]));
-        let prompt = self.encode(&prompt, self.skip(job)?)?;
-        let negative = is_guided.then(|| {
-            negative.resize(longest, row(&self.tokenizer, &[]));
-            self.encode(&negative, 0)
-        });
-        Ok(Conditioning { prompt, negative: negative.transpose()?, notes })
+    pub(super) fn condition(&self, job: &Job, is_guided: bool) -> Result<Conditioning> {
+        let encoders = &self.text_encoders;
+        let skip = encoders.checked_skip(job)?;
+        let has_zeros = self.family.zeros_for_no_negative && job.negative_prompt.is_empty();
+        let prompt = encoders.rows("prompt", &job.prompt)?;
+        let negative = match is_guided && !has_zeros {
+            true => Some(encoders.rows("negative-prompt", &job.negative_prompt)?),
+            false => None,
+        };
+        let named = [("prompt", Some(&prompt)), ("negative prompt", negative.as_ref())];
+        let notes = named.into_iter().filter_map(|(name, rows)| encoders.note(name, longest(rows?)));
+        let notes = notes.collect();
+        // all predictions are made in one pass, so all texts need the same number of tokens: empty chunks fill up
+        let count = longest(&prompt).max(negative.as_deref().map_or(0, longest));
+        let prompt = encoders.encode(prompt, count, skip)?;
+        let negative = match negative {
+            Some(rows) => Some(encoders.encode(rows, count, 0)?),
+            None if is_guided => Some(prompt.zeros()?),
+            None => None,
+        };
+        Ok(Conditioning { prompt, negative, notes })
+    }
+}
+
+/// Chunks of the encoder that needs most.
+fn longest(rows: &[Vec<Vec<u32>>]) -> usize {
+    rows.iter().map(Vec::len).max().unwrap_or_default()
+}
+
+impl TextEncoders {
+    pub(super) fn open(files: &ModelFiles, layout: TextLayout, device: &Device) -> Result<Self> {
+        let open = |(tokenizer, encoder): &(&str, &str)| {
+            Ok((ClipTokenizer::open(files, tokenizer)?, ClipTextEncoder::open(files, encoder, device)?))
+        };
+        Ok(Self { layout, encoders: layout.folders().iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// The chunks of a request's field, if they are not too many.
-    fn chunks(&self, field: &'static str, text: &str) -> Result<Vec<Vec<u32>>> {
-        let rows = chunks(&self.tokenizer, text)?;
-        if rows.len() > MAX_CHUNKS {
-            let most = MAX_CHUNKS * (self.tokenizer.max_length - 2);
-            return Err(Error::Invalid {
-                field,
-                reason: format!("is longer than {most} tokens; shorten it"),
-            });
-        }
-        Ok(rows)
+    /// The chunks of a request's field, for each encoder, if they are not too many.
+    fn rows(&self, field: &'static str, text: &str) -> Result<Vec<Vec<Vec<u32>>>> {
+        let rows = |(tokenizer, _): &(ClipTokenizer, ClipTextEncoder)| {
+            let rows = chunks(tokenizer, text)?;
+            if rows.len() <= MAX_CHUNKS {
+                return Ok(rows);
+            }
+            let most = MAX_CHUNKS * (tokenizer.max_length - 2);
+            Err(Error::Invalid { field, reason: format!("is longer than {most} tokens; shorten it") })
+        };
+        self.encoders.iter().map(rows).collect()
     }
 
     fn note(&self, name: &str, chunks: usize) -> Option<String> {
-        let tokens = self.tokenizer.max_length - 2;
+        let tokens = self.encoders.first()?.0.max_length - 2;
         (chunks > 1).then(|| format!("{name} took {chunks} chunks of {tokens} tokens"))
     }
 
-    /// The layers to leave out at the encoder's end, held against the model: only it knows how many it has.
-    fn skip(&self, job: &Job) -> Result<usize> {
-        let (skip, most) = (job.clip_skip as usize, self.text_encoder.max_skip());
+    /// The layers to leave out at the encoders' end, held against the model: only it knows how many it has.
+    fn checked_skip(&self, job: &Job) -> Result<usize> {
+        let layers = |(_, encoder): &(ClipTokenizer, ClipTextEncoder)| encoder.layers();
+        let most = self.encoders.iter().map(layers).min().unwrap_or_default() - self.always_skipped();
+        let skip = job.clip_skip as usize;
         if skip <= most {
             return Ok(skip);
         }
@@ -89,9 +129,33 @@ impl Pipeline {
         Err(Error::Invalid { field: "clip-skip", reason })
     }
 
-    /// (1, chunks * tokens, width).
-    fn encode(&self, rows: &[Vec<u32>], skip: usize) -> Result<Tensor> {
-        let hidden = self.text_encoder.forward(rows, skip)?.hidden; // (chunks, tokens, width)
-        Ok(clip::join_chunks(&hidden)?)
+    /// XL counts from the last layer but one.
+    fn always_skipped(&self) -> usize {
+        usize::from(self.layout != TextLayout::One)
+    }
+
+    /// Rows of each encoder, filled up to `count` with empty ones, to the text's states.
+    fn encode(&self, rows: Vec<Vec<Vec<u32>>>, count: usize, skip: usize) -> Result<Text> {
+        let states = match self.layout {
+            TextLayout::One => States::Normed(skip),
+            TextLayout::Both | TextLayout::Second => States::Raw(skip + self.always_skipped()),
+        };
+        let (mut all, mut pooled) = (Vec::with_capacity(rows.len()), None);
+        for ((tokenizer, encoder), mut rows) in self.encoders.iter().zip(rows) {
+            rows.resize(count, row(tokenizer, &[]));
+            let encoded = encoder.forward(&rows, states)?; // (chunks, tokens, width)
+            all.push(clip::join_chunks(&encoded.hidden)?);
+            // of the last encoder; a long text is pooled where it begins
+            pooled = Some(encoded.pooled.narrow(0, 0, 1)?);
+        }
+        let pooled = pooled.filter(|_| self.layout != TextLayout::One);
+        Ok(Text { states: Tensor::cat(&all, D::Minus1)?, pooled })
+    }
+}
+
+impl Text {
+    fn zeros(&self) -> Result<Self> {
+        let pooled = self.pooled.as_ref().map(Tensor::zeros_like).transpose()?;
+        Ok(Self { states: self.states.zeros_like()?, pooled })
     }
 }

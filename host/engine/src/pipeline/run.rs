@@ -29,7 +29,7 @@ impl DenoiseRun {
         let denoise = Denoise::new(pipeline, job)?;
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
-        if job.source.as_ref().is_some_and(|(pixels, _)| !pixels.is_opaque()) {
+        if job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
         Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes })

@@ -1,11 +1,12 @@
-//! One folder that `make_pipelines.py` wrote: a diffusers pipeline, what was asked of it and what it made.
+//! One folder that one of the `make_*.py` wrote: a diffusers pipeline, what was asked of it and what it made.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use atelier_engine::pipeline::{Denoise, Pipeline};
+use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
-use atelier_inference::{Engine, Job, Pixels, Request, Size, Source};
+use atelier_inference::{Engine, Framing, Job, Pixels, Request, Size, Source};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
@@ -31,6 +32,9 @@ pub(crate) struct Case {
     pub(crate) schedule: String,
     pub(crate) clip_skip: u32,
     pub(crate) strength: Option<f64>,
+    pub(crate) image_guidance: Option<f64>,
+    pub(crate) rescale: f64,
+    pub(crate) framing: Option<Framing>,
 }
 
 /// A text and its ids, `bos` and `eos` included.
@@ -53,7 +57,7 @@ pub(crate) fn all() -> Vec<Fixture> {
     let entries = std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
     let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(!folders.is_empty(), "{} holds no fixtures; run make_pipelines.py", root.display());
+    assert!(!folders.is_empty(), "{} holds no fixtures; run the make_*.py", root.display());
     folders.into_iter().map(Fixture::open).collect()
 }
 
@@ -92,6 +96,12 @@ impl Fixture {
         self.tensors[&format!("{case}/ids")].to_dtype(DType::U32).unwrap().to_vec2().unwrap()
     }
 
+    /// The first tokenizer that the pipeline has.
+    pub(crate) fn tokenizer(&self) -> ClipTokenizer {
+        let opened = ["tokenizer", "tokenizer_2"].map(|folder| ClipTokenizer::open(&self.files, folder));
+        opened.into_iter().find_map(Result::ok).unwrap()
+    }
+
     /// An engine with this one model.
     pub(crate) fn engine(&self) -> CandleEngine {
         let spec = ModelSpec {
@@ -109,8 +119,11 @@ impl Fixture {
 
     /// The case as a job of our own.
     pub(crate) fn job(&self, name: &str, case: &Case) -> Job {
-        let source =
-            case.strength.map(|strength| Source { pixels: self.source(name), strength: Some(strength) });
+        let source = match (case.strength, case.image_guidance) {
+            (None, None) => None,
+            (_, Some(guidance)) => Some(Source::Edit { pixels: self.source(name), guidance: Some(guidance) }),
+            (strength, None) => Some(Source::Start { pixels: self.source(name), strength }),
+        };
         let request = Request {
             prompt: case.prompt.clone(),
             negative_prompt: Some(case.negative_prompt.clone()),
@@ -121,6 +134,8 @@ impl Fixture {
             count: Some(case.seeds.len() as u32),
             schedule: Some(case.schedule.clone()),
             clip_skip: Some(case.clip_skip),
+            guidance_rescale: Some(case.rescale),
+            framing: case.framing,
             preview_every: None,
             source,
         };

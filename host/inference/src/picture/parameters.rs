@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Error, Job, Result};
+use crate::{Error, Framing, Job, Result, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -44,7 +44,16 @@ pub struct Parameters {
     /// How much of the schedule ran, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub strength: Option<f64>,
-    /// BLAKE3 of the pixels it started from, for a picture made from a picture.
+    /// How closely an edit kept to its picture.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image_guidance: Option<f64>,
+    /// How far guidance was brought back to the prompt's own deviation, where it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub guidance_rescale: Option<f64>,
+    /// What the model was told of the picture's size, where that was not simply its size.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub framing: Option<Framing>,
+    /// BLAKE3 of the pixels it was made from, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_blake3: Option<String>,
     /// What the engine and the stages noted.
@@ -55,7 +64,11 @@ pub struct Parameters {
 impl Parameters {
     /// The parameters of a job's picture `index`.
     pub(crate) fn of(job: &Job, index: usize, notes: &[String]) -> Self {
-        let source = job.source.as_ref();
+        let (strength, image_guidance) = match job.task {
+            Task::TextToImage => (None, None),
+            Task::ImageToImage { strength, .. } => (Some(strength), None),
+            Task::Edit { guidance, .. } => (None, Some(guidance)),
+        };
         Self {
             software: concat!("atelier ", env!("CARGO_PKG_VERSION")).into(),
             model: job.model.id.to_string(),
@@ -70,8 +83,11 @@ impl Parameters {
             seed: job.seeds.get(index).copied().unwrap_or_default(),
             rng: "torch-cpu".into(),
             clip_skip: job.clip_skip,
-            strength: source.map(|(_, strength)| *strength),
-            source_blake3: source.map(|(pixels, _)| blake3::hash(pixels.rgba()).to_string()),
+            strength,
+            image_guidance,
+            guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),
+            framing: Some(job.framing).filter(|framing| *framing != Framing::whole(job.size)),
+            source_blake3: job.task.picture().map(|pixels| blake3::hash(pixels.rgba()).to_string()),
             notes: notes.to_vec(),
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, ModelId, ModelInfo,
-    Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
-    Source, Timings as HostTimings,
+    CancelGuard, Crop, Error as HostError, Event as HostEvent, EventReader, Framing as HostFraming, Job,
+    JobId, ModelId, ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels,
+    Preview as HostPreview, Request as HostRequest, Source, Task, Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -20,8 +20,8 @@ use wasmtime::{Result, StoreContextMut};
 
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
-    Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload, Picture,
-    Preview, Queued, Request, Step, Timings,
+    Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload,
+    Picture, Preview, Queued, Request, Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
@@ -61,30 +61,49 @@ impl HostWithStore<Sandbox> for Capabilities {
         source: Resource<Image>,
         strength: Option<f64>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        let caller = caller(access).await;
-        let picture = access
-            .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&source)?.picture().clone()))?;
-        let model = match granted(&caller, &request.model) {
-            Ok(model) => model,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut request = HostRequest::from(request);
-        // checked before scaling, so that nobody makes the host scale to a size that no model takes
-        let size = request.size.unwrap_or(picture.pixels.size());
-        if size.width > model.max_side || size.height > model.max_side || size.width == 0 || size.height == 0
-        {
-            let reason =
-                format!("{size} does not fit model `{}`: sides are at most {}", model.id, model.max_side);
-            return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
-        }
-        let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
-        let pixels: Pixels = match paint(&caller.host, &caller.meter, "images.resize", scale).await? {
-            Ok(pixels) => pixels,
-            Err(why) => return Ok(Err(why.into())),
-        };
-        request.source = Some(Source { pixels, strength });
-        keep(access, start(&caller, &model, request))
+        from_picture(access, request, source, |pixels| Source::Start { pixels, strength }).await
     }
+
+    async fn edit(
+        access: &Access,
+        request: Request,
+        source: Resource<Image>,
+        image_guidance: Option<f64>,
+    ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+        from_picture(access, request, source, |pixels| Source::Edit { pixels, guidance: image_guidance })
+            .await
+    }
+}
+
+/// Scales the picture to what is asked for, and starts the job that works on it.
+async fn from_picture(
+    access: &Access,
+    request: Request,
+    source: Resource<Image>,
+    role: impl FnOnce(Pixels) -> Source,
+) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+    let caller = caller(access).await;
+    let picture = access
+        .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&source)?.picture().clone()))?;
+    let model = match granted(&caller, &request.model) {
+        Ok(model) => model,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut request = HostRequest::from(request);
+    // checked before scaling, so that nobody makes the host scale to a size that no model takes
+    let size = request.size.unwrap_or(picture.pixels.size());
+    if size.width > model.max_side || size.height > model.max_side || size.width == 0 || size.height == 0 {
+        let reason =
+            format!("{size} does not fit model `{}`: sides are at most {}", model.id, model.max_side);
+        return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
+    }
+    let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
+    let pixels: Pixels = match paint(&caller.host, &caller.meter, "images.resize", scale).await? {
+        Ok(pixels) => pixels,
+        Err(why) => return Ok(Err(why.into())),
+    };
+    request.source = Some(role(pixels));
+    keep(access, start(&caller, &model, request))
 }
 
 /// The model, when the route may use it.
@@ -115,7 +134,7 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
     })?;
     let tenant = caller.meter.tenant();
     let job = Job::new(request, model)?.for_tenant(tenant.id.clone(), tenant.priority);
-    let facts = Arc::new(Job { source: None, ..job.clone() });
+    let facts = Arc::new(Job { task: Task::TextToImage, ..job.clone() });
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || facts.model.id.as_str());
     span.set("atelier.steps", || u64::from(facts.steps));
@@ -362,9 +381,18 @@ impl From<Request> for HostRequest {
             count: Some(request.count),
             schedule: request.schedule,
             clip_skip: request.clip_skip,
+            guidance_rescale: request.guidance_rescale,
+            framing: request.framing.map(Into::into),
             preview_every: request.preview_every,
             source: None,
         }
+    }
+}
+
+impl From<Framing> for HostFraming {
+    fn from(framing: Framing) -> Self {
+        let crop = Crop { left: framing.crop_left, top: framing.crop_top };
+        HostFraming { original: framing.original.into(), crop, target: framing.target.into() }
     }
 }
 

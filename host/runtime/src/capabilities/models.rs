@@ -40,6 +40,8 @@ fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
         side_multiple: info.side_multiple,
         default_steps: info.default_steps,
         default_guidance: info.default_guidance,
+        default_strength: info.default_strength,
+        default_image_guidance: info.default_image_guidance,
         schedules: info.schedules.clone(),
         loaded,
         memory_bytes: Some(info.memory_bytes),
@@ -53,6 +55,8 @@ fn features(info: &HostModelInfo) -> Features {
         (info.features.text_to_image, Features::TEXT_TO_IMAGE),
         (info.features.image_to_image, Features::IMAGE_TO_IMAGE),
         (info.features.negative_prompt, Features::NEGATIVE_PROMPT),
+        (info.features.edit, Features::EDIT),
+        (info.features.framing, Features::FRAMING),
     ] {
         if has {
             features |= feature;

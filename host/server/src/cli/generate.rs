@@ -49,9 +49,16 @@ pub(super) struct Generate {
     /// Text encoder layers to skip.
     #[arg(long, value_name = "LAYERS")]
     clip_skip: Option<u32>,
-    /// A picture to start from; scaled to --size, or else to the model's own size.
+    /// How far guidance is brought back to the prompt's own deviation, 0 to 1.
+    #[arg(long, value_name = "SHARE")]
+    guidance_rescale: Option<f64>,
+    /// A picture to start from, or with a model that edits, to change as the prompt says; scaled to --size, or else to
+    /// the model's own size.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// How closely an edit keeps to the picture.
+    #[arg(long, value_name = "SCALE", requires = "image", conflicts_with = "strength")]
+    image_guidance: Option<f64>,
     /// How much of the schedule is run on it, over 0 to 1.
     #[arg(long, requires = "image")]
     strength: Option<f64>,
@@ -144,7 +151,11 @@ async fn source(
     let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
     let size = arguments.size.unwrap_or(model.native_size);
     let pixels = picture::resized(&decoded, size, Filter::Lanczos3)?;
-    Ok(Some(Source { pixels, strength: arguments.strength }))
+    let edits = arguments.image_guidance.is_some() || !model.features.image_to_image;
+    Ok(Some(match edits && arguments.strength.is_none() {
+        true => Source::Edit { pixels, guidance: arguments.image_guidance },
+        false => Source::Start { pixels, strength: arguments.strength },
+    }))
 }
 
 fn request(arguments: &Generate, source: Option<Source>) -> Request {
@@ -158,6 +169,8 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         count: arguments.count,
         schedule: arguments.schedule.clone(),
         clip_skip: arguments.clip_skip,
+        guidance_rescale: arguments.guidance_rescale,
+        framing: None,
         preview_every: None,
         source,
     }

@@ -1,4 +1,4 @@
-//! `text_encoder/config.json`.
+//! `text_encoder/config.json`, and `text_encoder_2/config.json` of XL.
 //!
 //! Unlike the other components' files it is full of keys for training and text generation, so those that would change
 //! the network are looked for by name, and the rest is left alone.
@@ -6,7 +6,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::FOLDER;
 use crate::files::ModelFiles;
 use crate::kernels::Activation;
 use crate::models::config::{ensure, ensure_counts, unsupported};
@@ -35,6 +34,8 @@ pub struct ClipConfig {
     pub activation: Activation,
     /// Where the pooled state is taken; 2 means the old rule.
     pub eos_token_id: u32,
+    /// Width of the projected pooled state, for encoders that have the projection (XL's second one).
+    pub projection_dim: Option<usize>,
 }
 
 /// transformers' defaults for what the file leaves out.
@@ -52,6 +53,7 @@ struct Raw {
     hidden_act: String,
     eos_token_id: u32,
     use_attention_mask: bool,
+    projection_dim: usize,
 }
 
 impl Default for Raw {
@@ -68,16 +70,17 @@ impl Default for Raw {
             hidden_act: "quick_gelu".into(),
             eos_token_id: 49_407,
             use_attention_mask: false,
+            projection_dim: 512,
         }
     }
 }
 
 impl ClipConfig {
-    /// Reads and checks the file.
-    pub(crate) fn read(files: &ModelFiles) -> Result<Self> {
-        let name = format!("{FOLDER}/config.json");
+    /// Reads and checks `<folder>/config.json`.
+    pub(crate) fn read(files: &ModelFiles, folder: &str) -> Result<Self> {
+        let name = format!("{folder}/config.json");
         let raw: Raw = files.json(&name)?;
-        raw.check_kind()?;
+        let is_projected = raw.is_projected()?;
         let counts = [
             ("hidden_size", raw.hidden_size),
             ("intermediate_size", raw.intermediate_size),
@@ -85,29 +88,31 @@ impl ClipConfig {
             ("num_attention_heads", raw.num_attention_heads),
             ("max_position_embeddings", raw.max_position_embeddings),
             ("vocab_size", raw.vocab_size),
+            ("projection_dim", raw.projection_dim),
         ];
         ensure_counts(files, &name, &counts)?;
         ensure(raw.hidden_size.is_multiple_of(raw.num_attention_heads), files, &name, || {
             format!("{} heads do not divide hidden_size {}", raw.num_attention_heads, raw.hidden_size)
         })?;
-        raw.checked()
+        raw.checked(is_projected)
     }
 }
 
 impl Raw {
-    /// Refuses encoders of another kind, such as XL's second one, whose states would be the wrong ones.
-    fn check_kind(&self) -> Result<()> {
+    /// Whether the encoder ends in a projection; refuses those of another kind, whose states would be the wrong ones.
+    fn is_projected(&self) -> Result<bool> {
+        const KINDS: [&str; 2] = ["CLIPTextModel", "CLIPTextModelWithProjection"];
         let architectures = self.architectures.as_deref().unwrap_or_default();
-        if let Some(other) = architectures.iter().find(|name| *name != "CLIPTextModel") {
+        if let Some(other) = architectures.iter().find(|name| !KINDS.contains(&name.as_str())) {
             return Err(unsupported(WHAT, "architectures", &Value::from(other.as_str())));
         }
         if self.use_attention_mask {
             return Err(unsupported(WHAT, "use_attention_mask", &Value::from(true)));
         }
-        Ok(())
+        Ok(architectures.iter().any(|name| name == KINDS[1]))
     }
 
-    fn checked(self) -> Result<ClipConfig> {
+    fn checked(self, is_projected: bool) -> Result<ClipConfig> {
         let Some(activation) = Activation::from_name(&self.hidden_act) else {
             let value = format!("hidden_act = {}", self.hidden_act);
             return Err(Error::Unsupported { what: WHAT, value, supported: "quick_gelu, gelu, silu, relu" });
@@ -122,6 +127,7 @@ impl Raw {
             layer_norm_eps: self.layer_norm_eps,
             activation,
             eos_token_id: self.eos_token_id,
+            projection_dim: is_projected.then_some(self.projection_dim),
         })
     }
 }

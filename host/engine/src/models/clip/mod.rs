@@ -1,4 +1,5 @@
-//! CLIP's text encoder (arXiv 2103.00020; transformers' `CLIPTextModel`): token ids to hidden states.
+//! CLIP's text encoder (arXiv 2103.00020; transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`): token ids to
+//! hidden states.
 
 mod config;
 
@@ -12,8 +13,6 @@ use crate::weights::{Builder, Slots, Weights};
 
 pub use config::ClipConfig;
 
-/// The component's folder in a diffusers layout.
-pub(crate) const FOLDER: &str = "text_encoder";
 /// Its weights' file, without extension.
 pub(crate) const STEM: &str = "model";
 
@@ -26,26 +25,37 @@ pub struct ClipTextEncoder {
     position_embedding: Tensor,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+    text_projection: Option<Linear>,
     eos_token_id: u32,
     slots: Slots,
+}
+
+/// Which layer's states are taken, counted from the last, which is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum States {
+    /// With the final norm: Stable Diffusion 1 and 2.
+    Normed(usize),
+    /// As the layer left them: XL.
+    Raw(usize),
 }
 
 /// What the encoder makes of a batch of token ids.
 #[derive(Debug)]
 pub struct Encoded {
-    /// The chosen layer's states after the final norm: (batch, tokens, width).
+    /// The chosen layer's states: (batch, tokens, width).
     pub hidden: Tensor,
-    /// The last layer's state at each end-of-text token: (batch, width).
+    /// The last layer's normed state at each end-of-text token, projected where the encoder has a projection:
+    /// (batch, width).
     pub pooled: Tensor,
 }
 
 impl ClipTextEncoder {
-    /// Reads `text_encoder/`.
+    /// Reads a folder, such as `text_encoder`.
     #[doc(hidden)]
-    pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
-        let config = ClipConfig::read(files)?;
+    pub fn open(files: &ModelFiles, folder: &str, device: &candle_core::Device) -> Result<Self> {
+        let config = ClipConfig::read(files, folder)?;
         // transformers 5 writes the same tensors without the outer name
-        let weights = Weights::load(files, FOLDER, STEM, device)?.without_prefix("text_model.");
+        let weights = Weights::load(files, folder, STEM, device)?.without_prefix("text_model.");
         let (encoder, slots) = weights.build(|vb| Self::load(&config, vb))?;
         Ok(Self { slots, ..encoder })
     }
@@ -55,6 +65,7 @@ impl ClipTextEncoder {
         let tokens = embeddings.pp("token_embedding").get((config.vocab_size, width), "weight")?;
         let positions = (config.max_position_embeddings, width);
         let layers = vb.pp("encoder").pp("layers");
+        let projection = |outputs| Linear::load_no_bias(width, outputs, vb.pp("text_projection"));
         Ok(Self {
             token_embedding: Embedding::new(tokens, width),
             position_embedding: embeddings.pp("position_embedding").get(positions, "weight")?,
@@ -62,6 +73,7 @@ impl ClipTextEncoder {
                 .map(|index| EncoderLayer::load(config, layers.pp(index)))
                 .collect::<TensorResult<_>>()?,
             final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
+            text_projection: config.projection_dim.map(projection).transpose()?,
             eos_token_id: config.eos_token_id,
             slots: Slots::default(),
         })
@@ -72,15 +84,15 @@ impl ClipTextEncoder {
         &self.slots
     }
 
-    /// How many layers may be skipped.
-    pub fn max_skip(&self) -> usize {
+    /// Layers, so the most that may be skipped.
+    pub fn layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// Encodes rows of ids, all of one length. `skip` layers are left out at the end, as diffusers does with
-    /// `clip_skip`: `hidden_states[-(skip + 1)]`, then the final norm.
-    pub fn forward(&self, ids: &[Vec<u32>], skip: usize) -> TensorResult<Encoded> {
+    /// Encodes rows of ids, all of one length. `states` counts layers back as transformers' `hidden_states[-(n + 1)]`.
+    pub fn forward(&self, ids: &[Vec<u32>], states: States) -> TensorResult<Encoded> {
         let mut state = self.embed(ids)?; // (b, tokens, width)
+        let (States::Normed(skip) | States::Raw(skip)) = states;
         let kept = self.layers.len().saturating_sub(skip);
         let mut hidden = state.clone();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -90,7 +102,11 @@ impl ClipTextEncoder {
             }
         }
         let last = self.final_layer_norm.forward(&state)?;
-        let hidden = if skip == 0 { last.clone() } else { self.final_layer_norm.forward(&hidden)? };
+        let hidden = match states {
+            States::Normed(0) => last.clone(),
+            States::Normed(_) => self.final_layer_norm.forward(&hidden)?,
+            States::Raw(_) => hidden,
+        };
         Ok(Encoded { hidden, pooled: self.pool(&last, ids)? })
     }
 
@@ -103,11 +119,15 @@ impl ClipTextEncoder {
         self.token_embedding.forward(&ids)?.broadcast_add(&positions)
     }
 
-    /// (batch, width), from the final norm's states (batch, tokens, width).
+    /// (batch, width or projection's width), from the final norm's states (batch, tokens, width).
     fn pool(&self, last: &Tensor, ids: &[Vec<u32>]) -> TensorResult<Tensor> {
         let at = |(row, ids): (usize, &Vec<u32>)| last.i((row, end_of_text(ids, self.eos_token_id)));
         let rows: Vec<_> = ids.iter().enumerate().map(at).collect::<TensorResult<_>>()?;
-        Tensor::stack(&rows, 0)
+        let pooled = Tensor::stack(&rows, 0)?;
+        match &self.text_projection {
+            Some(projection) => projection.forward(&pooled),
+            None => Ok(pooled),
+        }
     }
 }
 

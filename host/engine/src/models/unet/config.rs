@@ -1,5 +1,5 @@
-//! `unet/config.json`: the keys of diffusers' `UNet2DConditionModel` that Stable Diffusion 1 and 2 and their relatives
-//! use. Every other key must hold its neutral value.
+//! `unet/config.json`: the keys of diffusers' `UNet2DConditionModel` that Stable Diffusion 1, 2 and XL and their
+//! relatives use. Every other key must hold its neutral value.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,12 +22,12 @@ const NEUTRAL: Neutral = Neutral {
         "center_input_sample": false, "only_cross_attention": false, "downsample_padding": 1,
         "mid_block_scale_factor": 1, "dropout": 0, "act_fn": "silu", "reverse_transformer_layers_per_block": null,
         "encoder_hid_dim": null, "encoder_hid_dim_type": null, "num_attention_heads": null,
-        "dual_cross_attention": false, "class_embed_type": null, "addition_embed_type": null,
+        "dual_cross_attention": false, "class_embed_type": null,
         "num_class_embeds": null, "resnet_time_scale_shift": "default", "resnet_skip_time_act": false,
         "resnet_out_scale_factor": 1, "time_embedding_type": "positional", "time_embedding_dim": null,
         "time_embedding_act_fn": null, "timestep_post_act": null, "conv_in_kernel": 3, "conv_out_kernel": 3,
-        "projection_class_embeddings_input_dim": null, "attention_type": "default", "class_embeddings_concat": false,
-        "mid_block_only_cross_attention": null, "cross_attention_norm": null, "addition_time_embed_dim": null
+        "attention_type": "default", "class_embeddings_concat": false, "mid_block_only_cross_attention": null,
+        "cross_attention_norm": null
     }"#,
     // attention is always computed in f32, so upcast_attention changes nothing
     ignored: &["addition_embed_type_num_heads", "upcast_attention"],
@@ -77,6 +77,8 @@ pub struct UNetConfig {
     pub cross_attention_dim: usize,
     /// Width of the guidance embedding of distilled models (LCM), which replaces classifier-free guidance.
     pub time_cond_proj_dim: Option<usize>,
+    /// What is added to the time embedding (XL).
+    pub added: Option<AddedConfig>,
     pub(crate) flip_sin_to_cos: bool,
     pub(crate) freq_shift: f64,
     pub(crate) norm: Norm,
@@ -84,6 +86,23 @@ pub struct UNetConfig {
     pub(crate) down: Vec<BlockConfig>,
     /// From the smallest to the largest.
     pub(crate) up: Vec<BlockConfig>,
+}
+
+/// XL's second embedding: of the pooled text and of a few numbers, such as sizes (`addition_embed_type` `text_time`).
+#[derive(Debug, Clone, Copy)]
+pub struct AddedConfig {
+    /// Sines and cosines for each number.
+    pub time_embed_dim: usize,
+    /// Width of the pooled text and all numbers' sinusoids together.
+    pub input_dim: usize,
+}
+
+impl AddedConfig {
+    /// How many numbers there are beside a pooled text of this width; none when the widths do not fit.
+    pub(crate) fn numbers(&self, pooled: usize) -> Option<usize> {
+        let rest = self.input_dim.checked_sub(pooled)?;
+        rest.is_multiple_of(self.time_embed_dim).then_some(rest / self.time_embed_dim)
+    }
 }
 
 /// The file as it stands, with the class's defaults for what it leaves out.
@@ -107,6 +126,9 @@ struct Raw {
     attention_head_dim: OneOrMany,
     use_linear_projection: bool,
     time_cond_proj_dim: Option<usize>,
+    addition_embed_type: Option<String>,
+    addition_time_embed_dim: Option<usize>,
+    projection_class_embeddings_input_dim: Option<usize>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -132,6 +154,9 @@ impl Default for Raw {
             attention_head_dim: OneOrMany::One(8),
             use_linear_projection: false,
             time_cond_proj_dim: None,
+            addition_embed_type: None,
+            addition_time_embed_dim: None,
+            projection_class_embeddings_input_dim: None,
             rest: Map::new(),
         }
     }
@@ -148,7 +173,8 @@ impl UNetConfig {
             return Err(unsupported(WHAT, "mid_block_type", &raw.mid_block_type.into()));
         }
         let down = raw.blocks(files, &name)?;
-        let config = raw.checked(down)?;
+        let added = raw.added(files, &name)?;
+        let config = raw.checked(down, added)?;
         config.check_numbers(files, &name)?;
         Ok(config)
     }
@@ -239,8 +265,32 @@ impl Raw {
         (0..count).map(block).collect()
     }
 
+    /// XL's second embedding, if the file asks for one; its two widths must be there and make sense.
+    fn added(&self, files: &ModelFiles, name: &str) -> Result<Option<AddedConfig>> {
+        match self.addition_embed_type.as_deref() {
+            None => match self.projection_class_embeddings_input_dim.or(self.addition_time_embed_dim) {
+                None => Ok(None),
+                Some(_) => Err(unsupported(WHAT, "addition_embed_type", &Value::Null)),
+            },
+            Some("text_time") => {
+                let time_embed_dim = self.addition_time_embed_dim.unwrap_or_default();
+                let input_dim = self.projection_class_embeddings_input_dim.unwrap_or_default();
+                let counts = [
+                    ("addition_time_embed_dim", time_embed_dim),
+                    ("projection_class_embeddings_input_dim", input_dim),
+                ];
+                ensure_counts(files, name, &counts)?;
+                ensure(time_embed_dim.is_multiple_of(2), files, name, || {
+                    "addition_time_embed_dim must be even: it holds sines and cosines".into()
+                })?;
+                Ok(Some(AddedConfig { time_embed_dim, input_dim }))
+            }
+            Some(other) => Err(unsupported(WHAT, "addition_embed_type", &other.into())),
+        }
+    }
+
     /// The way up mirrors the way down in width, heads and layers; its kinds of block are in a list of their own.
-    fn checked(self, down: Vec<BlockConfig>) -> Result<UNetConfig> {
+    fn checked(self, down: Vec<BlockConfig>, added: Option<AddedConfig>) -> Result<UNetConfig> {
         let mirrored = down.iter().rev().zip(&self.up_block_types).map(|(block, name)| {
             let kind = kind("up_block_types", name, "UpBlock2D", "CrossAttnUpBlock2D")?;
             Ok(BlockConfig { kind, resnets: block.resnets + 1, ..block.clone() })
@@ -257,6 +307,7 @@ impl Raw {
             out_channels: self.out_channels,
             cross_attention_dim: context_width,
             time_cond_proj_dim: self.time_cond_proj_dim,
+            added,
             flip_sin_to_cos: self.flip_sin_to_cos,
             freq_shift: self.freq_shift,
             norm: Norm { groups: self.norm_num_groups, eps: self.norm_eps },
@@ -309,7 +360,8 @@ mod tests {
             (r#"{"cross_attention_dim": [768, 768, 1024, 768]}"#, "cross_attention_dim"),
             (r#"{"class_embed_type": "timestep"}"#, "class_embed_type"),
             (r#"{"num_attention_heads": 4}"#, "num_attention_heads"),
-            (r#"{"addition_embed_type": "text_time"}"#, "addition_embed_type"),
+            (r#"{"addition_embed_type": "image"}"#, "addition_embed_type"),
+            (r#"{"addition_time_embed_dim": 256}"#, "addition_embed_type"),
             (r#"{"mid_block_type": null}"#, "mid_block_type"),
             (
                 r#"{"down_block_types": ["AttnDownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D"]}"#,
@@ -336,6 +388,8 @@ mod tests {
             r#"{"sample_size": 0}"#,
             r#"{"sample_size": [64, 18446744073709551615]}"#,
             r#"{"in_channels": -1}"#,
+            r#"{"addition_embed_type": "text_time"}"#,
+            r#"{"addition_embed_type": "text_time", "addition_time_embed_dim": 255, "projection_class_embeddings_input_dim": 1}"#,
             r#"{"up_block_types": []}"#,
         ] {
             let error = read(text).unwrap_err().to_string();

@@ -3,7 +3,8 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::config::UNetConfig;
+use super::Added;
+use super::config::{AddedConfig, UNetConfig};
 use crate::kernels::{Activation, Linear};
 use crate::weights::Builder;
 
@@ -42,6 +43,7 @@ pub(crate) struct TimeEmbedding {
     linear_1: Linear,
     linear_2: Linear,
     condition: Option<(Sinusoids, Linear)>,
+    added: Option<AddedEmbedding>,
 }
 
 impl TimeEmbedding {
@@ -63,23 +65,69 @@ impl TimeEmbedding {
             linear_1: Linear::load(input, width, vb.pp("linear_1"))?,
             linear_2: Linear::load(width, width, vb.pp("linear_2"))?,
             condition: config.time_cond_proj_dim.map(guidance).transpose()?,
+            added: None,
         })
     }
 
-    /// `timesteps` (b) and, for distilled models, `guidance` scales (b), to (b, width).
-    pub(crate) fn forward(&self, timesteps: &Tensor, guidance: Option<&Tensor>) -> Result<Tensor> {
+    /// With XL's second embedding, which stands beside the first in the checkpoint.
+    pub(crate) fn with_added(self, config: &UNetConfig, vb: Builder) -> Result<Self> {
+        let load = |added| AddedEmbedding::load(added, config, vb);
+        Ok(Self { added: config.added.map(load).transpose()?, ..self })
+    }
+
+    /// `timesteps` (b), for distilled models `guidance` scales (b), and for XL what is added, to (b, width).
+    pub(crate) fn forward(
+        &self,
+        timesteps: &Tensor,
+        guidance: Option<&Tensor>,
+        added: Option<&Added>,
+    ) -> Result<Tensor> {
         let mut x = self.time_proj.forward(timesteps)?;
         if let (Some((sinusoids, cond_proj)), Some(guidance)) = (&self.condition, guidance) {
             // guidance w = scale - 1, in thousandths (arXiv 2310.04378, and 2210.03142 for the embedding)
             let scaled = ((guidance - 1.0)? * 1_000.0)?;
             x = (x + cond_proj.forward(&sinusoids.forward(&scaled)?)?)?;
         }
-        self.linear_2.forward(&Activation::Silu.forward(&self.linear_1.forward(&x)?)?)
+        let time = self.linear_2.forward(&Activation::Silu.forward(&self.linear_1.forward(&x)?)?)?;
+        match (&self.added, added) {
+            (Some(embedding), Some(added)) => time + embedding.forward(added)?,
+            (None, None) => Ok(time),
+            (Some(_), None) => candle_core::bail!("this denoiser needs a pooled text and sizes"),
+            (None, Some(_)) => candle_core::bail!("this denoiser takes no pooled text"),
+        }
     }
 
     /// Whether the model takes guidance as an input.
     pub(crate) fn takes_guidance(&self) -> bool {
         self.condition.is_some()
+    }
+}
+
+/// XL's second embedding (arXiv 2307.01952, 2.2): the pooled text beside the sinusoids of a few numbers.
+#[derive(Debug)]
+struct AddedEmbedding {
+    numbers: Sinusoids,
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl AddedEmbedding {
+    fn load(added: AddedConfig, config: &UNetConfig, vb: Builder) -> Result<Self> {
+        let (shift, flip) = (config.freq_shift, config.flip_sin_to_cos);
+        let width = TimeEmbedding::width(config);
+        Ok(Self {
+            numbers: Sinusoids::new(added.time_embed_dim, shift, flip, vb.device())?,
+            linear_1: Linear::load(added.input_dim, width, vb.pp("linear_1"))?,
+            linear_2: Linear::load(width, width, vb.pp("linear_2"))?,
+        })
+    }
+
+    fn forward(&self, added: &Added) -> Result<Tensor> {
+        let batch = added.numbers.dim(0)?;
+        let numbers = self.numbers.forward(&added.numbers.flatten_all()?)?; // (b * count, width)
+        let numbers = numbers.reshape((batch, numbers.elem_count() / batch.max(1)))?;
+        let x = self.linear_1.forward(&Tensor::cat(&[&added.pooled, &numbers], 1)?)?;
+        self.linear_2.forward(&Activation::Silu.forward(&x)?)
     }
 }
 

@@ -18,13 +18,37 @@ use crate::weights::{Builder, Slots, Weights};
 use embedding::TimeEmbedding;
 use transformer::SpatialTransformer;
 
-pub use config::UNetConfig;
+pub use config::{AddedConfig, UNetConfig};
 pub(crate) use config::{BlockConfig, BlockKind};
 
 /// The component's folder in a diffusers layout.
 pub(crate) const FOLDER: &str = "unet";
 /// Its weights' file, without extension.
 pub(crate) const STEM: &str = "diffusion_pytorch_model";
+
+/// What a denoiser is asked, for a batch of b.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Noisy latents, with the channels of a picture after them where the model takes one: (b, in channels, h, w).
+    pub x: &'a Tensor,
+    /// In f32: (b).
+    pub timesteps: &'a Tensor,
+    /// The text's states: (b, tokens, width).
+    pub context: &'a Tensor,
+    /// The guidance scale, where it is an input: (b).
+    pub guidance: Option<&'a Tensor>,
+    /// Of XL models.
+    pub added: Option<&'a Added>,
+}
+
+/// What XL models add to the time embedding.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// The pooled text: (b, width).
+    pub pooled: Tensor,
+    /// Sizes and offsets in pixels, or a score; as many as the configuration says: (b, numbers).
+    pub numbers: Tensor,
+}
 
 /// A denoiser with its weights.
 #[derive(Debug)]
@@ -54,7 +78,8 @@ impl UNet {
     pub fn load(config: &UNetConfig, vb: Builder) -> TensorResult<Self> {
         let (first, norm) = (config.down[0].channels, config.norm);
         Ok(Self {
-            time_embedding: TimeEmbedding::load(config, vb.pp("time_embedding"))?,
+            time_embedding: TimeEmbedding::load(config, vb.pp("time_embedding"))?
+                .with_added(config, vb.pp("add_embedding"))?,
             conv_in: Conv2d::load(config.in_channels, first, Window::SAME, vb.pp("conv_in"))?,
             down_blocks: load_down(config, vb.pp("down_blocks"))?,
             mid_block: MidBlock::load(config, vb.pp("mid_block"))?,
@@ -75,16 +100,10 @@ impl UNet {
         self.time_embedding.takes_guidance()
     }
 
-    /// `x` (b, in channels, h, w), `timesteps` (b) in f32, `context` (b, tokens, width) and, where the model takes it,
-    /// `guidance` (b), to (b, out channels, h, w).
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        timesteps: &Tensor,
-        context: &Tensor,
-        guidance: Option<&Tensor>,
-    ) -> TensorResult<Tensor> {
-        let time = self.time_embedding.forward(timesteps, guidance)?; // (b, 4 * first width)
+    /// To (b, out channels, h, w).
+    pub fn forward(&self, input: &Input<'_>) -> TensorResult<Tensor> {
+        let Input { x, timesteps, context, guidance, added } = *input;
+        let time = self.time_embedding.forward(timesteps, guidance, added)?; // (b, 4 * first width)
         let mut hidden = self.conv_in.forward(x)?;
         let mut skips = vec![hidden.clone()];
         for block in &self.down_blocks {

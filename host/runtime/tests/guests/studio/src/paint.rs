@@ -17,6 +17,8 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         count: 1,
         schedule: None,
         clip_skip: None,
+        guidance_rescale: None,
+        framing: None,
         preview_every: Some(1),
     }
 }
