@@ -1,7 +1,8 @@
 //! Gaussian noise that equals torch's CPU generator bit for bit, so that a seed means the same picture here and in
-//! diffusers with `torch.Generator("cpu").manual_seed(seed)`.
+//! diffusers with `torch.Generator("cpu").manual_seed(seed)`; and that of a CUDA device, for those who come with seeds
+//! of other programs.
 //!
-//! Owns the Mersenne twister and the two ways in which torch turns its bits into normals. Knows nothing of schedules
+//! Owns the Mersenne twister, the two ways in which torch turns its bits into normals, and the device's counters. Knows nothing of schedules
 //! or pipelines; they ask through [`NoiseSource`]. Everything is scalar `f32` arithmetic with explicit fused
 //! multiply-adds, so the values are those of an x86 torch on every machine, ARM included (whose own torch differs in
 //! the last bit). Noise is always drawn in f32 on the CPU and converted afterwards, whatever the model computes in.
@@ -9,6 +10,7 @@
 //! Reference: torch 2.15 `aten/src/ATen/core/MT19937RNGEngine.h`, `core/DistributionsHelper.h`,
 //! `native/cpu/DistributionTemplates.h` (`normal_fill`) and `native/cpu/avx_mathfun.h`.
 
+use atelier_inference::SeedProfile;
 use candle_core::{DType, Device, Tensor};
 
 use crate::{Error, Result};
@@ -26,12 +28,47 @@ pub trait NoiseSource: Send {
 ///
 /// The counterpart of diffusers' `randn_tensor` with a list of generators.
 #[derive(Clone, Debug)]
-pub struct PerImage(Vec<TorchCpu>);
+pub struct PerImage(Vec<Generator>);
+
+/// Where one image's noise comes from.
+#[derive(Clone, Debug)]
+enum Generator {
+    TorchCpu(TorchCpu),
+    TorchCuda(TorchCuda),
+    /// The first draw from one, all later ones from the other.
+    Both(Option<TorchCpu>, TorchCuda),
+}
+
+impl Generator {
+    fn new(seed: u64, profile: SeedProfile) -> Self {
+        match profile {
+            SeedProfile::Diffusers => Self::TorchCpu(TorchCpu::new(seed)),
+            SeedProfile::A1111 => Self::TorchCuda(TorchCuda::new(seed)),
+            SeedProfile::Comfy => Self::Both(Some(TorchCpu::new(seed)), TorchCuda::new(seed)),
+        }
+    }
+
+    fn randn(&mut self, shape: &[usize]) -> Vec<f32> {
+        match self {
+            Self::TorchCpu(generator) => generator.randn(shape),
+            Self::TorchCuda(generator) => generator.randn(shape),
+            Self::Both(first, later) => match first.take() {
+                Some(mut first) => first.randn(shape),
+                None => later.randn(shape),
+            },
+        }
+    }
+}
 
 impl PerImage {
-    /// One generator per seed, in the order of the images.
+    /// One generator per seed, in the order of the images, as in diffusers.
     pub fn new(seeds: &[u64]) -> Self {
-        Self(seeds.iter().map(|&seed| TorchCpu::new(seed)).collect())
+        Self::of(seeds, SeedProfile::Diffusers)
+    }
+
+    /// One generator per seed, in the order of the images.
+    pub fn of(seeds: &[u64], profile: SeedProfile) -> Self {
+        Self(seeds.iter().map(|&seed| Generator::new(seed, profile)).collect())
     }
 
     /// Noise of `shape` in f32: `shape[0]` is the number of images and each gets its slice from its own generator.
@@ -118,6 +155,61 @@ impl TorchCpu {
         let word = u64::from(self.bits.next()) << 32 | u64::from(self.bits.next());
         (word & ((1 << 53) - 1)) as f64 * (1.0 / (1u64 << 53) as f64)
     }
+}
+
+/// What `torch.randn` draws on a CUDA device: Philox 4x32-10 (Salmon et al. 2011, <https://doi.org/10.1145/2063384.2063405>),
+/// one counter per value, and the sine half of a Box-Muller pair. Equal to the device's to the last bits of `ln` and `sin`.
+///
+/// Reference: the emulation by which Stable Diffusion web UI draws on other devices, `rng_philox.py`.
+#[derive(Clone, Debug)]
+pub struct TorchCuda {
+    key: [u32; 2],
+    /// Draws so far.
+    offset: u32,
+}
+
+impl TorchCuda {
+    /// As `manual_seed(seed)`.
+    pub fn new(seed: u64) -> Self {
+        Self { key: [seed as u32, (seed >> 32) as u32], offset: 0 }
+    }
+
+    /// `torch.randn(shape, device="cuda", generator=self)` in f32, contiguous, row-major.
+    pub fn randn(&mut self, shape: &[usize]) -> Vec<f32> {
+        let offset = self.offset;
+        self.offset = offset.wrapping_add(1);
+        let value = |index: usize| {
+            let [first, second, ..] = philox([offset, 0, index as u32, 0], self.key);
+            device_normal(first, second)
+        };
+        (0..shape.iter().product()).map(value).collect()
+    }
+}
+
+/// Ten rounds over a counter.
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
+    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+    for round in 0..10 {
+        if round > 0 {
+            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        }
+        let [a, b] = [u64::from(counter[0]) * MULTIPLIERS[0], u64::from(counter[2]) * MULTIPLIERS[1]];
+        let high = |product: u64| (product >> 32) as u32;
+        counter = [high(b) ^ counter[1] ^ key[0], b as u32, high(a) ^ counter[3] ^ key[1], a as u32];
+    }
+    counter
+}
+
+/// Two words to one normal value.
+fn device_normal(first: u32, second: u32) -> f32 {
+    // 2⁻³² and 2π · 2⁻³² as the device has them in f32
+    const UNIT: f32 = 2.328_306_4e-10;
+    const TURN: f32 = (2.328_306_4e-10_f64 * 6.283_185_5) as f32;
+    let (unit, turn) = (f64::from(UNIT), f64::from(TURN));
+    let u = f64::from(first) * unit + unit / 2.0;
+    let v = f64::from(second) * turn + turn / 2.0;
+    ((-2.0 * u.ln()).sqrt() * v.sin()) as f32
 }
 
 /// Turns 16 uniforms into normals in place. A pair is `(j, j + 8)`, not two neighbours (`NormalFill16`).

@@ -7,7 +7,7 @@ mod fixture;
 
 use atelier_engine::models::unet::{Added, Input, UNet};
 use atelier_engine::models::vae::Vae;
-use atelier_engine::pipeline::chunks;
+use atelier_engine::pipeline::rows;
 use atelier_engine::schedule;
 use atelier_inference::{Engine, StepState};
 use candle_core::{Device, Tensor};
@@ -38,8 +38,9 @@ fn prompts_are_cut_and_padded_into_the_expected_rows() {
     for fixture in fixture::all() {
         let tokenizer = fixture.tokenizer();
         for (name, case) in fixture.cases.iter().filter(|(name, _)| fixture.has(name, "ids")) {
-            let rows = chunks(&tokenizer, &case.prompt).unwrap();
-            assert_eq!(rows, fixture.ids(name), "{}/{name}", fixture.name);
+            let rows = rows(&tokenizer, &case.prompt, case.emphasis).unwrap();
+            let ids: Vec<_> = rows.into_iter().map(|row| row.ids).collect();
+            assert_eq!(ids, fixture.ids(name), "{}/{name}", fixture.name);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The noise generator against torch's, bit for bit. Golden values: tests/golden/make_noise.py.
 
-use atelier_engine::noise::{NoiseSource, PerImage, TorchCpu};
+use atelier_engine::noise::{NoiseSource, PerImage, TorchCpu, TorchCuda};
+use atelier_inference::SeedProfile;
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
@@ -88,4 +89,48 @@ fn a_batch_without_one_seed_per_image_is_refused() {
     let like = Tensor::zeros((2, 4, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let error = PerImage::new(&[1, 2, 3]).draw(&like).unwrap_err();
     assert!(error.to_string().starts_with("seed: 3 seeds cannot fill"), "{error}");
+}
+
+/// The values that the web UI's emulation names as its own check: `randn((3, 4))` of seed 0.
+const CUDA: [f32; 12] = [
+    -0.924_662_6,
+    -0.425_344_15,
+    -2.643_845_7,
+    0.145_183_88,
+    -0.120_866_47,
+    -0.579_725_6,
+    -0.622_851_2,
+    -0.328_387_1,
+    -1.074_542_3,
+    -0.363_144_07,
+    -1.671_050_7,
+    2.265_505,
+];
+
+#[test]
+fn a_cuda_devices_normals_are_drawn_on_any_machine() {
+    let drawn = TorchCuda::new(0).randn(&[3, 4]);
+    assert!(drawn.iter().zip(CUDA).all(|(ours, theirs)| (ours - theirs).abs() < 1e-6), "{drawn:?}");
+}
+
+#[test]
+fn draws_of_a_cuda_device_go_on_and_depend_on_all_64_bits_of_the_seed() {
+    let mut generator = TorchCuda::new(0);
+    let (first, second) = (generator.randn(&[4]), generator.randn(&[4]));
+    assert_ne!(first, second);
+    assert_ne!(first, TorchCuda::new(1 << 32).randn(&[4]));
+}
+
+#[test]
+fn profiles_take_first_and_later_noise_from_where_the_other_programs_do() {
+    let like = Tensor::zeros((1, 4, 8, 8), DType::F32, &Device::Cpu).unwrap();
+    let drawn = |profile| {
+        let mut source = PerImage::of(&[7], profile);
+        let values = |x: Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (values(source.draw(&like).unwrap()), values(source.draw(&like).unwrap()))
+    };
+    let (cpu, cuda) = (TorchCpu::new(7).randn(&[4, 8, 8]), TorchCuda::new(7).randn(&[4, 8, 8]));
+    assert_eq!(drawn(SeedProfile::Diffusers).0, cpu);
+    assert_eq!(drawn(SeedProfile::A1111).0, cuda);
+    assert_eq!(drawn(SeedProfile::Comfy), (cpu, cuda));
 }

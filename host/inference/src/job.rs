@@ -131,6 +131,38 @@ pub struct Framing {
     pub target: Size,
 }
 
+/// What brackets in a prompt do; weights are written as in Stable Diffusion web UI, `(more)`, `[less]`, `(so much:1.3)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Emphasis {
+    /// Nothing: they are text.
+    #[default]
+    None,
+    /// States are multiplied by their weight, and each chunk keeps its mean.
+    #[serde(rename = "a1111")]
+    A1111,
+    /// States are multiplied by their weight.
+    #[serde(rename = "a1111-no-norm")]
+    A1111NoNorm,
+    /// States go away from those of a text without words, by their weight.
+    Comfy,
+}
+
+/// Whose noise a seed stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeedProfile {
+    /// diffusers with `torch.Generator("cpu")`: everything is drawn from torch's generator.
+    #[default]
+    #[serde(rename = "torch-cpu")]
+    Diffusers,
+    /// Stable Diffusion web UI as it is set up: everything is drawn as a CUDA device draws it.
+    #[serde(rename = "a1111")]
+    A1111,
+    /// ComfyUI on a CUDA device: the first noise from torch's generator, later noise as the device draws it.
+    Comfy,
+}
+
 /// Pixels cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Crop {
@@ -170,6 +202,10 @@ pub struct Request {
     pub clip_skip: Option<u32>,
     /// How far guidance is brought back to the prompt's own deviation, 0 to 1; 0 when `None`.
     pub guidance_rescale: Option<f64>,
+    /// What brackets in the texts do.
+    pub emphasis: Emphasis,
+    /// Whose noise the seed stands for.
+    pub seed_profile: SeedProfile,
     /// For XL; a whole picture of the job's size when `None`.
     pub framing: Option<Framing>,
     /// Steps between previews.
@@ -207,6 +243,10 @@ pub struct Job {
     pub clip_skip: u32,
     /// How far guidance is brought back to the prompt's own deviation, 0 to 1.
     pub guidance_rescale: f64,
+    /// What brackets in the texts do.
+    pub emphasis: Emphasis,
+    /// Whose noise the seeds stand for.
+    pub seed_profile: SeedProfile,
     /// What models that were trained so are told of the picture's size.
     pub framing: Framing,
     /// Steps between previews; none when `None`.
@@ -232,6 +272,8 @@ impl Job {
             schedule: checked_schedule(request.schedule, model)?,
             clip_skip: in_range("clip-skip", request.clip_skip.unwrap_or(0), 0, MAX_CLIP_SKIP)?,
             guidance_rescale: within("guidance-rescale", request.guidance_rescale.unwrap_or(0.0), 1.0)?,
+            emphasis: request.emphasis,
+            seed_profile: request.seed_profile,
             framing: checked_framing(request.framing, size, model)?,
             preview_every: checked_preview(request.preview_every)?,
             task: checked_task(request.source, size, model)?,

@@ -156,6 +156,8 @@ fn request(order: Order) -> generation::Request {
         // no first-party handler offers these
         clip_skip: None,
         guidance_rescale: None,
+        emphasis: None,
+        seed_profile: None,
         framing: None,
         preview_every: order.preview_every,
     }

@@ -54,7 +54,7 @@ impl Denoise {
         let guidance = Guidance::of(job, pipeline.unet.takes_guidance());
         let conditioning = pipeline.condition(job, guidance.is_on())?;
         let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
-        let mut noise = PerImage::new(&job.seeds);
+        let mut noise = PerImage::of(&job.seeds, job.seed_profile);
         let latents = pipeline.first_latents(job, schedule.as_ref(), &mut noise)?;
         Ok(Self {
             pipeline,

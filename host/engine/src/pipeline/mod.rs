@@ -1,9 +1,10 @@
-//! A job becomes pictures here: prompt → states (`prompt`), seeds and source → latents (`latents`), the denoise loop
+//! A job becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
 //! (`denoise`) and what it asks (`guidance`), pixels (`picture`) and previews (`preview`); `run` puts these behind the
 //! engine's `Run`, `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all
 //! this will take. Knows every network and no file format; the engine owns it, one job uses it at a time.
 
 mod denoise;
+mod emphasis;
 mod family;
 mod footprint;
 mod guidance;
@@ -27,7 +28,7 @@ pub use denoise::Denoise;
 pub(crate) use family::{Family, Numbers};
 pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
-pub use prompt::{Conditioning, Text, chunks};
+pub use prompt::{Conditioning, Row, Text, rows};
 pub(crate) use run::DenoiseRun;
 
 /// A model with all its weights in memory.

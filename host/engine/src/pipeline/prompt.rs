@@ -1,10 +1,11 @@
 //! Prompts to the states that the denoiser looks at. A prompt longer than the encoder's context is cut into chunks that
 //! are encoded one by one and joined; nothing of it is dropped.
 
-use atelier_inference::Job;
+use atelier_inference::{Emphasis, Job};
 use candle_core::{D, Device, Tensor};
 
 use super::Pipeline;
+use super::emphasis::{self, Piece};
 use super::family::TextLayout;
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipTextEncoder, States};
@@ -42,22 +43,47 @@ pub struct Conditioning {
     pub notes: Vec<String>,
 }
 
-/// A text as rows of ids, each a full sequence: `bos`, a chunk, `eos`, padding.
+/// One full sequence: `bos`, a chunk, `eos`, padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// As many as the tokenizer's sequences have.
+    pub ids: Vec<u32>,
+    /// How much each of them weighs.
+    pub weights: Vec<f32>,
+}
+
+/// A text as rows: full chunks, and a new one where a piece says so.
 #[doc(hidden)]
-pub fn chunks(tokenizer: &ClipTokenizer, text: &str) -> Result<Vec<Vec<u32>>> {
-    let ids = tokenizer.ids(text)?;
-    let mut rows: Vec<_> = ids.chunks(tokenizer.max_length - 2).map(|chunk| row(tokenizer, chunk)).collect();
-    if rows.is_empty() {
-        rows.push(row(tokenizer, &[]));
+pub fn rows(tokenizer: &ClipTokenizer, text: &str, emphasis: Emphasis) -> Result<Vec<Row>> {
+    let (window, mut rows, mut chunk) = (tokenizer.max_length - 2, Vec::new(), Vec::new());
+    for piece in emphasis::pieces(text, emphasis) {
+        let Piece::Text(text, weight) = piece else {
+            rows.push(Row::new(tokenizer, &std::mem::take(&mut chunk)));
+            continue;
+        };
+        for id in tokenizer.ids(&text)? {
+            if chunk.len() == window {
+                rows.push(Row::new(tokenizer, &std::mem::take(&mut chunk)));
+            }
+            chunk.push((id, weight));
+        }
+    }
+    if !chunk.is_empty() || rows.is_empty() {
+        rows.push(Row::new(tokenizer, &chunk));
     }
     Ok(rows)
 }
 
-/// One full sequence of `max_length` ids. `chunk` leaves room for `bos` and `eos`.
-fn row(tokenizer: &ClipTokenizer, chunk: &[u32]) -> Vec<u32> {
-    let mut row = [&[tokenizer.bos], chunk, &[tokenizer.eos]].concat();
-    row.resize(tokenizer.max_length, tokenizer.pad);
-    row
+impl Row {
+    /// `chunk` leaves room for `bos` and `eos`, which weigh 1 like the padding.
+    fn new(tokenizer: &ClipTokenizer, chunk: &[(u32, f32)]) -> Self {
+        let plain = |id| [(id, 1.0)];
+        let sequence = [&plain(tokenizer.bos), chunk, &plain(tokenizer.eos)].concat();
+        let (mut ids, mut weights): (Vec<u32>, Vec<f32>) = sequence.into_iter().unzip();
+        ids.resize(tokenizer.max_length, tokenizer.pad);
+        weights.resize(tokenizer.max_length, 1.0);
+        Self { ids, weights }
+    }
 }
 
 impl Pipeline {
@@ -66,9 +92,9 @@ impl Pipeline {
         let encoders = &self.text_encoders;
         let skip = encoders.checked_skip(job)?;
         let has_zeros = self.family.zeros_for_no_negative && job.negative_prompt.is_empty();
-        let prompt = encoders.rows("prompt", &job.prompt)?;
+        let prompt = encoders.rows("prompt", &job.prompt, job.emphasis)?;
         let negative = match is_guided && !has_zeros {
-            true => Some(encoders.rows("negative-prompt", &job.negative_prompt)?),
+            true => Some(encoders.rows("negative-prompt", &job.negative_prompt, job.emphasis)?),
             false => None,
         };
         let named = [("prompt", Some(&prompt)), ("negative prompt", negative.as_ref())];
@@ -76,9 +102,9 @@ impl Pipeline {
         let notes = notes.collect();
         // all predictions are made in one pass, so all texts need the same number of tokens: empty chunks fill up
         let count = longest(&prompt).max(negative.as_deref().map_or(0, longest));
-        let prompt = encoders.encode(prompt, count, skip)?;
+        let prompt = encoders.encode(prompt, count, skip, job.emphasis)?;
         let negative = match negative {
-            Some(rows) => Some(encoders.encode(rows, count, 0)?),
+            Some(rows) => Some(encoders.encode(rows, count, 0, job.emphasis)?),
             None if is_guided => Some(prompt.zeros()?),
             None => None,
         };
@@ -87,7 +113,7 @@ impl Pipeline {
 }
 
 /// Chunks of the encoder that needs most.
-fn longest(rows: &[Vec<Vec<u32>>]) -> usize {
+fn longest(rows: &[Vec<Row>]) -> usize {
     rows.iter().map(Vec::len).max().unwrap_or_default()
 }
 
@@ -100,9 +126,9 @@ impl TextEncoders {
     }
 
     /// The chunks of a request's field, for each encoder, if they are not too many.
-    fn rows(&self, field: &'static str, text: &str) -> Result<Vec<Vec<Vec<u32>>>> {
+    fn rows(&self, field: &'static str, text: &str, emphasis: Emphasis) -> Result<Vec<Vec<Row>>> {
         let rows = |(tokenizer, _): &(ClipTokenizer, ClipTextEncoder)| {
-            let rows = chunks(tokenizer, text)?;
+            let rows = rows(tokenizer, text, emphasis)?;
             if rows.len() <= MAX_CHUNKS {
                 return Ok(rows);
             }
@@ -135,16 +161,20 @@ impl TextEncoders {
     }
 
     /// Rows of each encoder, filled up to `count` with empty ones, to the text's states.
-    fn encode(&self, rows: Vec<Vec<Vec<u32>>>, count: usize, skip: usize) -> Result<Text> {
+    fn encode(&self, rows: Vec<Vec<Row>>, count: usize, skip: usize, emphasis: Emphasis) -> Result<Text> {
         let states = match self.layout {
             TextLayout::One => States::Normed(skip),
             TextLayout::Both | TextLayout::Second => States::Raw(skip + self.always_skipped()),
         };
         let (mut all, mut pooled) = (Vec::with_capacity(rows.len()), None);
         for ((tokenizer, encoder), mut rows) in self.encoders.iter().zip(rows) {
-            rows.resize(count, row(tokenizer, &[]));
-            let encoded = encoder.forward(&rows, states)?; // (chunks, tokens, width)
-            all.push(clip::join_chunks(&encoded.hidden)?);
+            let empty = Row::new(tokenizer, &[]);
+            rows.resize(count, empty.clone());
+            let (ids, weights): (Vec<_>, Vec<_>) = rows.into_iter().map(|row| (row.ids, row.weights)).unzip();
+            let encoded = encoder.forward(&ids, states)?; // (chunks, tokens, width)
+            let without_text = || Ok(encoder.forward(&[empty.ids], states)?.hidden);
+            let hidden = emphasis::apply(emphasis, &encoded.hidden, &weights.concat(), without_text)?;
+            all.push(clip::join_chunks(&hidden)?);
             // of the last encoder; a long text is pooled where it begins
             pooled = Some(encoded.pooled.narrow(0, 0, 1)?);
         }

@@ -137,6 +137,29 @@ def source_picture(height, width, seed):
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+# a prompt with brackets, and what they mean in the web UI's syntax
+EMPHASIZED = "a (red:1.4) ball, [blurry] BREAK ((detailed))"
+PIECES = [[("a ", 1.0), ("red", 1.4), (" ball, ", 1.0), ("blurry", 1 / 1.1)], [("detailed", 1.1 * 1.1)]]
+
+
+def emphasized(tokens, encode, rule):
+    """States of `PIECES`, a row each, by one of the three rules; `encode` takes rows of ids. Returns (ids, states)."""
+    rows, weights = [], []
+    for pieces in PIECES:
+        chunk = [(id, weight) for text, weight in pieces for id in tokens(text, add_special_tokens=False).input_ids]
+        row = [(tokens.bos_token_id, 1.0), *chunk, (tokens.eos_token_id, 1.0)]
+        row += [(tokens.pad_token_id, 1.0)] * (tokens.model_max_length - len(row))
+        rows.append([id for id, _ in row]), weights.append([weight for _, weight in row])
+    rows, weights = torch.tensor(rows), torch.tensor(weights)[..., None]
+    states, empty = encode(rows), encode(chunk_rows(tokens, ""))
+    weighted = states * weights
+    if rule == "a1111":
+        weighted = weighted * (states.mean((1, 2), keepdim=True) / weighted.mean((1, 2), keepdim=True))
+    elif rule == "comfy":
+        weighted = (states - empty) * weights + empty
+    return rows, weighted.flatten(0, 1)[None]
+
+
 def chunk_rows(tokens, prompt, count=1):
     """Windows of the tokenizer's length; the rule of our own that diffusers lacks."""
     window = tokens.model_max_length - 2
@@ -227,7 +250,7 @@ def case(arguments, **changes):
     base = {
         "prompt": "a photo of a cat", "negative_prompt": "", "height": arguments.height, "width": arguments.width, "steps": 4,
         "guidance": 7.5, "seeds": [arguments.seed], "schedule": "ddim", "clip_skip": 0, "strength": None,
-        "image_guidance": None, "rescale": 0.0, "framing": None,
+        "image_guidance": None, "rescale": 0.0, "framing": None, "emphasis": "none",
     }
     return base | changes
 

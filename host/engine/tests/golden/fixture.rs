@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
-use atelier_inference::{Engine, Framing, Job, Pixels, Request, Size, Source};
+use atelier_inference::{Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
@@ -35,6 +35,7 @@ pub(crate) struct Case {
     pub(crate) image_guidance: Option<f64>,
     pub(crate) rescale: f64,
     pub(crate) framing: Option<Framing>,
+    pub(crate) emphasis: Emphasis,
 }
 
 /// A text and its ids, `bos` and `eos` included.
@@ -135,6 +136,8 @@ impl Fixture {
             schedule: Some(case.schedule.clone()),
             clip_skip: Some(case.clip_skip),
             guidance_rescale: Some(case.rescale),
+            emphasis: case.emphasis,
+            seed_profile: SeedProfile::Diffusers,
             framing: case.framing,
             preview_every: None,
             source,

@@ -78,6 +78,8 @@ def cases(name, arguments):
     asked["clip-skip"] = case(clip_skip=2, negative_prompt="a dog")
     asked["unguided"] = case(guidance=1.0)
     asked["rescale"] = case(rescale=0.7)
+    for rule in ("a1111", "a1111-no-norm", "comfy"):
+        asked[f"emphasis-{rule}"] = case(prompt=common.EMPHASIZED, emphasis=rule, steps=1)
     asked["long"] = case(prompt=" ".join(CORPUS), negative_prompt="ugly")
     asked["odd-size"] = case(height=arguments.height + 2, width=arguments.width + 6)
     return asked
@@ -86,6 +88,12 @@ def cases(name, arguments):
 def texts(pipeline, case, keep):
     """The texts themselves where diffusers reads them whole, else what our rule of chunks makes of them."""
     tokens = pipeline.tokenizer
+    if case["emphasis"] != "none":
+        encode = lambda rows: pipeline.text_encoder(rows)[0]
+        ids, states = common.emphasized(tokens, encode, case["emphasis"])
+        keep("ids", ids)
+        negative = encode(common.chunk_rows(tokens, case["negative_prompt"], len(ids))).flatten(0, 1)[None]
+        return {"prompt_embeds": states, "negative_prompt_embeds": negative}
     rows = [common.chunk_rows(tokens, case[key]) for key in ("prompt", "negative_prompt")]
     keep("ids", rows[0])
     count = max(len(rows[0]), len(rows[1]))

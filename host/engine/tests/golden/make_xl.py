@@ -75,22 +75,27 @@ def cases(name, arguments):
         "i2i-euler": case(schedule="euler", strength=0.6, steps=5), "negative": case(negative_prompt=negative),
         "batch": case(seeds=pair, schedule="euler_ancestral", negative_prompt=negative), "clip-skip": case(clip_skip=1, negative_prompt=negative),
         "unguided": case(guidance=0.0), "rescale": case(rescale=0.7, negative_prompt=negative), "framing": case(framing=framing),
-        "long": case(prompt=" ".join(CORPUS)), "odd-size": case(height=arguments.height + 2, width=arguments.width + 6),
+        "long": case(prompt=" ".join(CORPUS)), "emphasis": case(prompt=common.EMPHASIZED, emphasis="a1111", steps=1), "odd-size": case(height=arguments.height + 2, width=arguments.width + 6),
     }
 
 
 def texts(pipeline, case, keep):
     """The texts themselves where diffusers reads them whole, else what our rule of chunks makes of them."""
-    if len(common.chunk_rows(pipeline.tokenizer_2, case["prompt"])) == 1:
+    if case["emphasis"] == "none" and len(common.chunk_rows(pipeline.tokenizer_2, case["prompt"])) == 1:
         skip = {"clip_skip": case["clip_skip"]} if case["clip_skip"] else {}
         return {"prompt": case["prompt"], "negative_prompt": case["negative_prompt"] or None, **skip}
     pairs = [(pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2)]
     states = []
     for tokens, encoder in pairs:
-        encoded = encoder(common.chunk_rows(tokens, case["prompt"]), output_hidden_states=True)
-        states.append(encoded.hidden_states[-2].flatten(0, 1)[None])
+        encode = lambda rows: encoder(rows, output_hidden_states=True).hidden_states[-2]
+        rows = common.chunk_rows(tokens, case["prompt"])
+        if case["emphasis"] == "none":
+            states.append(encode(rows).flatten(0, 1)[None])
+        else:
+            rows, weighted = common.emphasized(tokens, encode, case["emphasis"])
+            states.append(weighted)
     # the whole text is pooled where it begins
-    states, pooled = torch.cat(states, -1), encoded.text_embeds[:1]
+    states, pooled = torch.cat(states, -1), encoder(rows).text_embeds[:1]
     return {
         "prompt_embeds": states, "pooled_prompt_embeds": pooled,
         "negative_prompt_embeds": torch.zeros_like(states), "negative_pooled_prompt_embeds": torch.zeros_like(pooled),

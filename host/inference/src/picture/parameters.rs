@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Error, Framing, Job, Result, Task};
+use crate::{Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -37,8 +37,11 @@ pub struct Parameters {
     pub schedule: String,
     /// The seed that makes this very picture alone.
     pub seed: u64,
-    /// The noise generator.
-    pub rng: String,
+    /// Whose noise the seed stands for.
+    pub rng: SeedProfile,
+    /// What brackets in the texts did, where they did something.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emphasis: Option<Emphasis>,
     /// Text encoder layers skipped.
     pub clip_skip: u32,
     /// How much of the schedule ran, for a picture made from a picture.
@@ -81,7 +84,8 @@ impl Parameters {
             guidance: job.guidance,
             schedule: job.schedule.clone(),
             seed: job.seeds.get(index).copied().unwrap_or_default(),
-            rng: "torch-cpu".into(),
+            rng: job.seed_profile,
+            emphasis: Some(job.emphasis).filter(|emphasis| *emphasis != Emphasis::None),
             clip_skip: job.clip_skip,
             strength,
             image_guidance,
@@ -105,7 +109,7 @@ impl Parameters {
             text.push_str(&self.negative_prompt);
         }
         text.push_str(&format!(
-            "\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, Clip skip: {}, RNG: CPU, \
+            "\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, Clip skip: {}, RNG: {}, \
              Version: {}",
             self.steps,
             self.schedule,
@@ -115,6 +119,8 @@ impl Parameters {
             self.height,
             self.model,
             self.clip_skip + 1,
+            // as that reader names where noise comes from
+            if self.rng == SeedProfile::A1111 { "NV" } else { "CPU" },
             self.software,
         ));
         text

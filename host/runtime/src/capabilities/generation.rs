@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    CancelGuard, Crop, Error as HostError, Event as HostEvent, EventReader, Framing as HostFraming, Job,
-    JobId, ModelId, ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels,
-    Preview as HostPreview, Request as HostRequest, Source, Task, Timings as HostTimings,
+    CancelGuard, Crop, Emphasis as HostEmphasis, Error as HostError, Event as HostEvent, EventReader,
+    Framing as HostFraming, Job, JobId, ModelId, ModelInfo, Outcome as HostOutcome, Picture as HostPicture,
+    Pixels, Preview as HostPreview, Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task,
+    Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -20,8 +21,8 @@ use wasmtime::{Result, StoreContextMut};
 
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
-    Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload,
-    Picture, Preview, Queued, Request, Step, Timings,
+    Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome,
+    Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
@@ -382,9 +383,31 @@ impl From<Request> for HostRequest {
             schedule: request.schedule,
             clip_skip: request.clip_skip,
             guidance_rescale: request.guidance_rescale,
+            emphasis: request.emphasis.map(Into::into).unwrap_or_default(),
+            seed_profile: request.seed_profile.map(Into::into).unwrap_or_default(),
             framing: request.framing.map(Into::into),
             preview_every: request.preview_every,
             source: None,
+        }
+    }
+}
+
+impl From<Emphasis> for HostEmphasis {
+    fn from(emphasis: Emphasis) -> Self {
+        match emphasis {
+            Emphasis::A1111 => Self::A1111,
+            Emphasis::A1111NoNorm => Self::A1111NoNorm,
+            Emphasis::Comfy => Self::Comfy,
+        }
+    }
+}
+
+impl From<SeedProfile> for HostSeedProfile {
+    fn from(profile: SeedProfile) -> Self {
+        match profile {
+            SeedProfile::Diffusers => Self::Diffusers,
+            SeedProfile::A1111 => Self::A1111,
+            SeedProfile::Comfy => Self::Comfy,
         }
     }
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
-use atelier_inference::{Event, Job, ModelInfo, Outcome, Request, Scheduler, Size, Source, Ticket};
+use atelier_inference::{
+    Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size, Source, Ticket,
+};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -52,6 +54,12 @@ pub(super) struct Generate {
     /// How far guidance is brought back to the prompt's own deviation, 0 to 1.
     #[arg(long, value_name = "SHARE")]
     guidance_rescale: Option<f64>,
+    /// What brackets such as `(more:1.3)` in the prompts do: none, a1111, a1111-no-norm or comfy.
+    #[arg(long, value_parser = named::<Emphasis>, default_value = "none", hide_default_value = true)]
+    emphasis: Emphasis,
+    /// Whose noise the seed stands for: torch-cpu, a1111 or comfy.
+    #[arg(long, value_name = "PROFILE", value_parser = named::<SeedProfile>, default_value = "torch-cpu")]
+    seed_profile: SeedProfile,
     /// A picture to start from, or with a model that edits, to change as the prompt says; scaled to --size, or else to
     /// the model's own size.
     #[arg(long, value_name = "FILE")]
@@ -97,6 +105,11 @@ fn size(text: &str) -> Result<Size, String> {
         Some(Size { width: u32::from_str(width).ok()?, height: u32::from_str(height).ok()? })
     };
     parse().ok_or_else(|| "wants width and height such as 512x512".into())
+}
+
+/// A value by the name that it has in the parameters of a picture; serde's error names those that there are.
+fn named<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -170,6 +183,8 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         schedule: arguments.schedule.clone(),
         clip_skip: arguments.clip_skip,
         guidance_rescale: arguments.guidance_rescale,
+        emphasis: arguments.emphasis,
+        seed_profile: arguments.seed_profile,
         framing: None,
         preview_every: None,
         source,

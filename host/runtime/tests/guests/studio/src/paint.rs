@@ -18,6 +18,8 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         schedule: None,
         clip_skip: None,
         guidance_rescale: None,
+        emphasis: None,
+        seed_profile: None,
         framing: None,
         preview_every: Some(1),
     }
