@@ -6,7 +6,7 @@ mod fixture;
 
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
+    Decoder, Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
 };
 use candle_core::{DType, Device};
 
@@ -36,6 +36,14 @@ fn set(files: &mut Files, name: &str, bytes: impl Into<Vec<u8>>) {
     files.push((name.into(), bytes.into()));
 }
 
+/// The pipeline `sd1` with the small autoencoder of `nano` beside its own.
+fn with_small_autoencoder() -> Files {
+    let mut both = files("sd1");
+    let small = files("nano").into_iter().filter(|(name, _)| name.starts_with("vae/"));
+    both.extend(small.map(|(name, bytes)| (name.replace("vae/", "taesd/"), bytes)));
+    both
+}
+
 fn try_engine(files: Files) -> Result<CandleEngine, String> {
     let leak = |(name, bytes): (String, Vec<u8>)| (&*name.leak(), &*bytes.leak());
     let list: Vec<(&'static str, &'static [u8])> = files.into_iter().map(leak).collect();
@@ -45,7 +53,7 @@ fn try_engine(files: Files) -> Result<CandleEngine, String> {
         files: ModelFiles::embedded(list.leak()),
         description: None,
     };
-    let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec] };
+    let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
     CandleEngine::new(config).map_err(|error| error.to_string())
 }
 
@@ -113,9 +121,9 @@ fn a_missing_file_is_named_with_its_model_when_the_engine_starts() {
 #[test]
 fn what_the_files_ask_for_and_we_lack_is_refused_by_name() {
     for (file, text, named) in [
-        ("model_index.json", r#"{"_class_name": "StableDiffusionXLPipeline"}"#, "StableDiffusionXLPipeline"),
+        ("model_index.json", r#"{"_class_name": "StableDiffusion3Pipeline"}"#, "StableDiffusion3Pipeline"),
         ("vae/config.json", r#"{"_class_name": "VQModel"}"#, "VQModel"),
-        ("unet/config.json", r#"{"in_channels": 9, "cross_attention_dim": 16}"#, "in_channels = 9"),
+        ("unet/config.json", r#"{"in_channels": 9, "cross_attention_dim": 16}"#, "in_channels is 9"),
         ("unet/config.json", r#"{"cross_attention_dim": 7}"#, "cross_attention_dim 7"),
         ("text_encoder/config.json", r#"{"architectures": ["T5EncoderModel"]}"#, "T5EncoderModel"),
         ("text_encoder/config.json", r#"{"hidden_act": "mish"}"#, "hidden_act = mish"),
@@ -215,10 +223,8 @@ fn previews_come_after_every_so_many_steps_but_not_after_the_last() {
 
 #[test]
 fn a_small_autoencoder_beside_a_large_one_makes_the_previews() {
-    let mut both = files("sd1");
-    let small = files("nano").into_iter().filter(|(name, _)| name.starts_with("vae/"));
-    both.extend(small.map(|(name, bytes)| (name.replace("vae/", "taesd/"), bytes)));
-    let (_, previews) = run(&mut engine(both), Request { preview_every: Some(1), ..request() }).unwrap();
+    let (_, previews) =
+        run(&mut engine(with_small_autoencoder()), Request { preview_every: Some(1), ..request() }).unwrap();
     assert_eq!(previews[0].pixels.size(), Size { width: 16, height: 16 });
 }
 
@@ -229,6 +235,22 @@ fn what_lies_beside_the_autoencoder_and_is_none_is_refused_at_start() {
     wrong.extend(own.into_iter().map(|(name, bytes)| (name.replace("vae/", "taesd/"), bytes)));
     let error = try_engine(wrong).err().unwrap();
     assert!(error.contains("taesd") && error.contains("AutoencoderTiny"), "{error}");
+}
+
+#[test]
+fn the_small_autoencoder_decodes_when_it_is_asked_for_and_is_there() {
+    let asked = |decoder| Request { decoder, preview_every: Some(1), ..request() };
+    let mut engine_with_both = engine(with_small_autoencoder());
+    let (full, _) = run(&mut engine_with_both, asked(Decoder::Full)).unwrap();
+    let (tiny, _) = run(&mut engine_with_both, asked(Decoder::Tiny)).unwrap();
+    assert_eq!(full.pictures[0].size(), tiny.pictures[0].size());
+    assert_ne!(full.pictures, tiny.pictures);
+    let error = refused(&mut engine(files("sd1")), asked(Decoder::Tiny));
+    assert!(error.contains("decoder") && error.contains("taesd/"), "{error}");
+    // a model whose own autoencoder is small
+    let mut nano = engine(files("nano"));
+    let pictures = |nano: &mut CandleEngine, decoder| run(nano, asked(decoder)).unwrap().0.pictures;
+    assert_eq!(pictures(&mut nano, Decoder::Tiny), pictures(&mut nano, Decoder::Full));
 }
 
 #[test]

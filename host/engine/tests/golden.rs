@@ -155,6 +155,18 @@ fn decoded_pictures_equal_diffusers() {
 }
 
 #[test]
+fn pictures_decoded_in_tiles_equal_diffusers() {
+    let mut worst = Worst::new("tiled decoder", IMAGE);
+    let tiled = |fixture: &fixture::Fixture| fixture.has("tiled", "image");
+    for fixture in fixture::all().into_iter().filter(tiled) {
+        let vae = Vae::open(&fixture.files, "vae", &Device::Cpu).unwrap();
+        let (latents, expected) = (fixture.expected("tiled", "latents"), fixture.expected("tiled", "image"));
+        worst.compare(fixture.name, &vae.decode_tiled(&latents).unwrap(), &expected);
+    }
+    assert!(worst.has_compared(), "no fixture has tiles");
+}
+
+#[test]
 fn whole_runs_equal_diffusers_from_the_seed_to_the_picture() {
     let mut predictions = Worst::new("denoiser in a whole run", RUN);
     let mut latents = Worst::new("latents in a whole run", RUN);

@@ -36,6 +36,8 @@ const NANO: &str = "../bundle/models/atelier-nano";
 const SD1: &str = "tests/golden/fixtures/sd1";
 const SD2: &str = "tests/golden/fixtures/sd2";
 const LCM: &str = "tests/golden/fixtures/lcm";
+const XL: &str = "tests/golden/fixtures/xl";
+const EDIT: &str = "tests/golden/fixtures/instruct";
 
 /// A folder's files without what it says of its own limits, so that any size can be asked for.
 fn files(folder: &str) -> ModelFiles {
@@ -65,7 +67,7 @@ fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
         description: None,
     };
     let models = ids.iter().map(spec).collect();
-    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models }).unwrap()
+    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()
 }
 
 fn request(width: u32, height: u32) -> Request {
@@ -94,8 +96,9 @@ fn measured(engine: &mut CandleEngine, request: Request) -> (usize, usize) {
 #[test]
 fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
     let _turn = turn();
-    let [nano, sd1, sd2, lcm] = [NANO, SD1, SD2, LCM].map(files);
+    let [nano, sd1, sd2, lcm, xl, edit] = [NANO, SD1, SD2, LCM, XL, EDIT].map(files);
     let source = Pixels::new(192, 128, vec![200; 192 * 128 * 4]).unwrap();
+    let edited = Source::Edit { pixels: source.clone(), guidance: None };
     let mut wrong = Vec::new();
     for (name, files, request) in [
         ("nano", &nano, request(256, 256)),
@@ -110,6 +113,8 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         ),
         ("three levels", &sd2, request(192, 192)),
         ("distilled", &lcm, request(192, 192)),
+        ("two text encoders", &xl, request(192, 192)),
+        ("edit", &edit, Request { source: Some(edited), ..request(192, 128) }),
     ] {
         let (took, estimate) = measured(&mut engine(&["model"], files), request);
         println!(

@@ -130,7 +130,8 @@ impl Located {
     /// files cannot be used, or what would bring them.
     pub fn memory_bytes(&self) -> Result<u64, String> {
         let models = self.files.as_ref().map(|_| self.spec().into_iter().collect()).map_err(Clone::clone)?;
-        let engine = CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models });
+        let engine =
+            CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None });
         let models = engine.map_err(|error| error.to_string())?.models();
         Ok(models.iter().map(|info| info.memory_bytes).sum())
     }
@@ -141,7 +142,8 @@ pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, S
     let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
     let device = config.engine.device.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
     let models = located.iter().filter_map(Located::spec).collect();
-    let engine = CandleEngine::new(EngineConfig { device, models }).map_err(|error| failed(&error))?;
+    let engine = CandleEngine::new(EngineConfig { device, models, memory_bytes: config.engine.memory_bytes })
+        .map_err(|error| failed(&error))?;
     Ok(Box::new(engine))
 }
 

@@ -158,6 +158,7 @@ fn request(order: Order) -> generation::Request {
         guidance_rescale: None,
         emphasis: None,
         seed_profile: None,
+        decoder: None,
         framing: None,
         preview_every: order.preview_every,
     }

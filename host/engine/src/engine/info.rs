@@ -77,7 +77,7 @@ pub(super) struct Described {
 }
 
 /// Reads everything but the weights.
-pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<Described> {
+pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result<Described> {
     let files = &spec.files;
     let components = Components::read(files)?;
     components.check(files)?;
@@ -88,7 +88,8 @@ pub(super) fn describe(spec: &ModelSpec, device: &Device) -> Result<Described> {
     let mut info = components.info(spec, components.memory(files)?, device)?;
     info.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
-    let footprint = Footprint::new(&components.text, &components.unet, &components.vae, device);
+    let room = budget.saturating_sub(info.memory_bytes);
+    let footprint = components.footprint(files, room, device)?;
     Ok(Described { info, note: components.schedule.default_note(), footprint })
 }
 
@@ -125,6 +126,13 @@ impl Components {
             .chain(small.map(|folder| (folder, vae::STEM)))
             .map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem))
             .sum()
+    }
+
+    /// What runs take, if they may take `room` bytes.
+    fn footprint(&self, files: &ModelFiles, room: u64, device: &Device) -> Result<Footprint> {
+        let folder = small_autoencoder(files, self.vae.latent_channels())?;
+        let tiny = folder.map(|folder| VaeConfig::read(files, folder)).transpose()?;
+        Ok(Footprint::new(&self.text, &self.unet, &self.vae, tiny.as_ref(), room, device))
     }
 
     /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes

@@ -26,6 +26,9 @@ pub struct EngineConfig {
     pub device: DeviceChoice,
     /// The models, in the order in which they are listed.
     pub models: Vec<ModelSpec>,
+    /// Bytes for models and runs together, as the scheduler is told; what the engine proposes when `None`. Pictures that do
+    /// not fit it whole are decoded in tiles.
+    pub memory_bytes: Option<u64>,
 }
 
 /// One model of the manifest.
@@ -66,8 +69,9 @@ impl CandleEngine {
     /// or asks for something unknown.
     pub fn new(config: EngineConfig) -> Result<CandleEngine> {
         let device = config.device.open()?;
-        let models =
-            config.models.into_iter().map(|spec| Model::new(spec, &device)).collect::<Result<_>>()?;
+        let budget = config.memory_bytes.unwrap_or_else(|| device::proposed_memory_bytes(&device));
+        let models = config.models.into_iter().map(|spec| Model::new(spec, budget, &device));
+        let models = models.collect::<Result<_>>()?;
         Ok(CandleEngine { device, models })
     }
 
@@ -84,14 +88,14 @@ impl CandleEngine {
         let model = self.model(&job.model.id)?;
         let not_loaded = || Error::NotLoaded { id: model.info.id.to_string() };
         let pipeline = model.pipeline.clone().ok_or_else(not_loaded)?;
-        DenoiseRun::new(pipeline, job, model.note(job))
+        DenoiseRun::new(pipeline, job, model.note(job), model.footprint.is_tiled(job))
     }
 }
 
 impl Model {
     /// Everything but the weights.
-    fn new(spec: ModelSpec, device: &Device) -> Result<Self> {
-        let described = info::describe(&spec, device);
+    fn new(spec: ModelSpec, budget: u64, device: &Device) -> Result<Self> {
+        let described = info::describe(&spec, budget, device);
         let Described { info, note, footprint } =
             described.map_err(|source| Error::Model { id: spec.id.clone(), source: Box::new(source) })?;
         Ok(Self { info, files: spec.files, note, footprint, pipeline: None })

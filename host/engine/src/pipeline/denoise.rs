@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{Job, Pixels, Task};
+use atelier_inference::{Decoder, Job, Pixels, Task};
 use candle_core::Tensor;
 
 use super::guidance::{Branch, Guidance};
@@ -28,6 +28,7 @@ pub struct Denoise {
     guidance: Guidance,
     /// The guidance scale, for models that take it as an input.
     scale: f64,
+    decoding: Decoding,
     /// One generator per image, drawn from by the first latents and by stochastic schedules, in diffusers' order.
     noise: PerImage,
     /// (images, channels, h, w) at the noise level of step `done`.
@@ -37,6 +38,17 @@ pub struct Denoise {
     predictions: Vec<Tensor>,
     /// Steps done, and so the index of the next.
     done: usize,
+}
+
+/// How latents become pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoding {
+    /// By the model's autoencoder, at once.
+    Whole,
+    /// By the model's autoencoder, tile by tile.
+    Tiled,
+    /// By the small autoencoder beside it.
+    Tiny,
 }
 
 impl Denoise {
@@ -63,11 +75,17 @@ impl Denoise {
             branches,
             guidance,
             scale: job.guidance,
+            decoding: if job.decoder == Decoder::Tiny { Decoding::Tiny } else { Decoding::Whole },
             noise,
             latents,
             predictions: Vec::new(),
             done: 0,
         })
+    }
+
+    /// The same run, decoded in tiles at its end.
+    pub fn tiled(self) -> Self {
+        Self { decoding: Decoding::Tiled, ..self }
     }
 
     /// Steps in all, and steps done.
@@ -108,7 +126,14 @@ impl Denoise {
 
     /// Decodes the latents: (images, 3, h, w) within about -1 to 1.
     pub fn decode(&self) -> Result<Tensor> {
-        let decoded = self.by_lane(&self.latents, |latents| Ok(self.pipeline.vae.decode(latents)?))?;
+        let pipeline = &self.pipeline;
+        let decoded = self.by_lane(&self.latents, |latents| {
+            Ok(match self.decoding {
+                Decoding::Whole => pipeline.vae.decode(latents)?,
+                Decoding::Tiled => pipeline.vae.decode_tiled(latents)?,
+                Decoding::Tiny => pipeline.tiny_decoder()?.decode(latents)?,
+            })
+        })?;
         match picture::is_finite(&decoded)? {
             true => Ok(decoded),
             false => Err(Error::NotFinite { op: "the autoencoder's decoder" }),

@@ -5,7 +5,7 @@
 //! nothing else, since attention never holds its scores whole. It is counted in values (f32) for one pixel, along the
 //! forward passes of `models/`: whoever changes what these keep alive changes this as well.
 
-use atelier_inference::{Job, MAX_EVENTS};
+use atelier_inference::{Decoder, Job, MAX_EVENTS};
 use candle_core::Device;
 
 use super::guidance::Guidance;
@@ -15,7 +15,7 @@ use super::prompt::MAX_CHUNKS;
 use crate::kernels;
 use crate::models::clip::ClipConfig;
 use crate::models::unet::{BlockConfig, BlockKind, UNetConfig, skips};
-use crate::models::vae::VaeConfig;
+use crate::models::vae::{Tiling, VaeConfig};
 
 /// Bytes of a value.
 const VALUE: f64 = 4.0;
@@ -42,6 +42,12 @@ pub(crate) struct Footprint {
     predict: f64,
     /// Bytes of encoding or decoding at its widest, for a pixel of the picture.
     decode: f64,
+    /// The same for decoding by the small autoencoder.
+    decode_tiny: f64,
+    /// How the picture is cut if it has to be.
+    tiling: Option<Tiling>,
+    /// Bytes that a run may take at most beside its model.
+    room: f64,
     /// Bytes for each pixel of each picture, as long as the run lasts.
     kept: f64,
     /// Bytes for each token of the longer text.
@@ -66,7 +72,15 @@ struct Scratch {
 }
 
 impl Footprint {
-    pub(crate) fn new(text: &[ClipConfig], unet: &UNetConfig, vae: &VaeConfig, device: &Device) -> Self {
+    /// `tiny` is the small autoencoder beside the model's own; `room` are the bytes that a run may take.
+    pub(crate) fn new(
+        text: &[ClipConfig],
+        unet: &UNetConfig,
+        vae: &VaeConfig,
+        tiny: Option<&VaeConfig>,
+        room: u64,
+        device: &Device,
+    ) -> Self {
         let is_packed = kernels::are_packed(device);
         let scratch = match is_packed {
             true => Scratch { conv: 1.0, norm: 0.0, transformer: TRANSFORMER },
@@ -78,6 +92,9 @@ impl Footprint {
             device: device.clone(),
             predict: VALUE * latents_per_pixel * scratch.unet(unet),
             decode: VALUE * scratch.vae(vae),
+            decode_tiny: VALUE * scratch.vae(tiny.unwrap_or(vae)),
+            tiling: vae.tiling(),
+            room: room as f64,
             kept: KEPT_PER_PIXEL + VALUE * LATENTS * vae.latent_channels() as f64 * latents_per_pixel,
             token: VALUE * token(text, unet),
             chunk: text.iter().map(|text| text.max_position_embeddings).max().unwrap_or_default(),
@@ -88,13 +105,38 @@ impl Footprint {
 
     /// Bytes that the job's run takes at its widest.
     pub(crate) fn bytes(&self, job: &Job) -> u64 {
-        let (pixels, pictures) = (f64::from(job.size.width) * f64::from(job.size.height), job.seeds.len());
+        let decode = if self.is_tiled(job) { self.tiles(job) } else { self.decoded_whole(job) };
+        // saturates: no picture that a job may ask for comes near the end of u64
+        self.with_decoder(job, decode).ceil() as u64
+    }
+
+    /// Whether the picture is decoded in tiles: it would not fit whole. Depends on the host's memory as it is set up, and
+    /// not on what is free at the moment, so that the same request gives the same bytes.
+    pub(crate) fn is_tiled(&self, job: &Job) -> bool {
+        let decodes_only = job.decoder == Decoder::Full && job.task.picture().is_none();
+        let (whole, tiles) = (self.decoded_whole(job), self.tiles(job));
+        let whole = self.with_decoder(job, whole);
+        decodes_only && self.tiling.is_some() && whole > self.room && self.with_decoder(job, tiles) < whole
+    }
+
+    fn with_decoder(&self, job: &Job, decode: f64) -> f64 {
+        let (pixels, pictures) = (pixels(job), job.seeds.len());
         let together = lane(&self.device, pictures) as f64;
         let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
-        let widest = (self.predict * predictions).max(self.decode) * together;
-        let kept = self.kept * pictures as f64;
-        // saturates: no picture that a job may ask for comes near the end of u64
-        (self.fixed + pixels * (widest + kept) + self.texts(job) + previews(job)).ceil() as u64
+        let widest = (pixels * self.predict * predictions).max(decode) * together;
+        self.fixed + widest + pixels * self.kept * pictures as f64 + self.texts(job) + previews(job)
+    }
+
+    fn decoded_whole(&self, job: &Job) -> f64 {
+        let is_tiny = job.decoder == Decoder::Tiny && job.task.picture().is_none();
+        pixels(job) * if is_tiny { self.decode_tiny } else { self.decode }
+    }
+
+    /// One tile at a time, beside the rows that are put together.
+    fn tiles(&self, job: &Job) -> f64 {
+        const ROWS: f64 = 4.0;
+        let side = self.tiling.map_or(0, |tiling| tiling.side * tiling.factor) as f64;
+        self.decode * side * side + VALUE * ROWS * pixels(job) * 3.0
     }
 
     /// Bytes of the texts, if every token were a single byte long.
@@ -103,6 +145,10 @@ impl Footprint {
         let chunks = longest.div_ceil(self.chunk.saturating_sub(2).max(1)).clamp(1, MAX_CHUNKS);
         self.token * (chunks * self.chunk) as f64
     }
+}
+
+fn pixels(job: &Job) -> f64 {
+    f64::from(job.size.width) * f64::from(job.size.height)
 }
 
 /// Bytes of all previews that may wait for a slow reader.
@@ -194,4 +240,72 @@ impl Scratch {
 /// The part of the pixels that is left after halving both sides so often.
 fn part(level: usize) -> f64 {
     0.25f64.powi(level as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use atelier_inference::{Features, ModelId, ModelInfo, Request, Size};
+
+    use super::*;
+    use crate::files::ModelFiles;
+
+    /// Stable Diffusion 1.5.
+    const FILES: &[(&str, &[u8])] = &[
+        ("text_encoder/config.json", br#"{"hidden_size": 768, "intermediate_size": 3072}"#),
+        ("unet/config.json", br#"{"cross_attention_dim": 768, "sample_size": 64}"#),
+        (
+            "vae/config.json",
+            br#"{"_class_name": "AutoencoderKL", "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
+                 "sample_size": 512}"#,
+        ),
+    ];
+
+    fn footprint(room: u64) -> Footprint {
+        let files = ModelFiles::embedded(FILES);
+        let text = ClipConfig::read(&files, "text_encoder").unwrap();
+        let (unet, vae) = (UNetConfig::read(&files).unwrap(), VaeConfig::read(&files, "vae").unwrap());
+        Footprint::new(&[text], &unet, &vae, None, room, &Device::Cpu)
+    }
+
+    fn job(side: u32, decoder: Decoder) -> Job {
+        let features = Features {
+            text_to_image: true,
+            image_to_image: true,
+            negative_prompt: true,
+            edit: false,
+            framing: false,
+        };
+        let model = ModelInfo {
+            id: ModelId::new("sd15"),
+            family: String::new(),
+            source: String::new(),
+            description: String::new(),
+            features,
+            native_size: Size { width: 512, height: 512 },
+            min_side: 64,
+            max_side: 1_024,
+            side_multiple: 8,
+            default_steps: 25,
+            default_guidance: 7.5,
+            default_strength: 0.8,
+            default_image_guidance: 1.5,
+            schedules: vec!["ddim".into()],
+            memory_bytes: 0,
+            device: "cpu".into(),
+        };
+        let size = Some(Size { width: side, height: side });
+        Job::new(Request { size, decoder, ..Request::default() }, &model).unwrap()
+    }
+
+    #[test]
+    fn a_picture_is_decoded_in_tiles_when_it_does_not_fit_whole_by_one_byte() {
+        let needs = footprint(u64::MAX).bytes(&job(1_024, Decoder::Full));
+        assert!(!footprint(needs).is_tiled(&job(1_024, Decoder::Full)));
+        let tight = footprint(needs - 1);
+        assert!(tight.is_tiled(&job(1_024, Decoder::Full)));
+        assert!(tight.bytes(&job(1_024, Decoder::Full)) < needs);
+        // the small autoencoder needs no tiles, and a picture of one tile has none
+        assert!(!footprint(0).is_tiled(&job(1_024, Decoder::Tiny)));
+        assert!(!footprint(0).is_tiled(&job(512, Decoder::Full)));
+    }
 }

@@ -16,15 +16,15 @@ mod run;
 
 use candle_core::Device;
 
-use crate::Result;
 use crate::files::ModelFiles;
 use crate::models::unet::UNet;
 use crate::models::vae::{self, Vae};
 use crate::schedule::ScheduleConfig;
+use crate::{Error, Result};
 use preview::Previewer;
 use prompt::TextEncoders;
 
-pub use denoise::Denoise;
+pub use denoise::{Decoding, Denoise};
 pub(crate) use family::{Family, Numbers};
 pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
@@ -68,6 +68,19 @@ impl Pipeline {
             vae,
             device: device.clone(),
         })
+    }
+
+    /// The small autoencoder, which may be the model's own.
+    fn tiny_decoder(&self) -> Result<&Vae> {
+        match &self.previewer {
+            Previewer::Own => Ok(&self.vae),
+            Previewer::Beside(small) => Ok(small),
+            Previewer::Matrix(_) | Previewer::Nothing => {
+                let reason = "this model has no small autoencoder; put an AutoencoderTiny for its latents into \
+                              `taesd/` beside its vae";
+                Err(Error::Invalid { field: "decoder", reason: reason.into() })
+            }
+        }
     }
 
     /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{self as inference, Finished, Job, Preview, Run, StepState};
+use atelier_inference::{self as inference, Decoder, Finished, Job, Preview, Run, StepState};
 
 use super::{Denoise, Pipeline};
 use crate::Result;
 
+const TILED: &str =
+    "decoded in tiles: whole pictures of this size do not fit the host's memory (engine.memory-bytes)";
 const LAID_OVER_WHITE: &str = "the source's transparent parts were laid over white";
 
 /// One job, stepped by the worker.
@@ -20,15 +22,25 @@ pub(crate) struct DenoiseRun {
 }
 
 impl DenoiseRun {
-    /// `note` is what the engine has to say of the job.
-    pub(crate) fn new(pipeline: Arc<Pipeline>, job: &Job, note: Option<String>) -> Result<Self> {
+    /// `note` is what the engine has to say of the job; `is_tiled` whether its pictures do not fit the memory whole.
+    pub(crate) fn new(
+        pipeline: Arc<Pipeline>,
+        job: &Job,
+        note: Option<String>,
+        is_tiled: bool,
+    ) -> Result<Self> {
+        // before the texts are encoded: a refusal should cost nothing
         if job.preview_every.is_some() {
-            // before the texts are encoded: a refusal should cost nothing
             pipeline.previewer.check()?;
         }
+        if job.decoder == Decoder::Tiny {
+            pipeline.tiny_decoder()?;
+        }
         let denoise = Denoise::new(pipeline, job)?;
+        let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
+        notes.extend(is_tiled.then(|| TILED.into()));
         if job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
-use atelier_inference::{Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source};
+use atelier_inference::{
+    Decoder, Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source,
+};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
@@ -111,7 +113,8 @@ impl Fixture {
             files: self.files.clone(),
             description: None,
         };
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec] }).unwrap()
+        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
+            .unwrap()
     }
 
     pub(crate) fn pipeline(&self) -> std::sync::Arc<Pipeline> {
@@ -138,6 +141,7 @@ impl Fixture {
             guidance_rescale: Some(case.rescale),
             emphasis: case.emphasis,
             seed_profile: SeedProfile::Diffusers,
+            decoder: Decoder::Full,
             framing: case.framing,
             preview_every: None,
             source,
@@ -161,6 +165,8 @@ impl Fixture {
     }
 }
 
+const NOWHERE: &str = "nowhere";
+
 /// The largest difference of a stage over all cases, against what is allowed.
 pub(crate) struct Worst {
     stage: &'static str,
@@ -171,7 +177,7 @@ pub(crate) struct Worst {
 
 impl Worst {
     pub(crate) fn new(stage: &'static str, tolerance: f64) -> Worst {
-        Worst { stage, tolerance, worst: 0.0, place: "nowhere".into() }
+        Worst { stage, tolerance, worst: 0.0, place: NOWHERE.into() }
     }
 
     #[track_caller]
@@ -196,6 +202,11 @@ impl Worst {
         let difference = |(ours, theirs): (&f64, &f64)| (ours - theirs).abs() / theirs.abs().max(1.0);
         let worst = ours.iter().zip(theirs).map(difference).fold(0.0, f64::max);
         self.take(place, worst);
+    }
+
+    /// Whether anything was compared at all.
+    pub(crate) fn has_compared(&self) -> bool {
+        self.place != NOWHERE
     }
 
     fn take(&mut self, place: String, difference: f64) {

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
+use crate::{Decoder, Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -44,6 +44,9 @@ pub struct Parameters {
     pub emphasis: Option<Emphasis>,
     /// Text encoder layers skipped.
     pub clip_skip: u32,
+    /// What turned latents into the picture, where that was not the model's own autoencoder.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub decoder: Option<Decoder>,
     /// How much of the schedule ran, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub strength: Option<f64>,
@@ -87,6 +90,7 @@ impl Parameters {
             rng: job.seed_profile,
             emphasis: Some(job.emphasis).filter(|emphasis| *emphasis != Emphasis::None),
             clip_skip: job.clip_skip,
+            decoder: Some(job.decoder).filter(|decoder| *decoder != Decoder::Full),
             strength,
             image_guidance,
             guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    CancelGuard, Crop, Emphasis as HostEmphasis, Error as HostError, Event as HostEvent, EventReader,
-    Framing as HostFraming, Job, JobId, ModelId, ModelInfo, Outcome as HostOutcome, Picture as HostPicture,
-    Pixels, Preview as HostPreview, Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task,
-    Timings as HostTimings,
+    CancelGuard, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis, Error as HostError,
+    Event as HostEvent, EventReader, Framing as HostFraming, Job, JobId, ModelId, ModelInfo,
+    Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
+    SeedProfile as HostSeedProfile, Source, Task, Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -21,8 +21,8 @@ use wasmtime::{Result, StoreContextMut};
 
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
-    Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome,
-    Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
+    Decoder, Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid,
+    Outcome, Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
@@ -385,6 +385,7 @@ impl From<Request> for HostRequest {
             guidance_rescale: request.guidance_rescale,
             emphasis: request.emphasis.map(Into::into).unwrap_or_default(),
             seed_profile: request.seed_profile.map(Into::into).unwrap_or_default(),
+            decoder: request.decoder.map(Into::into).unwrap_or_default(),
             framing: request.framing.map(Into::into),
             preview_every: request.preview_every,
             source: None,
@@ -408,6 +409,15 @@ impl From<SeedProfile> for HostSeedProfile {
             SeedProfile::Diffusers => Self::Diffusers,
             SeedProfile::A1111 => Self::A1111,
             SeedProfile::Comfy => Self::Comfy,
+        }
+    }
+}
+
+impl From<Decoder> for HostDecoder {
+    fn from(decoder: Decoder) -> Self {
+        match decoder {
+            Decoder::Full => Self::Full,
+            Decoder::Tiny => Self::Tiny,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size, Source, Ticket,
+    Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size, Source, Ticket,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -60,6 +60,9 @@ pub(super) struct Generate {
     /// Whose noise the seed stands for: torch-cpu, a1111 or comfy.
     #[arg(long, value_name = "PROFILE", value_parser = named::<SeedProfile>, default_value = "torch-cpu")]
     seed_profile: SeedProfile,
+    /// What turns latents into the picture: full, or tiny where the model has a small autoencoder beside its own.
+    #[arg(long, value_parser = named::<Decoder>, default_value = "full")]
+    decoder: Decoder,
     /// A picture to start from, or with a model that edits, to change as the prompt says; scaled to --size, or else to
     /// the model's own size.
     #[arg(long, value_name = "FILE")]
@@ -185,6 +188,7 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         guidance_rescale: arguments.guidance_rescale,
         emphasis: arguments.emphasis,
         seed_profile: arguments.seed_profile,
+        decoder: arguments.decoder,
         framing: None,
         preview_every: None,
         source,

@@ -19,7 +19,7 @@ const KL_NEUTRAL: Neutral = Neutral {
         "shift_factor": null, "latents_mean": null, "latents_std": null, "mid_block_add_attention": true
     }"#,
     // the VAE always runs in f32
-    ignored: &["sample_size", "force_upcast"],
+    ignored: &["force_upcast"],
 };
 
 const TINY_NEUTRAL: Neutral = Neutral {
@@ -40,6 +40,8 @@ pub(crate) struct KlConfig {
     pub(crate) latent_channels: usize,
     pub(crate) norm_num_groups: usize,
     pub(crate) scaling_factor: f64,
+    /// Side in pixels of the pictures that it was trained on.
+    pub(crate) sample_size: usize,
     pub(crate) use_quant_conv: bool,
     pub(crate) use_post_quant_conv: bool,
     #[serde(flatten)]
@@ -56,6 +58,7 @@ impl Default for KlConfig {
             latent_channels: 4,
             norm_num_groups: 32,
             scaling_factor: 0.18215,
+            sample_size: 32,
             use_quant_conv: true,
             use_post_quant_conv: true,
             rest: Map::new(),
@@ -72,6 +75,7 @@ impl KlConfig {
             ("layers_per_block", config.layers_per_block),
             ("latent_channels", config.latent_channels),
             ("norm_num_groups", config.norm_num_groups),
+            ("sample_size", config.sample_size),
         ];
         ensure_counts(files, name, &counts)?;
         ensure_scale(files, name, config.scaling_factor)?;

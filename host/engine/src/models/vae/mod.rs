@@ -3,6 +3,7 @@
 
 mod config;
 mod kl;
+mod tiling;
 mod tiny;
 
 use candle_core::{Device, Result as TensorResult, Tensor};
@@ -14,6 +15,7 @@ use crate::weights::Weights;
 use crate::{Error, Result};
 use config::{KlConfig, TinyConfig};
 use kl::AutoencoderKl;
+pub(crate) use tiling::Tiling;
 use tiny::AutoencoderTiny;
 
 /// The component's folder in a diffusers layout.
@@ -35,6 +37,7 @@ pub struct Vae {
     scaling_factor: f64,
     latent_channels: usize,
     factor: usize,
+    tiling: Option<Tiling>,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,18 @@ impl VaeConfig {
         }
     }
 
+    /// How large pictures may be decoded piece by piece: in tiles of the size that the autoencoder was trained on. The
+    /// small one needs none.
+    pub(crate) fn tiling(&self) -> Option<Tiling> {
+        match self {
+            Self::Kl(config) => {
+                let factor = self.factor();
+                Some(Tiling { side: (config.sample_size / factor).max(1), factor })
+            }
+            Self::Tiny(_) => None,
+        }
+    }
+
     fn scaling_factor(&self) -> f64 {
         match self {
             Self::Kl(config) => config.scaling_factor,
@@ -143,6 +158,7 @@ impl Vae {
             scaling_factor: config.scaling_factor(),
             latent_channels: config.latent_channels(),
             factor: config.factor(),
+            tiling: config.tiling(),
         })
     }
 
@@ -176,10 +192,23 @@ impl Vae {
 
     /// Latents as the denoiser knows them, to a picture within about -1 to 1.
     pub fn decode(&self, latents: &Tensor) -> TensorResult<Tensor> {
+        self.decode_unscaled(&(latents / self.scaling_factor)?)
+    }
+
+    /// The same in tiles, where the picture is larger than one and the autoencoder is not small.
+    pub fn decode_tiled(&self, latents: &Tensor) -> TensorResult<Tensor> {
         let latents = (latents / self.scaling_factor)?;
+        let (.., height, width) = latents.dims4()?;
+        match self.tiling.filter(|tiling| tiling.divides(height, width)) {
+            Some(tiling) => tiling.decode(&latents, |tile| self.decode_unscaled(tile)),
+            None => self.decode_unscaled(&latents),
+        }
+    }
+
+    fn decode_unscaled(&self, latents: &Tensor) -> TensorResult<Tensor> {
         match &self.kind {
-            Kind::Kl(vae) => vae.decode(&latents),
-            Kind::Tiny(vae) => vae.decode(&latents),
+            Kind::Kl(vae) => vae.decode(latents),
+            Kind::Tiny(vae) => vae.decode(latents),
         }
     }
 }

@@ -20,6 +20,7 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         guidance_rescale: None,
         emphasis: None,
         seed_profile: None,
+        decoder: None,
         framing: None,
         preview_every: Some(1),
     }
