@@ -4,6 +4,7 @@
 mod blocks;
 pub mod clip;
 mod config;
+pub mod controlnet;
 pub mod unet;
 pub mod vae;
 

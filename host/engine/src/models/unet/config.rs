@@ -167,15 +167,24 @@ impl UNetConfig {
     #[doc(hidden)]
     pub fn read(files: &ModelFiles) -> Result<Self> {
         let name = format!("{FOLDER}/config.json");
-        let raw: Raw = files.json(&name)?;
+        Self::of_raw(files, &name, files.json(&name)?)
+    }
+
+    /// Checks what was read from a file that holds more than this; `name` is the file's.
+    pub(crate) fn of_json(files: &ModelFiles, name: &str, json: Map<String, Value>) -> Result<Self> {
+        let raw = serde_json::from_value(Value::Object(json));
+        Self::of_raw(files, name, raw.map_err(|error| files.malformed(name, error.to_string()))?)
+    }
+
+    fn of_raw(files: &ModelFiles, name: &str, raw: Raw) -> Result<Self> {
         NEUTRAL.check(&raw.rest)?;
         if raw.mid_block_type.as_deref() != Some("UNetMidBlock2DCrossAttn") {
             return Err(unsupported(WHAT, "mid_block_type", &raw.mid_block_type.into()));
         }
-        let down = raw.blocks(files, &name)?;
-        let added = raw.added(files, &name)?;
+        let down = raw.blocks(files, name)?;
+        let added = raw.added(files, name)?;
         let config = raw.checked(down, added)?;
-        config.check_numbers(files, &name)?;
+        config.check_numbers(files, name)?;
         Ok(config)
     }
 

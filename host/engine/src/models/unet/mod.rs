@@ -14,12 +14,13 @@ use crate::Result;
 use crate::files::ModelFiles;
 use crate::kernels::{Conv2d, GroupNorm, Window};
 use crate::models::blocks::{Norm, ResnetBlock, Upsample};
+use crate::models::controlnet::Residuals;
 use crate::weights::{Builder, Slots, Weights};
-use embedding::TimeEmbedding;
 use transformer::SpatialTransformer;
 
 pub use config::{AddedConfig, UNetConfig};
 pub(crate) use config::{BlockConfig, BlockKind};
+pub(super) use embedding::TimeEmbedding;
 
 /// The component's folder in a diffusers layout.
 pub(crate) const FOLDER: &str = "unet";
@@ -102,6 +103,11 @@ impl UNet {
 
     /// To (b, out channels, h, w).
     pub fn forward(&self, input: &Input<'_>) -> TensorResult<Tensor> {
+        self.forward_with(input, None)
+    }
+
+    /// Likewise, with what ControlNets add.
+    pub fn forward_with(&self, input: &Input<'_>, residuals: Option<&Residuals>) -> TensorResult<Tensor> {
         let Input { x, timesteps, context, guidance, added } = *input;
         let time = self.time_embedding.forward(timesteps, guidance, added)?; // (b, 4 * first width)
         let mut hidden = self.conv_in.forward(x)?;
@@ -110,11 +116,23 @@ impl UNet {
             hidden = block.forward(hidden, &time, context, &mut skips)?;
         }
         hidden = self.mid_block.forward(&hidden, &time, context)?;
+        if let Some(residuals) = residuals {
+            (hidden, skips) = controlled(hidden, &skips, residuals)?;
+        }
         for block in &self.up_blocks {
             hidden = block.forward(hidden, &time, context, &mut skips)?;
         }
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&hidden)?)
     }
+}
+
+/// The middle's state and the skips, with what ControlNets add to each.
+fn controlled(mid: Tensor, skips: &[Tensor], residuals: &Residuals) -> TensorResult<(Tensor, Vec<Tensor>)> {
+    if skips.len() != residuals.down.len() {
+        candle_core::bail!("{} residuals for {} skips", residuals.down.len(), skips.len());
+    }
+    let skips = skips.iter().zip(&residuals.down).map(|(skip, residual)| skip + residual);
+    Ok(((mid + &residuals.mid)?, skips.collect::<TensorResult<_>>()?))
 }
 
 /// A resnet and, in cross-attention blocks, the transformer after it.
@@ -159,12 +177,12 @@ impl Common {
 
 /// Layers of one size, and the convolution that halves it; the last block has none.
 #[derive(Debug)]
-struct DownBlock {
+pub(super) struct DownBlock {
     layers: Vec<Layer>,
     downsample: Option<Conv2d>,
 }
 
-fn load_down(config: &UNetConfig, vb: Builder) -> TensorResult<Vec<DownBlock>> {
+pub(super) fn load_down(config: &UNetConfig, vb: Builder) -> TensorResult<Vec<DownBlock>> {
     let mut inputs = config.down[0].channels;
     let mut blocks = Vec::with_capacity(config.down.len());
     for (index, block) in config.down.iter().enumerate() {
@@ -193,7 +211,7 @@ impl DownBlock {
     }
 
     /// Leaves what the way up will need in `skips`.
-    fn forward(
+    pub(super) fn forward(
         &self,
         x: Tensor,
         time: &Tensor,
@@ -215,13 +233,13 @@ impl DownBlock {
 
 /// A layer with attention and a resnet, at the smallest size.
 #[derive(Debug)]
-struct MidBlock {
+pub(super) struct MidBlock {
     first: Layer,
     last: ResnetBlock,
 }
 
 impl MidBlock {
-    fn load(config: &UNetConfig, vb: Builder) -> TensorResult<Self> {
+    pub(super) fn load(config: &UNetConfig, vb: Builder) -> TensorResult<Self> {
         let common = Common::of(config);
         let smallest = &config.down[config.down.len() - 1];
         let block = BlockConfig { kind: BlockKind::CrossAttention, ..smallest.clone() };
@@ -233,7 +251,7 @@ impl MidBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> TensorResult<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> TensorResult<Tensor> {
         self.last.forward(&self.first.forward(x, time, context)?, Some(time))
     }
 }
