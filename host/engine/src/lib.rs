@@ -1,10 +1,13 @@
 //! Diffusion models on candle, behind `atelier_inference::Engine`.
 //!
 //! Data flows one way: `files` (bytes of a diffusers folder) → `models` (text encoder, denoiser, VAE) and `schedule`
-//! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). No candle type leaves
-//! this crate, and nothing here knows HTTP, wasm or queues.
+//! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). `adapters` add to layers of
+//! `models` for a run, `textual_inversion` adds words for good. No candle type leaves this crate, and nothing here knows
+//! HTTP, wasm or queues.
 
 // hidden modules are public for this crate's own tests and benchmarks alone: they may change without notice
+#[doc(hidden)]
+pub mod adapters;
 mod device;
 mod engine;
 mod error;
@@ -17,6 +20,8 @@ pub mod noise;
 #[doc(hidden)]
 pub mod pipeline;
 pub mod schedule;
+#[doc(hidden)]
+pub mod textual_inversion;
 #[doc(hidden)]
 pub mod tokenizer;
 #[doc(hidden)]

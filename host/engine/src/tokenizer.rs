@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::files::ModelFiles;
 use crate::{Error, Result};
@@ -32,6 +32,8 @@ pub struct ClipTokenizer {
     pub pad: u32,
     /// Ids of a full sequence, `bos` and `eos` included.
     pub max_length: usize,
+    /// Words that were learned as several ids: the first, and how many.
+    several: Vec<(u32, u32)>,
 }
 
 /// A special token, as a plain string or as an object.
@@ -85,7 +87,7 @@ impl ClipTokenizer {
         if max_length < 3 {
             return Err(files.malformed(&config_name, "model_max_length leaves no room for text"));
         }
-        Ok(Self { tokenizer, bos, eos, pad, max_length })
+        Ok(Self { tokenizer, bos, eos, pad, max_length, several: Vec::new() })
     }
 
     /// The ids of a text, without `bos`, `eos` and padding.
@@ -93,7 +95,48 @@ impl ClipTokenizer {
         let encoding = self.tokenizer.encode_fast(text, false);
         let reason =
             |error| Error::Invalid { field: "prompt", reason: format!("cannot be tokenized: {error}") };
-        Ok(encoding.map_err(reason)?.get_ids().to_vec())
+        let ids = encoding.map_err(reason)?.get_ids().to_vec();
+        Ok(if self.several.is_empty() { ids } else { self.with_all_of_learned(&ids) })
+    }
+
+    /// Learns a word as `count` new ids, which follow those that there are. As in diffusers, all but the first can be
+    /// written alone, as `word_1` and so on.
+    ///
+    /// # Errors
+    /// Why the word cannot be learned; nothing is then.
+    pub(crate) fn learn(&mut self, word: &str, count: usize) -> std::result::Result<(), String> {
+        let first = self.vocabulary();
+        let later = (1..count).map(|index| format!("{word}_{index}"));
+        let words: Vec<String> = [word.to_string()].into_iter().chain(later).collect();
+        if let Some(known) = words.iter().find(|word| self.knows(word)) {
+            return Err(format!("the tokenizer knows `{known}` already; give the embedding another word"));
+        }
+        // found after the text was normalized, as transformers adds a token that is given as text
+        let tokens: Vec<_> = words.iter().map(|word| AddedToken::from(word.as_str(), false)).collect();
+        self.tokenizer.add_tokens(tokens).map_err(|error| error.to_string())?;
+        let last = self.tokenizer.token_to_id(&words[words.len() - 1]);
+        if last.map(|id| id as usize) != Some(first + count - 1) {
+            return Err("the tokenizer's ids have gaps, so that new ones have no place after them".into());
+        }
+        if count > 1 {
+            self.several.push((first as u32, count as u32));
+        }
+        Ok(())
+    }
+
+    /// Whether there is such a token, in whatever case: texts are lowered before tokens are looked for.
+    fn knows(&self, word: &str) -> bool {
+        let lowered = word.to_lowercase();
+        let added = self.tokenizer.get_added_tokens_decoder();
+        self.tokenizer.token_to_id(word).is_some()
+            || self.tokenizer.token_to_id(&lowered).is_some()
+            || added.values().any(|token| token.content.to_lowercase() == lowered)
+    }
+
+    /// With the other ids of a learned word after its first.
+    fn with_all_of_learned(&self, ids: &[u32]) -> Vec<u32> {
+        let count = |id| self.several.iter().find(|(first, _)| *first == id).map_or(1, |(_, count)| *count);
+        ids.iter().flat_map(|id| *id..*id + count(*id)).collect()
     }
 
     /// One more than the highest id: the rows that the text encoder's embedding table must have at least.

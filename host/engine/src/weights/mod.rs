@@ -5,6 +5,7 @@
 //! are never opened: they can run code.
 
 mod builder;
+mod file;
 mod safetensors;
 mod slot;
 mod stored;
@@ -19,6 +20,7 @@ use builder::Rest;
 use stored::Reader;
 
 pub use builder::Builder;
+pub(crate) use file::TensorFile;
 pub use slot::{LowRank, Slot, Slots};
 
 /// Most shards of one component.

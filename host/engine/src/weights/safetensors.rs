@@ -3,6 +3,8 @@
 //!
 //! Bytes come from `files`; what goes out says where each tensor lies and has been held against the file's size.
 
+use std::collections::BTreeMap;
+
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::stored::{Encoding, Stored};
@@ -17,6 +19,22 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// # Errors
 /// [`crate::Error::Read`] and [`crate::Error::Malformed`] name the file, and the tensor where it is one.
 pub(super) fn open(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)> {
+    let (blob, header, start) = open_header(files, name)?;
+    let tensors = header.offset_keys().into_iter().map(|key| stored(files, name, key, &header, start));
+    Ok((blob, tensors.collect::<Result<_>>()?))
+}
+
+/// What a file says of itself in `__metadata__`; empty where it says nothing.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn metadata(files: &ModelFiles, name: &str) -> Result<BTreeMap<String, String>> {
+    let (_, header, _) = open_header(files, name)?;
+    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// The file, its header, and where the tensors' bytes begin.
+fn open_header(files: &ModelFiles, name: &str) -> Result<(Blob, Metadata, u64)> {
     let mut blob = files.open(name)?;
     let unreadable = |source| files.unreadable(name, source);
     let total = blob.len().map_err(unreadable)?;
@@ -38,8 +56,7 @@ pub(super) fn open(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)
         let reason = format!("{total} bytes; its header describes {} after byte {start}", header.data_len());
         return Err(files.malformed(name, reason));
     }
-    let tensors = header.offset_keys().into_iter().map(|key| stored(files, name, key, &header, start));
-    Ok((blob, tensors.collect::<Result<_>>()?))
+    Ok((blob, header, start))
 }
 
 /// The library has checked that offsets follow each other and fit the shapes.

@@ -63,7 +63,10 @@ impl Slot {
     }
 
     /// In the form that kernels expect. Files write 1x1 sides or leave them out, whatever the layer.
-    fn fit(&self, addition: &LowRank) -> Result<LowRank> {
+    ///
+    /// # Errors
+    /// As [`Slot::set`], which asks this of every addition.
+    pub(crate) fn fit(&self, addition: &LowRank) -> Result<LowRank> {
         let (down, up) = (flat(&addition.down)?, flat(&addition.up)?);
         let [outputs, inputs, window @ ..] = &*self.shape else {
             candle_core::bail!("a layer without a weight takes no adapter")

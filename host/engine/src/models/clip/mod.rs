@@ -84,6 +84,20 @@ impl ClipTextEncoder {
         &self.slots
     }
 
+    /// Width of the states.
+    pub(crate) fn width(&self) -> usize {
+        self.token_embedding.hidden_size()
+    }
+
+    /// Learns the vectors (ids, width) of new token ids from `first` on. Rows that the table has there already belong to
+    /// no token.
+    pub(crate) fn learn(&mut self, first: usize, vectors: &Tensor) -> TensorResult<()> {
+        let known = self.token_embedding.embeddings().narrow(0, 0, first)?;
+        let width = self.width();
+        self.token_embedding = Embedding::new(Tensor::cat(&[&known, vectors], 0)?, width);
+        Ok(())
+    }
+
     /// Layers, so the most that may be skipped.
     pub fn layers(&self) -> usize {
         self.layers.len()
