@@ -182,7 +182,7 @@ impl Components {
     }
 
     /// The facts without description and overrides. Schedules are named with the folder's own first, which is the
-    /// default; all others can be built from the same training table.
+    /// default, and then the others that fit it.
     fn info(&self, spec: &ModelSpec, memory: u64, device: &Device) -> Result<ModelInfo> {
         let factor = self.vae.factor() as u32;
         let (height, width) = self.unet.sample_size.unwrap_or(SAMPLE_SIZE);
@@ -191,7 +191,7 @@ impl Components {
         let (default_steps, default_guidance) = if is_distilled { DISTILLED_DEFAULTS } else { DEFAULTS };
         let (edits, family) = (self.family.edits(), &self.family);
         let first = self.schedule.default_name()?;
-        let others = schedule::NAMES.into_iter().filter(|name| *name != first);
+        let others = schedule::names_for(&self.schedule).into_iter().filter(|name| *name != first);
         Ok(ModelInfo {
             id: ModelId::new(&spec.id),
             family: family.name.into(),
@@ -217,7 +217,7 @@ impl Components {
                 DEFAULT_STRENGTH
             },
             default_image_guidance: DEFAULT_IMAGE_GUIDANCE,
-            schedules: [first].into_iter().chain(others).map(String::from).collect(),
+            schedules: [first.clone()].into_iter().chain(others).collect(),
             memory_bytes: memory,
             device: device::name(device).into(),
         })

@@ -29,7 +29,7 @@ impl Ddim {
         let timesteps: Vec<f64> = all.skip(begin_index(steps, strength)?).collect();
         check_timesteps(&timesteps, &alphas, config.prediction_type)?;
         Ok(Self {
-            final_alpha: if config.set_alpha_to_one { 1.0 } else { alphas[0] },
+            final_alpha: if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { alphas[0] },
             alphas,
             timesteps,
             stride: config.num_train_timesteps / steps,
@@ -86,11 +86,8 @@ impl Schedule for Ddim {
         let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
         let mut clean = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
         // from the output itself, not from the clipped sample: `use_clipped_model_output` is off by default
-        let epsilon = match self.prediction {
-            Prediction::Epsilon => model_output.clone(),
-            Prediction::Velocity => weighted_sum(&[(sigma, sample), (alpha, model_output)])?,
-            Prediction::Sample => weighted_sum(&[(1.0 / sigma, sample), (-alpha / sigma, model_output)])?,
-        };
+        let (of_sample, of_output) = tables::epsilon_weights(self.prediction, alpha, sigma);
+        let epsilon = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
         if let Some(range) = self.clip {
             clean = clean.clamp(-range, range)?;
         }

@@ -1,89 +1,100 @@
-//! DPM-Solver++(2M), midpoint (<https://arxiv.org/abs/2211.01095>, algorithm 2). Follows diffusers
-//! `scheduling_dpmsolver_multistep.py` with `algorithm_type = "dpmsolver++"`.
+//! DPM-Solver++(2M) and its stochastic form (<https://arxiv.org/abs/2211.01095>, algorithm 2), over a table of betas or
+//! over EDM's noise levels. Follows diffusers `scheduling_dpmsolver_multistep.py` and
+//! `scheduling_edm_dpmsolver_multistep.py` with `algorithm_type` `dpmsolver++` and `sde-dpmsolver++`.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::config::{FinalSigmas, Prediction, ScheduleConfig};
-use super::sigmas::{SigmaPath, Solver};
+use super::dpm_solver::Variant;
+use super::edm::{self, Edm};
+use super::sigmas::{Class, SigmaPath};
 use super::{Schedule, tables, weighted_sum};
+use crate::Result;
 use crate::noise::NoiseSource;
-use crate::{Error, Result};
 
-/// `DPMSolverMultistepScheduler`.
+/// `DPMSolverMultistepScheduler` and `EDMDPMSolverMultistepScheduler`.
 pub(super) struct Dpmpp2m {
     path: SigmaPath,
-    prediction: Prediction,
+    variant: Variant,
+    model: Model,
     /// Whether steps look back to the prediction before, `solver_order = 2`.
-    second_order: bool,
+    is_second_order: bool,
     /// Whether the last step is first order.
-    euler_last: bool,
+    ends_with_euler: bool,
     /// The clean sample predicted one step before.
     previous: Option<Tensor>,
+}
+
+/// What the denoiser takes and gives.
+enum Model {
+    /// α² + σ² = 1.
+    VariancePreserving(Prediction),
+    /// α = 1.
+    Edm(Edm),
 }
 
 impl Dpmpp2m {
     pub(super) fn new(
         config: &ScheduleConfig,
-        use_karras: bool,
+        is_stochastic: bool,
         steps: usize,
         strength: Option<f64>,
     ) -> Result<Self> {
-        check_solver(config)?;
-        let path = match use_karras {
-            true => SigmaPath::multistep_karras(config, Solver::DpmSolver, steps, strength)?,
-            false => {
-                let timesteps = tables::spaced_for_multistep(config, last_timestep(config), steps);
-                SigmaPath::multistep(config, timesteps, steps, strength)?
-            }
-        };
-        let euler_last = config.euler_at_final
-            || config.lower_order_final && path.len() < 15
+        let path = SigmaPath::solver(config, Class::DpmMultistep, steps, strength)?;
+        Self::over(path, Model::VariancePreserving(config.prediction_type), config, is_stochastic)
+    }
+
+    pub(super) fn edm(
+        config: &ScheduleConfig,
+        is_stochastic: bool,
+        steps: usize,
+        strength: Option<f64>,
+    ) -> Result<Self> {
+        let path = edm::path(config, edm::Class::DpmMultistep, steps, strength)?.falling()?;
+        Self::over(path, Model::Edm(Edm::new(config)?), config, is_stochastic)
+    }
+
+    fn over(path: SigmaPath, model: Model, config: &ScheduleConfig, is_stochastic: bool) -> Result<Self> {
+        let ends_with_euler = config.euler_at_final
+            || config.lower_order_final.unwrap_or(true) && path.len() < 15
             || config.final_sigmas == FinalSigmas::Zero;
-        let second_order = config.solver_order == 2;
-        Ok(Self { path, prediction: config.prediction_type, second_order, euler_last, previous: None })
+        Ok(Self {
+            path,
+            variant: Variant::new(config, is_stochastic)?,
+            model,
+            is_second_order: config.solver_order == 2,
+            ends_with_euler,
+            previous: None,
+        })
+    }
+
+    fn alpha_sigma(&self, place: usize) -> (f64, f64) {
+        match self.model {
+            Model::VariancePreserving(_) => self.path.alpha_sigma(place),
+            Model::Edm(_) => (1.0, self.path.sigma(place)),
+        }
     }
 
     /// The clean sample that the output at `place` predicts.
     fn clean(&self, place: usize, model_output: &Tensor, sample: &Tensor) -> Result<Tensor> {
-        let (alpha, sigma) = self.path.alpha_sigma(place);
-        let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
+        let (alpha, sigma) = self.alpha_sigma(place);
+        let (of_sample, of_output) = match &self.model {
+            Model::VariancePreserving(prediction) => tables::clean_weights(*prediction, alpha, sigma),
+            Model::Edm(edm) => edm.clean_weights(sigma),
+        };
         weighted_sum(&[(of_sample, sample), (of_output, model_output)])
     }
 
-    /// Half of h / h₀, the weight of the slope between the last two predictions; `None` for a first-order step.
-    fn half_ratio(&self, place: usize) -> Option<f64> {
-        if !self.second_order || self.euler_last && place + 1 == self.path.len() || self.previous.is_none() {
+    /// h / h₀, by which the difference of the last two predictions becomes a slope per step; `None` for a first-order
+    /// step.
+    fn ratio(&self, place: usize) -> Option<f64> {
+        let is_last = place + 1 == self.path.len();
+        if !self.is_second_order || self.ends_with_euler && is_last || self.previous.is_none() {
             return None;
         }
         let [before, here, next] = [place - 1, place, place + 1].map(|place| self.path.lambda(place));
-        Some(0.5 * (next - here) / (here - before))
+        Some((next - here) / (here - before))
     }
-}
-
-/// Refuses the variants that the names do not promise; maps what diffusers maps.
-fn check_solver(config: &ScheduleConfig) -> Result<()> {
-    let refuse = |key: &str, value: &str, supported| {
-        Err(Error::Unsupported { what: "scheduler setting", value: format!("{key} = {value}"), supported })
-    };
-    match config.algorithm_type.as_deref() {
-        None | Some("dpmsolver++") => {}
-        Some(other) => return refuse("algorithm_type", other, "dpmsolver++"),
-    }
-    match config.solver_type.as_deref() {
-        None | Some("midpoint" | "logrho" | "bh1" | "bh2") => {}
-        Some(other) => return refuse("solver_type", other, "midpoint"),
-    }
-    match config.solver_order {
-        1 | 2 => Ok(()),
-        other => refuse("solver_order", &other.to_string(), "1, 2"),
-    }
-}
-
-/// One past the highest timestep whose λ is not below `lambda_min_clipped`.
-fn last_timestep(config: &ScheduleConfig) -> usize {
-    let lambda = |alpha: f64| 0.5 * (alpha / (1.0 - alpha)).ln();
-    let alphas = tables::alphas_cumprod_above_zero(config);
-    alphas.iter().filter(|&&alpha| lambda(alpha) >= config.lambda_min_clipped).count()
 }
 
 impl Schedule for Dpmpp2m {
@@ -91,32 +102,49 @@ impl Schedule for Dpmpp2m {
         self.path.timesteps()
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.multistep_add_noise(original, noise)
+    fn init_noise_sigma(&self) -> f64 {
+        match &self.model {
+            Model::VariancePreserving(_) => 1.0,
+            Model::Edm(edm) => edm.init_noise_sigma(),
+        }
     }
 
+    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
+        match &self.model {
+            Model::VariancePreserving(_) => Ok(sample.clone()),
+            Model::Edm(edm) => edm.model_input(self.path.sigma(self.path.place(i)), sample),
+        }
+    }
+
+    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        match self.model {
+            Model::VariancePreserving(_) => self.path.multistep_add_noise(original, noise),
+            Model::Edm(_) => self.path.euler_add_noise(original, noise),
+        }
+    }
+
+    /// The stochastic form draws noise at every step, the last one included, as diffusers does.
     fn step(
         &mut self,
         i: usize,
         model_output: &Tensor,
         sample: &Tensor,
-        _noise: &mut dyn NoiseSource,
+        noise: &mut dyn NoiseSource,
     ) -> Result<Tensor> {
         let place = self.path.place(i);
         let clean = self.clean(place, model_output, sample)?;
-        let ((_, sigma), (alpha_next, sigma_next)) =
-            (self.path.alpha_sigma(place), self.path.alpha_sigma(place + 1));
-        // a final sigma of 0 makes h infinite and the weight -α · (0 - 1): the step then ends on the clean sample
         let h = self.path.lambda(place + 1) - self.path.lambda(place);
-        let weight = -alpha_next * (-h).exp_m1();
-        let kept = sigma_next / sigma;
-        let next = match (self.half_ratio(place), &self.previous) {
-            (Some(half), Some(previous)) => {
-                let terms = [(kept, sample), (weight * (1.0 + half), &clean), (-weight * half, previous)];
-                weighted_sum(&terms)?
-            }
-            _ => weighted_sum(&[(kept, sample), (weight, &clean)])?,
+        let update = self.variant.update(self.alpha_sigma(place).1, self.alpha_sigma(place + 1), h);
+        let noise = match self.variant.is_stochastic {
+            true => Some(noise.draw(&model_output.to_dtype(DType::F32)?)?),
+            false => None,
         };
+        let mut terms = vec![(update.sample, sample), (update.clean, &clean)];
+        if let (Some(ratio), Some(previous)) = (self.ratio(place), &self.previous) {
+            terms.extend([(update.slope * ratio, &clean), (-update.slope * ratio, previous)]);
+        }
+        terms.extend(noise.iter().map(|noise| (update.noise, noise)));
+        let next = weighted_sum(&terms)?;
         self.previous = Some(clean);
         Ok(next)
     }

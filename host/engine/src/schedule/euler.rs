@@ -19,8 +19,12 @@ pub(super) struct Euler {
 
 impl Euler {
     pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
-        let path = SigmaPath::euler(config, config.use_karras_sigmas, config.final_sigmas, steps, strength)?;
+        let path = SigmaPath::euler(config, &tables::DDPM_BETAS, config.final_sigmas, steps, strength)?;
         let init_noise_sigma = path.euler_init_noise_sigma(config.timestep_spacing);
+        let path = match config.has_continuous_timesteps {
+            true => path.with_continuous_timesteps(),
+            false => path,
+        };
         Ok(Self { path, prediction: config.prediction_type, init_noise_sigma })
     }
 }
@@ -59,7 +63,7 @@ impl Schedule for Euler {
     }
 }
 
-/// The terms of one Euler step from `sigma` to `next`: on the straight line from the sample to the clean one.
+/// The terms of one Euler step from `sigma` to `next` for a model trained on a table of betas.
 pub(super) fn euler_step<'a>(
     prediction: Prediction,
     sigma: f64,
@@ -67,8 +71,20 @@ pub(super) fn euler_step<'a>(
     sample: &'a Tensor,
     model_output: &'a Tensor,
 ) -> [(f64, &'a Tensor); 2] {
+    let clean = tables::clean_weights_in_sigma(prediction, sigma);
+    straight_step(clean, sigma, next, sample, model_output)
+}
+
+/// The terms of one step from `sigma` to `next` on the straight line from the sample to the clean one, which is known by
+/// its weights.
+pub(super) fn straight_step<'a>(
+    (of_sample, of_output): (f64, f64),
+    sigma: f64,
+    next: f64,
+    sample: &'a Tensor,
+    model_output: &'a Tensor,
+) -> [(f64, &'a Tensor); 2] {
     // the textbook form, sample + (next - σ) · (sample - clean) / σ, as two weights that are found in f64
     let kept = next / sigma;
-    let (of_sample, of_output) = tables::clean_weights_in_sigma(prediction, sigma);
     [(kept + (1.0 - kept) * of_sample, sample), ((1.0 - kept) * of_output, model_output)]
 }

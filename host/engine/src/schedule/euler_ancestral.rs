@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::config::{FinalSigmas, Prediction, ScheduleConfig};
 use super::euler::euler_step;
 use super::sigmas::SigmaPath;
-use super::{Schedule, weighted_sum};
+use super::{Schedule, tables, weighted_sum};
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
 
@@ -26,8 +26,8 @@ impl EulerAncestral {
                 supported: "epsilon, v_prediction",
             });
         }
-        // the class knows neither Karras sigmas nor another end than 0, whatever the file says
-        let path = SigmaPath::euler(config, false, FinalSigmas::Zero, steps, strength)?;
+        // the class knows no other end than 0, whatever the file says
+        let path = SigmaPath::euler(config, &tables::DDPM_BETAS, FinalSigmas::Zero, steps, strength)?;
         let init_noise_sigma = path.euler_init_noise_sigma(config.timestep_spacing);
         Ok(Self { path, prediction: config.prediction_type, init_noise_sigma })
     }

@@ -30,7 +30,7 @@ pub(super) struct Lcm {
 impl Lcm {
     pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
         let alphas = tables::alphas_cumprod(config, &BETAS);
-        let timesteps = timesteps(config, steps, check_strength(strength)?)?;
+        let timesteps = distilled_timesteps(config, steps, check_strength(strength)?)?;
         check_timesteps(&timesteps, &alphas, config.prediction_type)?;
         Ok(Self {
             alphas,
@@ -56,7 +56,7 @@ impl Lcm {
 }
 
 /// `steps` of the timesteps that the model was distilled on, evenly spaced by index, highest first.
-fn timesteps(config: &ScheduleConfig, steps: usize, strength: f64) -> Result<Vec<f64>> {
+pub(super) fn distilled_timesteps(config: &ScheduleConfig, steps: usize, strength: f64) -> Result<Vec<f64>> {
     let distilled = config.original_inference_steps;
     if !(1..=config.num_train_timesteps).contains(&distilled) {
         let value = format!("original_inference_steps = {distilled}");

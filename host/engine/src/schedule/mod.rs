@@ -6,48 +6,61 @@
 //!
 //! Rules:
 //! - A name builds what diffusers' `TheScheduler.from_config(pipe.scheduler.config)` builds: keys of the file, the
-//!   class's own defaults for the rest. `dpmpp_2m` and `dpmpp_2m_karras` alone decide about Karras sigmas by name.
+//!   class's own defaults for the rest. The name alone says how noise levels are spaced (`names.rs`).
+//! - One entry of `timesteps` is one model call, so nobody else needs to know that some schedules look ahead or begin
+//!   with more calls than steps.
 //! - Tables follow diffusers' f32 roundings (betas, their running product, sigmas, timesteps) and are kept in f64.
 //! - Steps compute in f32 whatever the model computes in; weights are derived in f64 and each update is one weighted
-//!   sum, so nothing is read back from the device.
+//!   sum, so nothing is read back from the device. Where diffusers' own f32 shows, weights follow it.
+//! - Noise is drawn when and as often as diffusers draws it.
 //! - What is not implemented is refused by key. What would divide by zero is refused before the run begins.
 //!
 //! Golden values: `tests/schedule.rs`. Reference: diffusers 0.42 `schedulers/scheduling_*.py`.
 
+mod beta;
 mod config;
 mod ddim;
+mod ddpm;
+mod dpm_solver;
 mod dpmpp_2m;
+mod dpmpp_2s;
+mod dpmpp_2s_ancestral;
+mod edm;
 mod euler;
 mod euler_ancestral;
+mod flow_match;
+mod heun;
+mod history;
 mod lcm;
+mod lms;
+mod names;
+mod pndm;
 mod sigmas;
 mod tables;
+mod tcd;
 mod unipc;
 
 use candle_core::{DType, Tensor};
 
 pub use config::ScheduleConfig;
+pub use names::{names, names_for};
 
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
-
-/// Every name that [`build`] takes.
-pub const NAMES: [&str; 7] =
-    ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm"];
-
-/// [`NAMES`] for error messages.
-const SUPPORTED: &str = "ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras, unipc, lcm";
+use names::Solver;
 
 /// One run through the noise levels, from noise (or a noised image) to a clean sample.
 ///
 /// `i` is always an index into [`Schedule::timesteps`] and goes up by one per step; an `i` past its end is a bug of
 /// the caller and panics. Samples are latents of any shape.
 pub trait Schedule: Send {
-    /// The timesteps that are run, highest first, after `strength` has cut the beginning off.
+    /// The timestep of every model call, in order, after `strength` has cut the beginning off. Schedules that look ahead
+    /// have more of them than steps. What a timestep is depends on the model: an index of its training table, 1000 σ for
+    /// flow matching, ln(σ) / 4 for EDM.
     fn timesteps(&self) -> &[f64];
 
     /// What pure noise is multiplied by to become the first sample of a text-to-image run; 1 unless a schedule walks
-    /// in sigma.
+    /// in sigma beyond 1.
     fn init_noise_sigma(&self) -> f64 {
         1.0
     }
@@ -90,7 +103,7 @@ pub trait Schedule: Send {
 /// runs them all from pure noise.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an unknown name or a key that is not implemented for it; [`Error::Invalid`] for `steps`
+/// [`Error::Unsupported`] for a name that there is not or that does not fit the model, or a key that is not implemented for it; [`Error::Invalid`] for `steps`
 /// or a `strength` that leaves nothing to run or does not fit the model.
 pub fn build(
     name: &str,
@@ -99,21 +112,30 @@ pub fn build(
     strength: Option<f64>,
 ) -> Result<Box<dyn Schedule>> {
     check_steps(config, steps)?;
-    Ok(match name {
-        "ddim" => Box::new(ddim::Ddim::new(config, steps, strength)?),
-        "euler" => Box::new(euler::Euler::new(config, steps, strength)?),
-        "euler_ancestral" => Box::new(euler_ancestral::EulerAncestral::new(config, steps, strength)?),
-        "dpmpp_2m" => Box::new(dpmpp_2m::Dpmpp2m::new(config, false, steps, strength)?),
-        "dpmpp_2m_karras" => Box::new(dpmpp_2m::Dpmpp2m::new(config, true, steps, strength)?),
-        "unipc" => Box::new(unipc::UniPc::new(config, steps, strength)?),
-        "lcm" => Box::new(lcm::Lcm::new(config, steps, strength)?),
-        _ => {
-            return Err(Error::Unsupported {
-                what: "scheduler",
-                value: name.to_owned(),
-                supported: SUPPORTED,
-            });
+    let (solver, config) = names::resolve(name, config)?;
+    let config = &config;
+    Ok(match solver {
+        Solver::Ddim => Box::new(ddim::Ddim::new(config, steps, strength)?),
+        Solver::Ddpm => Box::new(ddpm::Ddpm::new(config, steps, strength)?),
+        Solver::Pndm => Box::new(pndm::Pndm::new(config, steps, strength)?),
+        Solver::Lms => Box::new(lms::Lms::new(config, steps, strength)?),
+        Solver::Heun => Box::new(heun::Heun::new(config, steps, strength)?),
+        Solver::Euler => Box::new(euler::Euler::new(config, steps, strength)?),
+        Solver::EulerAncestral => Box::new(euler_ancestral::EulerAncestral::new(config, steps, strength)?),
+        Solver::Dpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::new(config, false, steps, strength)?),
+        Solver::Dpmpp2mSde => Box::new(dpmpp_2m::Dpmpp2m::new(config, true, steps, strength)?),
+        Solver::Dpmpp2s => Box::new(dpmpp_2s::Dpmpp2s::new(config, false, steps, strength)?),
+        Solver::DpmppSde => Box::new(dpmpp_2s::Dpmpp2s::new(config, true, steps, strength)?),
+        Solver::Dpmpp2sAncestral => {
+            Box::new(dpmpp_2s_ancestral::Dpmpp2sAncestral::new(config, steps, strength)?)
         }
+        Solver::UniPc => Box::new(unipc::UniPc::new(config, steps, strength)?),
+        Solver::Lcm => Box::new(lcm::Lcm::new(config, steps, strength)?),
+        Solver::Tcd => Box::new(tcd::Tcd::new(config, steps, strength)?),
+        Solver::EdmEuler => Box::new(edm::EdmEuler::new(config, steps, strength)?),
+        Solver::EdmDpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::edm(config, false, steps, strength)?),
+        Solver::EdmDpmpp2mSde => Box::new(dpmpp_2m::Dpmpp2m::edm(config, true, steps, strength)?),
+        Solver::FlowMatchEuler => Box::new(flow_match::FlowMatchEuler::new(config, steps, strength)?),
     })
 }
 
@@ -143,9 +165,13 @@ fn begin_index(steps: usize, strength: Option<f64>) -> Result<usize> {
     if run > 0 {
         return Ok(steps - run);
     }
+    Err(no_steps_left(steps, strength))
+}
+
+fn no_steps_left(steps: usize, strength: f64) -> Error {
     let reason =
         format!("{strength} of {steps} steps leaves none to run; raise it to {} or more", 1.0 / steps as f64);
-    Err(Error::Invalid { field: "strength", reason })
+    Error::Invalid { field: "strength", reason }
 }
 
 /// Σ weight · tensor, computed in f32 and returned in the dtype of the first tensor.

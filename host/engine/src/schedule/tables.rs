@@ -3,7 +3,8 @@
 //! Pure functions of plain numbers. Where diffusers computes in f32 (torch) this does too, with torch's order of
 //! operations, because the product of a thousand roundings is visible; where it computes in f64 (numpy) this does.
 
-use super::config::{BetaSchedule, Prediction, ScheduleConfig, Spacing};
+use super::beta;
+use super::config::{BetaSchedule, Conversion, Prediction, ScheduleConfig, Spacing};
 
 /// What a class assumes about its betas when the file does not say.
 pub(super) struct BetaDefaults {
@@ -12,7 +13,7 @@ pub(super) struct BetaDefaults {
     pub(super) schedule: BetaSchedule,
 }
 
-/// The defaults of every diffusers class here but LCM.
+/// The defaults of most diffusers classes.
 pub(super) const DDPM_BETAS: BetaDefaults =
     BetaDefaults { start: 0.0001, end: 0.02, schedule: BetaSchedule::Linear };
 
@@ -26,8 +27,8 @@ pub(super) fn alphas_cumprod(config: &ScheduleConfig, defaults: &BetaDefaults) -
 }
 
 /// ᾱ with the last one lifted off zero (2⁻²⁴), as the classes that divide by it do for zero terminal SNR.
-pub(super) fn alphas_cumprod_above_zero(config: &ScheduleConfig) -> Vec<f64> {
-    let mut alphas = alphas_cumprod(config, &DDPM_BETAS);
+pub(super) fn alphas_cumprod_above_zero(config: &ScheduleConfig, defaults: &BetaDefaults) -> Vec<f64> {
+    let mut alphas = alphas_cumprod(config, defaults);
     if config.rescale_betas_zero_snr {
         alphas.pop();
         alphas.push(2f64.powi(-24));
@@ -84,7 +85,7 @@ fn cumprod_of_alphas(betas: &[f32]) -> Vec<f32> {
 }
 
 /// `torch.linspace` in f32: from both ends towards the middle, with fused multiply-adds.
-fn torch_linspace(start: f64, end: f64, count: usize) -> Vec<f32> {
+pub(super) fn torch_linspace(start: f64, end: f64, count: usize) -> Vec<f32> {
     let (start, end) = (start as f32, end as f32);
     if count == 1 {
         return vec![start];
@@ -128,8 +129,13 @@ pub(super) fn spaced(config: &ScheduleConfig, spacing: Spacing, steps: usize) ->
 
 /// Timesteps, highest first, as the multistep solvers space them: as if for one step more, whose timestep, 0, is left
 /// out. `last` is one past the highest.
-pub(super) fn spaced_for_multistep(config: &ScheduleConfig, last: usize, steps: usize) -> Vec<f64> {
-    match config.timestep_spacing.unwrap_or(Spacing::Linspace) {
+pub(super) fn spaced_for_multistep(
+    config: &ScheduleConfig,
+    spacing: Spacing,
+    last: usize,
+    steps: usize,
+) -> Vec<f64> {
+    match spacing {
         Spacing::Linspace => {
             let all = linspace(0.0, last.saturating_sub(1) as f64, steps + 1);
             all.into_iter().skip(1).rev().map(f64::round_ties_even).collect()
@@ -159,11 +165,23 @@ pub(super) fn interpolate(table: &[f64], t: f64) -> f64 {
     (table[low + 1] - table[low]) * (t - low as f64) + table[low]
 }
 
-/// Sigmas from `max` down to `min`, evenly spaced in σ^(1/7): equation 5 of <https://arxiv.org/abs/2206.00364>.
-pub(super) fn karras(min: f64, max: f64, count: usize) -> Vec<f64> {
-    const RHO: f64 = 7.0;
-    let (low, high) = (min.powf(1.0 / RHO), max.powf(1.0 / RHO));
-    linspace(0.0, 1.0, count).into_iter().map(|ramp| (high + ramp * (low - high)).powf(RHO)).collect()
+/// Sigmas from `max` down to `min`, spaced as the conversion says.
+pub(super) fn converted(conversion: Conversion, min: f64, max: f64, count: usize) -> Vec<f64> {
+    let between =
+        |start, stop, f: &dyn Fn(f64) -> f64| linspace(start, stop, count).into_iter().map(f).collect();
+    match conversion {
+        Conversion::Karras => between(0.0, 1.0, &|ramp| karras(min, max, 7.0, ramp)),
+        Conversion::Exponential => between(max.ln(), min.ln(), &f64::exp),
+        // diffusers has these logarithms in f32
+        Conversion::Lu => between(f64::from((max as f32).ln()), f64::from((min as f32).ln()), &f64::exp),
+        Conversion::Beta => between(0.0, 1.0, &|ramp| min + beta::quantile(1.0 - ramp) * (max - min)),
+    }
+}
+
+/// The sigma at `ramp` of 0..=1 between `max` and `min`, evenly in σ^(1/ρ).
+pub(super) fn karras(min: f64, max: f64, rho: f64, ramp: f64) -> f64 {
+    let (low, high) = (min.powf(1.0 / rho), max.powf(1.0 / rho));
+    (high + ramp * (low - high)).powf(rho)
 }
 
 /// The fractional timestep whose sigma is `sigma`, by interpolation in log σ over the rising `table`.
@@ -189,6 +207,15 @@ pub(super) fn clean_weights(prediction: Prediction, alpha: f64, sigma: f64) -> (
     }
 }
 
+/// Weights `(of the sample, of the model output)` that give the noise, for the same sample.
+pub(super) fn epsilon_weights(prediction: Prediction, alpha: f64, sigma: f64) -> (f64, f64) {
+    match prediction {
+        Prediction::Epsilon => (0.0, 1.0),
+        Prediction::Velocity => (sigma, alpha),
+        Prediction::Sample => (1.0 / sigma, -alpha / sigma),
+    }
+}
+
 /// As [`clean_weights`] for a sample that is clean + σ · noise.
 pub(super) fn clean_weights_in_sigma(prediction: Prediction, sigma: f64) -> (f64, f64) {
     let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
@@ -197,4 +224,10 @@ pub(super) fn clean_weights_in_sigma(prediction: Prediction, sigma: f64) -> (f64
         Prediction::Velocity => (alpha * alpha, -sigma * alpha),
         Prediction::Sample => (0.0, 1.0),
     }
+}
+
+/// Weights that give dx/dσ of such a sample: away from the clean one, divided by σ.
+pub(super) fn slope_weights_in_sigma(prediction: Prediction, sigma: f64) -> (f64, f64) {
+    let (of_sample, of_output) = clean_weights_in_sigma(prediction, sigma);
+    ((1.0 - of_sample) / sigma, -of_output / sigma)
 }

@@ -1,10 +1,11 @@
-//! UniPC in its B(h) form, predicting the clean sample (<https://arxiv.org/abs/2302.04867>, algorithms 5 to 8).
-//! Follows diffusers `scheduling_unipc_multistep.py` with `predict_x0 = True`.
+//! UniPC in its B(h) form, over predicted clean samples or predicted noise (<https://arxiv.org/abs/2302.04867>,
+//! algorithms 5 to 8). Follows diffusers `scheduling_unipc_multistep.py`.
 
 use candle_core::Tensor;
 
 use super::config::{FinalSigmas, Prediction, ScheduleConfig};
-use super::sigmas::{SigmaPath, Solver};
+use super::history::History;
+use super::sigmas::{Class, SigmaPath};
 use super::{Schedule, tables, weighted_sum};
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
@@ -18,8 +19,10 @@ pub(super) struct UniPc {
     bh1: bool,
     lower_order_final: bool,
     disable_corrector: Vec<usize>,
-    /// Clean samples predicted so far, newest last, at most `solver_order`.
-    history: Vec<Tensor>,
+    /// Whether it looks at predicted clean samples; else at predicted noise.
+    predicts_clean: bool,
+    /// Predictions so far, at most `solver_order`.
+    history: History,
     /// The (corrected) sample of the step before, and the order of that step.
     last: Option<(Tensor, usize)>,
 }
@@ -27,30 +30,25 @@ pub(super) struct UniPc {
 impl UniPc {
     pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
         check_solver(config)?;
-        let path = match config.use_karras_sigmas {
-            true => SigmaPath::multistep_karras(config, Solver::UniPc, steps, strength)?,
-            false => {
-                let timesteps = tables::spaced_for_multistep(config, config.num_train_timesteps, steps);
-                SigmaPath::multistep(config, timesteps, steps, strength)?
-            }
-        };
+        let path = SigmaPath::solver(config, Class::UniPc, steps, strength)?;
         Ok(Self {
             path,
             prediction: config.prediction_type,
             solver_order: config.solver_order,
             bh1: config.solver_type.as_deref() == Some("bh1"),
-            lower_order_final: config.lower_order_final,
+            lower_order_final: config.lower_order_final.unwrap_or(true),
             disable_corrector: config.disable_corrector.clone(),
-            history: Vec::new(),
+            predicts_clean: config.predict_x0,
+            history: History::new(config.solver_order),
             last: None,
         })
     }
 
     /// The sample at `place`, corrected by what the model has just said there.
-    fn correct(&self, place: usize, clean: &Tensor, sample: &Tensor) -> Result<Tensor> {
+    fn correct(&self, place: usize, predicted: &Tensor, sample: &Tensor) -> Result<Tensor> {
         match &self.last {
             Some((before, order)) if !self.disable_corrector.contains(&(place - 1)) => {
-                self.update(place - 1, *order, before, Some(clean))
+                self.update(place - 1, *order, before, Some(predicted))
             }
             _ => Ok(sample.clone()),
         }
@@ -58,20 +56,23 @@ impl UniPc {
 
     /// One update from `place` to the next: UniP, or UniC if the prediction at the target is known already.
     fn update(&self, place: usize, order: usize, sample: &Tensor, target: Option<&Tensor>) -> Result<Tensor> {
-        let (_, sigma) = self.path.alpha_sigma(place);
-        let (alpha_next, sigma_next) = self.path.alpha_sigma(place + 1);
-        let h = self.path.lambda(place + 1) - self.path.lambda(place);
-        let b = if self.bh1 { -h } else { (-h).exp_m1() };
-        let ratios: Vec<f64> =
-            (1..order).map(|k| (self.path.lambda(place - k) - self.path.lambda(place)) / h).collect();
+        let (here, next) = (self.path.alpha_sigma(place), self.path.alpha_sigma(place + 1));
+        let lambda_step = self.path.lambda(place + 1) - self.path.lambda(place);
+        // the same equation in both: what is kept of the sample, the factor of what is predicted, the signed distance
+        let (kept, factor, h) = match self.predicts_clean {
+            true => (next.1 / here.1, next.0, -lambda_step),
+            false => (next.0 / here.0, next.1, lambda_step),
+        };
+        let b = if self.bh1 { h } else { h.exp_m1() };
+        let ratio = |k: usize| (self.path.lambda(place - k) - self.path.lambda(place)) / lambda_step;
+        let ratios: Vec<f64> = (1..order).map(ratio).collect();
         let rhos = rhos(h, b, &ratios, target.is_some());
         let slopes = ratios.iter().chain(target.map(|_| &1.0)).zip(&rhos).map(|(ratio, rho)| rho / ratio);
-        let slopes: Vec<f64> = slopes.map(|slope| -alpha_next * b * slope).collect();
-        let newest_first = self.history.iter().rev();
-        let newest = -alpha_next * (-h).exp_m1() - slopes.iter().sum::<f64>();
-        let mut terms = vec![(sigma_next / sigma, sample)];
-        let others = newest_first.clone().skip(1).take(order - 1).chain(target);
-        terms.extend(newest_first.take(1).map(|clean| (newest, clean)));
+        let slopes: Vec<f64> = slopes.map(|slope| -factor * b * slope).collect();
+        let newest = -factor * h.exp_m1() - slopes.iter().sum::<f64>();
+        let mut terms = vec![(kept, sample)];
+        let others = self.history.iter().skip(1).take(order - 1).chain(target);
+        terms.extend(self.history.iter().take(1).map(|predicted| (newest, predicted)));
         terms.extend(slopes.into_iter().zip(others));
         weighted_sum(&terms)
     }
@@ -81,14 +82,6 @@ impl UniPc {
     fn order_at(&self, place: usize) -> usize {
         let left = if self.lower_order_final { self.path.len() - place } else { usize::MAX };
         self.solver_order.min(left).min(self.history.len())
-    }
-
-    /// Keeps as many predictions as the highest order needs.
-    fn remember(&mut self, clean: Tensor) {
-        if self.history.len() == self.solver_order {
-            self.history.remove(0);
-        }
-        self.history.push(clean);
     }
 }
 
@@ -100,7 +93,7 @@ fn rhos(h: f64, b: f64, ratios: &[f64], corrects: bool) -> Vec<f64> {
         return vec![0.5; count];
     }
     let points: Vec<f64> = ratios.iter().copied().chain(corrects.then_some(1.0)).collect();
-    let mut phi = (-h).exp_m1() / -h - 1.0;
+    let mut phi = h.exp_m1() / h - 1.0;
     let mut factorial = 1.0;
     let mut rows = Vec::with_capacity(count);
     for power in 0..count {
@@ -108,7 +101,7 @@ fn rhos(h: f64, b: f64, ratios: &[f64], corrects: bool) -> Vec<f64> {
         row.push(phi * factorial / b);
         rows.push(row);
         factorial *= (power + 2) as f64;
-        phi = phi / -h - 1.0 / factorial;
+        phi = phi / h - 1.0 / factorial;
     }
     solve(rows)
 }
@@ -138,13 +131,17 @@ fn check_solver(config: &ScheduleConfig) -> Result<()> {
     if !(1..=3).contains(&config.solver_order) {
         return refuse(format!("solver_order = {}", config.solver_order), "1, 2, 3");
     }
-    // the last step goes to an infinite λ with a final sigma of 0, and nowhere with Karras sigmas
-    let highest_last = match (config.final_sigmas, config.use_karras_sigmas) {
+    if !config.predict_x0 && config.final_sigmas == FinalSigmas::Zero {
+        let value = "final_sigmas_type = zero with predict_x0 = false, which would divide by zero".to_owned();
+        return refuse(value, "sigma_min");
+    }
+    // the last step goes to an infinite λ with a final sigma of 0, and nowhere with converted sigmas
+    let highest_last = match (config.final_sigmas, config.conversion.is_some()) {
         (FinalSigmas::Zero, _) => 1,
         (FinalSigmas::SigmaMin, true) => 2,
         (FinalSigmas::SigmaMin, false) => 3,
     };
-    if !config.lower_order_final && config.solver_order > highest_last {
+    if !config.lower_order_final.unwrap_or(true) && config.solver_order > highest_last {
         return refuse("lower_order_final = false, which would divide by zero".to_owned(), "true");
     }
     Ok(())
@@ -168,11 +165,14 @@ impl Schedule for UniPc {
     ) -> Result<Tensor> {
         let place = self.path.place(i);
         let (alpha, sigma) = self.path.alpha_sigma(place);
-        let (of_sample, of_output) = tables::clean_weights(self.prediction, alpha, sigma);
-        let clean = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
+        let (of_sample, of_output) = match self.predicts_clean {
+            true => tables::clean_weights(self.prediction, alpha, sigma),
+            false => tables::epsilon_weights(self.prediction, alpha, sigma),
+        };
+        let predicted = weighted_sum(&[(of_sample, sample), (of_output, model_output)])?;
         // corrected first: the corrector's history ends with the prediction before this one
-        let sample = self.correct(place, &clean, sample)?;
-        self.remember(clean);
+        let sample = self.correct(place, &predicted, sample)?;
+        self.history.push(predicted);
         let order = self.order_at(place);
         let next = self.update(place, order, &sample, None)?;
         self.last = Some((sample, order));
