@@ -40,6 +40,8 @@ pub struct Model {
     pub default_strength: f64,
     pub default_image_guidance: f64,
     pub schedules: Vec<String>,
+    pub adapters: Vec<String>,
+    pub words: Vec<String>,
     pub loaded: bool,
     pub memory_bytes: Option<u64>,
     pub device: String,
@@ -132,6 +134,8 @@ pub struct Order {
     pub count: u32,
     pub schedule: Option<String>,
     pub preview_every: Option<u32>,
+    /// Adapters of the model and their weights (`generation.adapted`).
+    pub adapters: Vec<(String, f64)>,
 }
 
 /// The picture that a job works on.

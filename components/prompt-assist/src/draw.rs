@@ -104,6 +104,7 @@ fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress
         seed: request.seed,
         count: request.count,
         schedule: request.schedule.clone(),
+        adapters: request.adapters.clone(),
         preview_every: progress.preview_every(request.steps.unwrap_or(model.default_steps)),
     }
 }

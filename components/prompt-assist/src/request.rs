@@ -89,6 +89,11 @@ static IMAGE_GUIDANCE: Field<Number> = Field::optional(
     Number { min: 0.0, max: 50.0, above_min: false },
     "Extension. How closely an edit keeps to `image`, for models that edit; the model's own when left out.",
 );
+static ADAPTERS: Field<Adapters> = Field::optional(
+    "adapters",
+    Adapters,
+    "Extension. Adapters (LoRA) of the model by id, all at once, each with a weight.",
+);
 
 /// The fields of `POST /v1/prompts/enhance`.
 pub(crate) const ENHANCEMENT: Table = &[&PROMPT];
@@ -108,6 +113,7 @@ pub(crate) const GENERATION: Table = &[
     &IMAGE,
     &STRENGTH,
     &IMAGE_GUIDANCE,
+    &ADAPTERS,
 ];
 
 /// A request for pictures in which nothing can be wrong any more, except for the model's sake.
@@ -133,6 +139,8 @@ pub(crate) struct Generation {
     pub(crate) strength: Option<f64>,
     /// Only with `image`.
     pub(crate) image_guidance: Option<f64>,
+    /// Ids and weights; whether the model has them is not known here.
+    pub(crate) adapters: Vec<(String, f64)>,
 }
 
 impl Generation {
@@ -153,6 +161,7 @@ impl Generation {
             image: reader.option(&IMAGE),
             strength: reader.option(&STRENGTH),
             image_guidance: reader.option(&IMAGE_GUIDANCE),
+            adapters: reader.option(&ADAPTERS).unwrap_or_default(),
         };
         let of_image = [("strength", request.strength), ("image_guidance", request.image_guidance)];
         for (field, _) in of_image.into_iter().filter(|(_, value)| value.is_some()) {
@@ -176,6 +185,47 @@ fn size(word: &str) -> Size {
     // the words have passed the table, so the 0 is never seen
     let side = word.split_once('x').and_then(|(side, _)| side.parse().ok()).unwrap_or(0);
     Size { width: side, height: side }
+}
+
+/// A list of adapters: `{"id": "ink", "weight": 0.8}`, where the weight is 1 when it is left out.
+struct Adapters;
+
+impl Adapters {
+    fn one(entry: &Value) -> Option<(String, f64)> {
+        let entry = entry.as_object()?;
+        let id = entry.get("id")?.as_str()?.to_owned();
+        let weight = entry.get("weight").map_or(Some(1.0), Value::as_f64)?;
+        let is_known = entry.keys().all(|key| ["id", "weight"].contains(&key.as_str()));
+        is_known.then_some((id, weight))
+    }
+}
+
+impl Rule for Adapters {
+    type Value = Vec<(String, f64)>;
+
+    fn read(&self, value: &Value) -> Result<Self::Value, String> {
+        let entries = value.as_array().map(|entries| entries.iter().map(Self::one).collect());
+        entries.flatten().ok_or_else(|| format!("is not a list of adapters; give {}", self.wanted()))
+    }
+
+    fn wanted(&self) -> String {
+        r#"a list such as [{"id": "ink", "weight": 0.8}]"#.into()
+    }
+
+    fn schema(&self) -> Value {
+        let weight = json!({"type": "number", "minimum": -10.0, "maximum": 10.0, "default": 1.0});
+        let item = json!({
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "weight": weight},
+            "required": ["id"],
+            "additionalProperties": false,
+        });
+        json!({"type": "array", "items": item, "maxItems": 16})
+    }
+
+    fn written(&self, value: &Self::Value) -> Value {
+        value.iter().map(|(id, weight)| json!({"id": id, "weight": weight})).collect()
+    }
 }
 
 /// Bytes in base64, with or without the head of a data URL.
@@ -249,6 +299,22 @@ mod tests {
             let body = json!({"prompt": "a", field: 0.5}).to_string();
             let error = Generation::parse(body.as_bytes()).expect_err("fault").body();
             assert_eq!(error["error"], format!("`{field}` is given without `image`; give both or neither"));
+        }
+    }
+
+    #[test]
+    fn adapters_are_ids_with_weights() {
+        let parse = |adapters: Value| {
+            let body = json!({"prompt": "a", "adapters": adapters}).to_string();
+            Generation::parse(body.as_bytes()).map(|request| request.adapters)
+        };
+        let both = json!([{"id": "ink", "weight": -0.5}, {"id": "wash"}]);
+        assert_eq!(parse(both), Ok(vec![("ink".into(), -0.5), ("wash".into(), 1.0)]));
+        for wrong in [json!("ink"), json!(["ink"]), json!([{"weight": 1}]), json!([{"id": "ink", "wait": 1}])]
+        {
+            let error = parse(wrong).expect_err("wrong").body();
+            let text = error["error"].as_str().unwrap_or_default().to_owned();
+            assert!(text.contains("`adapters` is not a list of adapters"), "{text}");
         }
     }
 

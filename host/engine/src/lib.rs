@@ -28,6 +28,6 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use device::DeviceChoice;
-pub use engine::{CandleEngine, EngineConfig, ModelSpec};
+pub use engine::{CandleEngine, EngineConfig, Extras, ModelSpec};
 pub use error::{Error, Result};
 pub use files::ModelFiles;

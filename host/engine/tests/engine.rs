@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "shared with golden.rs, which compares more")]
 mod fixture;
 
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     Decoder, Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
 };
@@ -52,6 +52,7 @@ fn try_engine(files: Files) -> Result<CandleEngine, String> {
         source: "test".into(),
         files: ModelFiles::embedded(list.leak()),
         description: None,
+        extras: Extras::default(),
     };
     let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
     CandleEngine::new(config).map_err(|error| error.to_string())

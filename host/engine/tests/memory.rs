@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler, SchedulerConfig,
     Size, Source, StepState,
@@ -65,6 +65,7 @@ fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
         source: "test".into(),
         files: files.clone(),
         description: None,
+        extras: Extras::default(),
     };
     let models = ids.iter().map(spec).collect();
     CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()

@@ -49,6 +49,8 @@ impl Engine for FakeEngine {
             default_strength: 0.8,
             default_image_guidance: 1.5,
             schedules: vec!["ddim".into(), "euler".into()],
+            adapters: vec!["ink".into(), "wash".into()],
+            words: Vec::new(),
             memory_bytes: MODEL_BYTES,
             device: "cpu".into(),
         };

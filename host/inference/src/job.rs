@@ -15,6 +15,10 @@ pub const MAX_GUIDANCE: f64 = 50.0;
 pub const MAX_PROMPT_BYTES: usize = 32 * 1024;
 /// Most layers of the text encoder that may be skipped.
 pub const MAX_CLIP_SKIP: u32 = 11;
+/// Most adapters of one job.
+pub const MAX_ADAPTERS: usize = 16;
+/// Strongest weight of an adapter, in both directions.
+pub const MAX_ADAPTER_WEIGHT: f64 = 10.0;
 /// Largest side in pixels that XL may be told of; those of the pictures that it was trained on are well below.
 pub const MAX_FRAMING_SIDE: u32 = 16_384;
 
@@ -163,6 +167,15 @@ pub enum SeedProfile {
     Comfy,
 }
 
+/// An adapter of the model, and how strong it is.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Adapted {
+    /// As in the manifest.
+    pub id: String,
+    /// 1 is as it was trained, 0 is nothing.
+    pub weight: f64,
+}
+
 /// What turns latents into the picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -219,6 +232,8 @@ pub struct Request {
     pub seed_profile: SeedProfile,
     /// What turns latents into the picture.
     pub decoder: Decoder,
+    /// Adapters of the model, all at once.
+    pub adapters: Vec<Adapted>,
     /// For XL; a whole picture of the job's size when `None`.
     pub framing: Option<Framing>,
     /// Steps between previews.
@@ -262,6 +277,8 @@ pub struct Job {
     pub seed_profile: SeedProfile,
     /// What turns latents into the picture.
     pub decoder: Decoder,
+    /// Adapters of the model, each once.
+    pub adapters: Vec<Adapted>,
     /// What models that were trained so are told of the picture's size.
     pub framing: Framing,
     /// Steps between previews; none when `None`.
@@ -290,6 +307,7 @@ impl Job {
             emphasis: request.emphasis,
             seed_profile: request.seed_profile,
             decoder: request.decoder,
+            adapters: checked_adapters(request.adapters, model)?,
             framing: checked_framing(request.framing, size, model)?,
             preview_every: checked_preview(request.preview_every)?,
             task: checked_task(request.source, size, model)?,
@@ -348,6 +366,28 @@ fn within(field: &'static str, value: f64, high: f64) -> Result<f64> {
     } else {
         Err(Error::invalid(field, format!("{value} is not within 0 to {high}")))
     }
+}
+
+fn checked_adapters(adapters: Vec<Adapted>, model: &ModelInfo) -> Result<Vec<Adapted>> {
+    let refused = |reason| Err(Error::invalid("adapters", reason));
+    if adapters.len() > MAX_ADAPTERS {
+        return refused(format!("{} are too many; at most {MAX_ADAPTERS}", adapters.len()));
+    }
+    for (index, Adapted { id, weight }) in adapters.iter().enumerate() {
+        if !model.adapters.contains(id) {
+            let known = model.adapters.join(", ");
+            let known = if known.is_empty() { "it has none".into() } else { format!("it has {known}") };
+            return refused(format!("model `{}` has no adapter `{id}`; {known}", model.id));
+        }
+        if adapters[..index].iter().any(|before| before.id == *id) {
+            return refused(format!("`{id}` is named twice; give it one weight"));
+        }
+        if !(-MAX_ADAPTER_WEIGHT..=MAX_ADAPTER_WEIGHT).contains(weight) {
+            let range = format!("-{MAX_ADAPTER_WEIGHT} to {MAX_ADAPTER_WEIGHT}");
+            return refused(format!("`{id}` has a weight of {weight}, which is not within {range}"));
+        }
+    }
+    Ok(adapters)
 }
 
 fn checked_framing(framing: Option<Framing>, size: Size, model: &ModelInfo) -> Result<Framing> {

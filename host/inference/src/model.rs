@@ -75,7 +75,11 @@ pub struct ModelInfo {
     pub default_image_guidance: f64,
     /// Names that a request's schedule may take, the default first.
     pub schedules: Vec<String>,
-    /// Bytes that the model takes while it is loaded.
+    /// Adapters that a request may name.
+    pub adapters: Vec<String>,
+    /// Words that were learned beside the text encoder's vocabulary.
+    pub words: Vec<String>,
+    /// Bytes that the model takes while it is loaded, its adapters included.
     pub memory_bytes: u64,
     /// `cpu` or `cuda`.
     pub device: String,

@@ -2,7 +2,7 @@
 
 mod scripted;
 
-use atelier_inference::{Crop, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task};
+use atelier_inference::{Adapted, Crop, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task};
 use scripted::{model, pixels};
 
 fn size(width: u32, height: u32) -> Option<Size> {
@@ -185,6 +185,23 @@ fn rescale_is_within_0_and_1() {
     for wrong in [-0.1, 1.1, f64::NAN] {
         let request = Request { guidance_rescale: Some(wrong), ..Request::default() };
         assert_eq!(refused(request).0, "guidance-rescale");
+    }
+}
+
+#[test]
+fn adapters_are_those_of_the_model_each_once_and_within_their_range() {
+    let adapted = |id: &str, weight| Adapted { id: id.into(), weight };
+    let both = vec![adapted("ink", -10.0), adapted("wash", 10.0)];
+    assert_eq!(taken(Request { adapters: both.clone(), ..Request::default() }).adapters, both);
+    for (adapters, named) in [
+        (vec![adapted("other", 1.0)], "it has ink, wash"),
+        (vec![adapted("ink", 1.0), adapted("ink", 0.5)], "twice"),
+        (vec![adapted("ink", 10.1)], "-10 to 10"),
+        (vec![adapted("ink", f64::NAN)], "-10 to 10"),
+        (vec![adapted("ink", 1.0); 17], "at most 16"),
+    ] {
+        let (field, reason) = refused(Request { adapters, ..Request::default() });
+        assert!(field == "adapters" && reason.contains(named), "{field}: {reason}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig,
 };
@@ -123,7 +123,8 @@ impl Located {
         let Model { id, source, description, .. } = &self.model;
         let files = self.files.as_ref().ok()?.clone();
         let description = (!description.is_empty()).then(|| description.clone());
-        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description })
+        let extras = Extras::default();
+        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
     }
 
     /// Bytes that the model takes while it is loaded, from its files' headers: nothing is loaded. The text says why the

@@ -159,9 +159,14 @@ fn request(order: Order) -> generation::Request {
         emphasis: None,
         seed_profile: None,
         decoder: None,
+        adapters: order.adapters.into_iter().map(adapted).collect(),
         framing: None,
         preview_every: order.preview_every,
     }
+}
+
+fn adapted((id, weight): (String, f64)) -> generation::Adapted {
+    generation::Adapted { id, weight }
 }
 
 fn event(event: generation::Event) -> Event {
@@ -247,6 +252,8 @@ fn model(info: types::ModelInfo) -> Model {
         default_strength: info.default_strength,
         default_image_guidance: info.default_image_guidance,
         schedules: info.schedules,
+        adapters: info.adapters,
+        words: info.words,
         loaded: info.loaded,
         memory_bytes: info.memory_bytes,
         device: info.device,
@@ -276,6 +283,8 @@ fn model_info(model: &Model) -> types::ModelInfo {
         default_strength: model.default_strength,
         default_image_guidance: model.default_image_guidance,
         schedules: model.schedules.clone(),
+        adapters: model.adapters.clone(),
+        words: model.words.clone(),
         loaded: model.loaded,
         memory_bytes: model.memory_bytes,
         device: model.device.clone(),

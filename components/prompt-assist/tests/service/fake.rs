@@ -67,6 +67,8 @@ pub(crate) fn nano() -> Model {
         default_strength: 0.8,
         default_image_guidance: 1.5,
         schedules: vec!["ddim".into()],
+        adapters: vec!["ink".into()],
+        words: Vec::new(),
         loaded: true,
         memory_bytes: None,
         device: "cpu".into(),

@@ -48,7 +48,8 @@ impl Component {
         }
     }
 
-    fn of_folder(name: &str) -> Option<Self> {
+    /// The network of a folder.
+    pub(crate) fn of_folder(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|component| component.folder() == name)
     }
 }

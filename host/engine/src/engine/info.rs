@@ -9,12 +9,14 @@ use candle_core::Device;
 use serde::Deserialize;
 
 use super::ModelSpec;
+use crate::adapters::Adapter;
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
 use crate::models::unet::{self, UNetConfig};
 use crate::models::vae::{self, VaeConfig};
 use crate::pipeline::{Family, Footprint, Numbers, schedule_config, small_autoencoder};
 use crate::schedule::{self, ScheduleConfig};
+use crate::textual_inversion::Inversion;
 use crate::tokenizer::ClipTokenizer;
 use crate::weights::Weights;
 use crate::{Result, device};
@@ -88,6 +90,13 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
     let mut info = components.info(spec, components.memory(files)?, device)?;
     info.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
+    for (id, path) in &spec.extras.adapters {
+        info.memory_bytes += Adapter::open(path)?.memory_bytes();
+        info.adapters.push(id.clone());
+    }
+    for path in &spec.extras.embeddings {
+        info.words.push(Inversion::open(path, None, &Device::Cpu)?.word().into());
+    }
     let room = budget.saturating_sub(info.memory_bytes);
     let footprint = components.footprint(files, room, device)?;
     Ok(Described { info, note: components.schedule.default_note(), footprint })
@@ -218,6 +227,8 @@ impl Components {
             },
             default_image_guidance: DEFAULT_IMAGE_GUIDANCE,
             schedules: [first.clone()].into_iter().chain(others).collect(),
+            adapters: Vec::new(),
+            words: Vec::new(),
             memory_bytes: memory,
             device: device::name(device).into(),
         })

@@ -7,6 +7,7 @@
 mod info;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,6 +43,17 @@ pub struct ModelSpec {
     pub files: ModelFiles,
     /// One sentence for people, over what the files say.
     pub description: Option<String>,
+    /// What is laid beside the model's own weights.
+    pub extras: Extras,
+}
+
+/// Files that add to a model.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Adapters that requests may name, with a file or a folder each.
+    pub adapters: Vec<(String, PathBuf)>,
+    /// Files of words that are learned beside the text encoders' vocabulary.
+    pub embeddings: Vec<PathBuf>,
 }
 
 /// Diffusion models on one device.
@@ -54,6 +66,7 @@ pub struct CandleEngine {
 struct Model {
     info: ModelInfo,
     files: ModelFiles,
+    extras: Extras,
     /// What to tell those who use the default schedule, such as that it stands in for another.
     note: Option<String>,
     footprint: Footprint,
@@ -98,14 +111,14 @@ impl Model {
         let described = info::describe(&spec, budget, device);
         let Described { info, note, footprint } =
             described.map_err(|source| Error::Model { id: spec.id.clone(), source: Box::new(source) })?;
-        Ok(Self { info, files: spec.files, note, footprint, pipeline: None })
+        Ok(Self { info, files: spec.files, extras: spec.extras, note, footprint, pipeline: None })
     }
 
     /// Reads the weights, if they are not there.
     fn load(&mut self, device: &Device) -> Result<()> {
         if self.pipeline.is_none() {
             let began = Instant::now();
-            let opened = Pipeline::open(&self.files, device);
+            let opened = Pipeline::open(&self.files, &self.extras, device);
             let named = |source| Error::Model { id: self.info.id.to_string(), source: Box::new(source) };
             self.pipeline = Some(Arc::new(opened.map_err(named)?));
             tracing::info!(model = %self.info.id, seconds = began.elapsed().as_secs_f64(), "weights loaded");

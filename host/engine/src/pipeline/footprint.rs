@@ -290,6 +290,8 @@ mod tests {
             default_strength: 0.8,
             default_image_guidance: 1.5,
             schedules: vec!["ddim".into()],
+            adapters: Vec::new(),
+            words: Vec::new(),
             memory_bytes: 0,
             device: "cpu".into(),
         };

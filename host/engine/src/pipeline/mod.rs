@@ -14,8 +14,13 @@ mod preview;
 mod prompt;
 mod run;
 
+use std::collections::BTreeMap;
+
+use atelier_inference::{Adapted, Job};
 use candle_core::Device;
 
+use crate::adapters::{Adapter, Attached, Bound, Component};
+use crate::engine::Extras;
 use crate::files::ModelFiles;
 use crate::models::unet::UNet;
 use crate::models::vae::{self, Vae};
@@ -42,6 +47,8 @@ pub struct Pipeline {
     previewer: Previewer,
     /// What every run's schedule is built from.
     schedule: ScheduleConfig,
+    /// By their names in requests.
+    adapters: BTreeMap<String, Bound>,
     device: Device,
 }
 
@@ -56,13 +63,21 @@ pub fn schedule_config(files: &ModelFiles) -> Result<ScheduleConfig> {
 impl Pipeline {
     /// Reads every component of a diffusers folder.
     /// The checker and the feature extractor that older folders carry are left alone.
-    pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
+    pub fn open(files: &ModelFiles, extras: &Extras, device: &Device) -> Result<Self> {
         let vae = Vae::open(files, vae::FOLDER, device)?;
         let family = Family::read(files)?;
+        let text_encoders = TextEncoders::open(files, family.text, &extras.embeddings, device)?;
+        let unet = UNet::open(files, device)?;
+        let places = text_encoders.places().with(Component::UNet, unet.slots());
+        let adapters = extras
+            .adapters
+            .iter()
+            .map(|(id, path)| Ok((id.clone(), Adapter::open(path)?.bind(&places, device)?)));
         Ok(Self {
-            text_encoders: TextEncoders::open(files, family.text, device)?,
+            adapters: adapters.collect::<Result<_>>()?,
+            text_encoders,
             family,
-            unet: UNet::open(files, device)?,
+            unet,
             previewer: Previewer::open(files, &vae, device)?,
             schedule: schedule_config(files)?,
             vae,
@@ -81,6 +96,15 @@ impl Pipeline {
                 Err(Error::Invalid { field: "decoder", reason: reason.into() })
             }
         }
+    }
+
+    /// Puts the job's adapters on their layers, as long as the result lives.
+    fn attach(&self, job: &Job) -> Result<Attached> {
+        let chosen = job.adapters.iter().map(|Adapted { id, weight }| match self.adapters.get(id) {
+            Some(bound) => Ok((bound, *weight)),
+            None => Err(Error::Invalid { field: "adapters", reason: format!("`{id}` is not loaded") }),
+        });
+        Attached::new(&chosen.collect::<Result<Vec<_>>>()?)
     }
 
     /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the

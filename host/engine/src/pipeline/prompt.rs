@@ -1,14 +1,18 @@
 //! Prompts to the states that the denoiser looks at. A prompt longer than the encoder's context is cut into chunks that
 //! are encoded one by one and joined; nothing of it is dropped.
 
+use std::path::PathBuf;
+
 use atelier_inference::{Emphasis, Job};
 use candle_core::{D, Device, Tensor};
 
 use super::Pipeline;
 use super::emphasis::{self, Piece};
 use super::family::TextLayout;
+use crate::adapters::{Component, Places};
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipTextEncoder, States};
+use crate::textual_inversion::{Inversion, teach};
 use crate::tokenizer::ClipTokenizer;
 use crate::{Error, Result};
 
@@ -118,11 +122,33 @@ fn longest(rows: &[Vec<Row>]) -> usize {
 }
 
 impl TextEncoders {
-    pub(super) fn open(files: &ModelFiles, layout: TextLayout, device: &Device) -> Result<Self> {
+    /// Opens them and teaches them the words of `embeddings`.
+    pub(super) fn open(
+        files: &ModelFiles,
+        layout: TextLayout,
+        embeddings: &[PathBuf],
+        device: &Device,
+    ) -> Result<Self> {
+        let words = embeddings.iter().map(|path| Inversion::open(path, None, device));
+        let words: Vec<_> = words.collect::<Result<_>>()?;
         let open = |(tokenizer, encoder): &(&str, &str)| {
-            Ok((ClipTokenizer::open(files, tokenizer)?, ClipTextEncoder::open(files, encoder, device)?))
+            let mut pair =
+                (ClipTokenizer::open(files, tokenizer)?, ClipTextEncoder::open(files, encoder, device)?);
+            if let Some(component) = Component::of_folder(encoder) {
+                teach(&words, component, &mut pair.0, &mut pair.1)?;
+            }
+            Ok(pair)
         };
         Ok(Self { layout, encoders: layout.folders().iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// Where adapters find the encoders' layers.
+    pub(super) fn places(&self) -> Places {
+        let folders = self.layout.folders().iter().filter_map(|(_, encoder)| Component::of_folder(encoder));
+        let named = folders.zip(&self.encoders);
+        named.fold(Places::default(), |places, (component, (_, encoder))| {
+            places.with(component, encoder.slots())
+        })
     }
 
     /// The chunks of a request's field, for each encoder, if they are not too many.

@@ -7,6 +7,7 @@ use atelier_inference::{self as inference, Decoder, Finished, Job, Preview, Run,
 
 use super::{Denoise, Pipeline};
 use crate::Result;
+use crate::adapters::Attached;
 
 const TILED: &str =
     "decoded in tiles: whole pictures of this size do not fit the host's memory (engine.memory-bytes)";
@@ -19,6 +20,8 @@ pub(crate) struct DenoiseRun {
     preview_every: Option<u32>,
     /// Given away with the pictures.
     notes: Vec<String>,
+    /// Off their layers when the run ends, in whatever way.
+    _adapters: Attached,
 }
 
 impl DenoiseRun {
@@ -36,6 +39,8 @@ impl DenoiseRun {
         if job.decoder == Decoder::Tiny {
             pipeline.tiny_decoder()?;
         }
+        // text encoders have adapters as well, so these come first
+        let adapters = pipeline.attach(job)?;
         let denoise = Denoise::new(pipeline, job)?;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let mut notes = denoise.conditioning().notes.clone();
@@ -44,7 +49,7 @@ impl DenoiseRun {
         if job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
-        Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes })
+        Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes, _adapters: adapters })
     }
 
     fn step(&mut self) -> Result<StepState> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     Decoder, Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source,
 };
@@ -112,13 +112,14 @@ impl Fixture {
             source: "fixture".into(),
             files: self.files.clone(),
             description: None,
+            extras: Extras::default(),
         };
         CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
             .unwrap()
     }
 
     pub(crate) fn pipeline(&self) -> std::sync::Arc<Pipeline> {
-        std::sync::Arc::new(Pipeline::open(&self.files, &Device::Cpu).unwrap())
+        std::sync::Arc::new(Pipeline::open(&self.files, &Extras::default(), &Device::Cpu).unwrap())
     }
 
     /// The case as a job of our own.
@@ -142,6 +143,7 @@ impl Fixture {
             emphasis: case.emphasis,
             seed_profile: SeedProfile::Diffusers,
             decoder: Decoder::Full,
+            adapters: Vec::new(),
             framing: case.framing,
             preview_every: None,
             source,

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Decoder, Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
+use crate::{Adapted, Decoder, Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -47,6 +47,9 @@ pub struct Parameters {
     /// What turned latents into the picture, where that was not the model's own autoencoder.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub decoder: Option<Decoder>,
+    /// Adapters and their weights.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub adapters: Vec<Adapted>,
     /// How much of the schedule ran, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub strength: Option<f64>,
@@ -91,6 +94,7 @@ impl Parameters {
             emphasis: Some(job.emphasis).filter(|emphasis| *emphasis != Emphasis::None),
             clip_skip: job.clip_skip,
             decoder: Some(job.decoder).filter(|decoder| *decoder != Decoder::Full),
+            adapters: job.adapters.clone(),
             strength,
             image_guidance,
             guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),

@@ -41,6 +41,8 @@ pub(crate) fn model() -> ModelInfo {
         default_strength: 0.8,
         default_image_guidance: 1.5,
         schedules: vec!["ddim".into(), "euler".into()],
+        adapters: vec!["ink".into(), "wash".into()],
+        words: Vec::new(),
         memory_bytes: MODEL_BYTES,
         device: "cpu".into(),
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    CancelGuard, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis, Error as HostError,
-    Event as HostEvent, EventReader, Framing as HostFraming, Job, JobId, ModelId, ModelInfo,
-    Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Request as HostRequest,
-    SeedProfile as HostSeedProfile, Source, Task, Timings as HostTimings,
+    Adapted as HostAdapted, CancelGuard, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
+    Error as HostError, Event as HostEvent, EventReader, Framing as HostFraming, Job, JobId, ModelId,
+    ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview,
+    Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task, Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -21,8 +21,8 @@ use wasmtime::{Result, StoreContextMut};
 
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
-    Decoder, Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore, Invalid,
-    Outcome, Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
+    Adapted, Decoder, Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore,
+    Invalid, Outcome, Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
@@ -386,6 +386,7 @@ impl From<Request> for HostRequest {
             emphasis: request.emphasis.map(Into::into).unwrap_or_default(),
             seed_profile: request.seed_profile.map(Into::into).unwrap_or_default(),
             decoder: request.decoder.map(Into::into).unwrap_or_default(),
+            adapters: request.adapters.into_iter().map(Into::into).collect(),
             framing: request.framing.map(Into::into),
             preview_every: request.preview_every,
             source: None,
@@ -419,6 +420,12 @@ impl From<Decoder> for HostDecoder {
             Decoder::Full => Self::Full,
             Decoder::Tiny => Self::Tiny,
         }
+    }
+}
+
+impl From<Adapted> for HostAdapted {
+    fn from(adapted: Adapted) -> Self {
+        HostAdapted { id: adapted.id, weight: adapted.weight }
     }
 }
 

@@ -43,6 +43,8 @@ fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
         default_strength: info.default_strength,
         default_image_guidance: info.default_image_guidance,
         schedules: info.schedules.clone(),
+        adapters: info.adapters.clone(),
+        words: info.words.clone(),
         loaded,
         memory_bytes: Some(info.memory_bytes),
         device: info.device.clone(),

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size, Source, Ticket,
+    Adapted, Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size,
+    Source, Ticket,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -63,6 +64,9 @@ pub(super) struct Generate {
     /// What turns latents into the picture: full, or tiny where the model has a small autoencoder beside its own.
     #[arg(long, value_parser = named::<Decoder>, default_value = "full")]
     decoder: Decoder,
+    /// An adapter of the model, such as `ink` or `ink=0.8`; may be given several times.
+    #[arg(long = "adapter", value_name = "ID[=WEIGHT]", value_parser = adapted)]
+    adapters: Vec<Adapted>,
     /// A picture to start from, or with a model that edits, to change as the prompt says; scaled to --size, or else to
     /// the model's own size.
     #[arg(long, value_name = "FILE")]
@@ -113,6 +117,12 @@ fn size(text: &str) -> Result<Size, String> {
 /// A value by the name that it has in the parameters of a picture; serde's error names those that there are.
 fn named<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+fn adapted(text: &str) -> Result<Adapted, String> {
+    let (id, weight) = text.split_once('=').unwrap_or((text, "1"));
+    let weight = f64::from_str(weight).map_err(|_| format!("`{weight}` is no weight; write {id}=0.8"))?;
+    Ok(Adapted { id: id.into(), weight })
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -189,6 +199,7 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         emphasis: arguments.emphasis,
         seed_profile: arguments.seed_profile,
         decoder: arguments.decoder,
+        adapters: arguments.adapters.clone(),
         framing: None,
         preview_every: None,
         source,

@@ -21,6 +21,7 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         emphasis: None,
         seed_profile: None,
         decoder: None,
+        adapters: Vec::new(),
         framing: None,
         preview_every: Some(1),
     }
