@@ -1,5 +1,6 @@
-//! The files of one model: a folder on disk or a list embedded in the binary, in the layout of diffusers. Reads bytes
-//! and JSON; never knows what they mean. Every error names the file.
+//! The files of one model in the layout of diffusers: a folder on disk, a list embedded in the binary, or a single-file
+//! checkpoint that stands for a folder. Reads bytes and JSON; never knows what they mean, but that one component, the
+//! autoencoder, may come from elsewhere. Every error names the file.
 //!
 //! Names come from this crate and from a model's own index files, never from requests; those of an index are checked
 //! by `weights` before they get here.
@@ -8,19 +9,29 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
+use crate::checkpoint::{Checkpoint, PredictionType};
 use crate::{Error, Result};
 
 /// Most bytes of a file that is read whole (JSON, vocabulary, merges); weights are read tensor by tensor.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+const MAX_TEXT_BYTES: u64 = 32 << 20;
+/// The component that may be replaced, and what of its configuration belongs to the model and not to it: the denoiser was
+/// trained on latents of this scale.
+const VAE: &str = "vae";
+const VAE_CONFIG: &str = "vae/config.json";
+const SCALE: &str = "scaling_factor";
 
 /// Where a model's files come from. Names are relative, with `/`, as in `unet/config.json`.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
-    /// Private, so that nobody but this module can tell the two kinds apart.
+    /// Private, so that nobody but this module can tell the kinds apart.
     root: Root,
+    /// Another autoencoder, in place of the model's own.
+    vae: Option<Box<ModelFiles>>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +40,22 @@ enum Root {
     Folder(PathBuf),
     /// Names and bytes of a model that is part of the binary; a handful, so they are searched one by one.
     Embedded(&'static [(&'static str, &'static [u8])]),
+    /// A file that stands for a folder.
+    Single(Single),
 }
+
+/// A single-file checkpoint.
+#[derive(Debug, Clone)]
+struct Single {
+    path: PathBuf,
+    /// Where the file does not say it.
+    prediction: Option<PredictionType>,
+    /// What it was when it was first looked at.
+    seen: Arc<OnceLock<Arc<Checkpoint>>>,
+}
+
+/// A single file: the folder it lies in, its name there, and what it is.
+pub(crate) type SingleFile<'a> = (ModelFiles, &'a str, Arc<Checkpoint>);
 
 /// Bytes at offsets, so that a file of gigabytes needs no copy in memory.
 pub(crate) enum Blob {
@@ -40,32 +66,63 @@ pub(crate) enum Blob {
 impl ModelFiles {
     /// The files below a folder.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self { root: Root::Folder(path.into()) }
+        Self { root: Root::Folder(path.into()), vae: None }
+    }
+
+    /// A safetensors file with all parts of a model, in the layout of the original training code. What it holds is told
+    /// from its names and shapes when it is first looked at; `prediction` says what these cannot, where the manifest does.
+    pub fn single_file(path: impl Into<PathBuf>, prediction: Option<PredictionType>) -> Self {
+        let single = Single { path: path.into(), prediction, seen: Arc::default() };
+        Self { root: Root::Single(single), vae: None }
+    }
+
+    /// With another autoencoder: a single file, an autoencoder's folder, or that of a model which has one.
+    pub fn with_vae(self, vae: ModelFiles) -> Self {
+        Self { vae: Some(Box::new(vae)), ..self }
     }
 
     /// Files inside the binary: relative name and bytes.
     pub fn embedded(files: &'static [(&'static str, &'static [u8])]) -> Self {
-        Self { root: Root::Embedded(files) }
+        Self { root: Root::Embedded(files), vae: None }
     }
 
     /// The name that errors show for a file.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
+        if let Some((vae, name)) = self.of_vae(name) {
+            return vae.path(&name);
+        }
         match &self.root {
             Root::Folder(folder) => folder.join(name),
             Root::Embedded(_) => Path::new("builtin").join(name),
+            Root::Single(single) if name.is_empty() => single.path.clone(),
+            Root::Single(single) => single.path.join(name),
         }
     }
 
     /// Whether there is such a file.
     pub(crate) fn contains(&self, name: &str) -> bool {
+        if let Some((vae, name)) = self.of_vae(name) {
+            return vae.contains(&name);
+        }
         match &self.root {
             Root::Folder(folder) => folder.join(name).is_file(),
             Root::Embedded(_) => self.embedded_bytes(name).is_some(),
+            // a file that cannot be read says why when it is
+            Root::Single(single) => {
+                single.checkpoint().is_ok_and(|checkpoint| checkpoint.text(name).is_some())
+            }
         }
     }
 
     /// A small file, whole.
     pub(crate) fn bytes(&self, name: &str) -> Result<Cow<'static, [u8]>> {
+        if let Some((vae, at)) = self.of_vae(name) {
+            let bytes = vae.bytes(&at)?;
+            return if name == VAE_CONFIG { self.with_own_scale(vae, bytes) } else { Ok(bytes) };
+        }
+        if let Root::Single(single) = &self.root {
+            return single.text(self, name);
+        }
         let mut blob = self.open(name)?;
         let length = blob.len().map_err(|source| self.unreadable(name, source))?;
         if length > MAX_TEXT_BYTES {
@@ -75,7 +132,8 @@ impl ModelFiles {
     }
 
     /// A small text file.
-    pub(crate) fn text(&self, name: &str) -> Result<String> {
+    #[doc(hidden)]
+    pub fn text(&self, name: &str) -> Result<String> {
         String::from_utf8(self.bytes(name)?.into_owned())
             .map_err(|error| self.malformed(name, format!("not UTF-8: {error}")))
     }
@@ -87,7 +145,11 @@ impl ModelFiles {
 
     /// A file to be read piece by piece.
     pub(crate) fn open(&self, name: &str) -> Result<Blob> {
+        if let Some((vae, name)) = self.of_vae(name) {
+            return vae.open(&name);
+        }
         match &self.root {
+            Root::Single(_) => Err(self.unreadable(name, io::Error::from(io::ErrorKind::NotFound))),
             Root::Folder(folder) => {
                 let file = File::open(folder.join(name));
                 file.map(Blob::File).map_err(|source| self.unreadable(name, source))
@@ -109,9 +171,91 @@ impl ModelFiles {
         Error::Read { path: self.path(name), source }
     }
 
+    /// Whose files a component is made of, and its folder there.
+    pub(crate) fn owner(&self, component: &str) -> (ModelFiles, String) {
+        match self.of_vae(component) {
+            Some((vae, name)) => (vae.clone(), name),
+            None => (self.clone(), component.into()),
+        }
+    }
+
+    /// The single file, if this is one, looked at anew: the weights are about to be read.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a file that is no checkpoint, or is that of another model than before.
+    pub(crate) fn single(&self) -> Result<Option<SingleFile<'_>>> {
+        let Root::Single(single) = &self.root else { return Ok(None) };
+        let (before, now) = (single.checkpoint()?, single.open()?);
+        if !now.is_like(&before) {
+            let reason = "is the file of another model than when the host started; start it again";
+            return Err(self.malformed("", reason));
+        }
+        let (folder, name) = single.place();
+        Ok(Some((folder, name, Arc::new(now))))
+    }
+
+    /// Where a file of the autoencoder is looked for when it comes from elsewhere.
+    fn of_vae(&self, name: &str) -> Option<(&ModelFiles, String)> {
+        let vae = self.vae.as_deref()?;
+        let rest = name.strip_prefix(VAE).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        // a folder is an autoencoder's own, or that of a whole model; a single file stands for one
+        let is_own = matches!(vae.root, Root::Folder(_)) && !vae.contains(VAE_CONFIG);
+        Some((vae, if is_own { rest.trim_start_matches('/').into() } else { name.into() }))
+    }
+
+    /// An autoencoder's configuration; that of a lone file with the scale of this model, which it cannot know.
+    fn with_own_scale(&self, vae: &ModelFiles, config: Cow<'static, [u8]>) -> Result<Cow<'static, [u8]>> {
+        if !matches!(vae.root, Root::Single(_)) {
+            return Ok(config);
+        }
+        let mut config: Map<String, Value> =
+            serde_json::from_slice(&config).map_err(|error| vae.malformed(VAE_CONFIG, error.to_string()))?;
+        let own = ModelFiles { vae: None, ..self.clone() };
+        let scale = match &self.root {
+            Root::Single(single) => Some(Value::from(single.checkpoint()?.scale())),
+            _ if own.contains(VAE_CONFIG) => own.json::<Map<String, Value>>(VAE_CONFIG)?.remove(SCALE),
+            _ => None,
+        };
+        config.extend(scale.map(|scale| (SCALE.to_string(), scale)));
+        Ok(Value::Object(config).to_string().into_bytes().into())
+    }
+
     fn embedded_bytes(&self, name: &str) -> Option<&'static [u8]> {
         let Root::Embedded(files) = &self.root else { return None };
         files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
+    }
+}
+
+impl Single {
+    /// What the file is, as of the first look.
+    fn checkpoint(&self) -> Result<Arc<Checkpoint>> {
+        if let Some(checkpoint) = self.seen.get() {
+            return Ok(checkpoint.clone());
+        }
+        let opened = Arc::new(self.open()?);
+        Ok(self.seen.get_or_init(|| opened).clone())
+    }
+
+    fn open(&self) -> Result<Checkpoint> {
+        let (folder, name) = self.place();
+        Checkpoint::open(&folder, name, self.prediction)
+    }
+
+    /// The folder that it lies in, and its name there.
+    fn place(&self) -> (ModelFiles, &str) {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        (ModelFiles::folder(folder), self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
+    }
+
+    fn text(&self, files: &ModelFiles, name: &str) -> Result<Cow<'static, [u8]>> {
+        match self.checkpoint()?.text(name) {
+            Some(bytes) => Ok(bytes.to_vec().into()),
+            None if name == VAE_CONFIG => {
+                let reason = "holds no autoencoder; add vae = \"path\" of one to its [[model]]";
+                Err(files.malformed("", reason))
+            }
+            None => Err(files.unreadable(name, io::Error::from(io::ErrorKind::NotFound))),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 // hidden modules are public for this crate's own tests and benchmarks alone: they may change without notice
 #[doc(hidden)]
 pub mod adapters;
+mod checkpoint;
 mod device;
 mod engine;
 mod error;
@@ -27,6 +28,8 @@ pub mod tokenizer;
 #[doc(hidden)]
 pub mod weights;
 
+pub use checkpoint::PredictionType;
+pub use checkpoint::convert::write_single_file;
 pub use device::DeviceChoice;
 pub use engine::{CandleEngine, EngineConfig, Extras, ModelSpec};
 pub use error::{Error, Result};

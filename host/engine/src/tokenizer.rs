@@ -1,19 +1,17 @@
 //! CLIP's tokenizer: text to ids, by byte-pair encoding (transformers' `CLIPTokenizer`), from `tokenizer/vocab.json` and
 //! `merges.txt` or from `tokenizer.json`. Knows nothing of chunks or encoders.
 //!
-//! Must give the ids that transformers gives, token by token: one id off is another picture. So the two files become
-//! the `tokenizer.json` that transformers itself would write, and the same Rust library runs it.
+//! Must give the ids that transformers gives, token by token: one id off is another picture. So the files become the
+//! `tokenizer.json` that transformers itself would write (`vocabulary`), and the same Rust library runs it.
+
+mod vocabulary;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::files::ModelFiles;
 use crate::{Error, Result};
 
-/// Splits text before pairs are merged; of OpenAI's CLIP.
-const SPLIT: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// Longest context when the file names none, or the placeholder that transformers writes for "no limit".
 const DEFAULT_LENGTH: usize = 77;
 /// A `model_max_length` above this is the placeholder (transformers writes 1e30).
@@ -175,72 +173,10 @@ impl Special {
     }
 }
 
-/// The tokenizer and the file that errors should name. The vocabulary comes first: folders that have both were
-/// written from it.
+/// The tokenizer and the file that errors should name.
 fn load(files: &ModelFiles, folder: &str, specials: &Specials) -> Result<(String, Tokenizer)> {
-    let (vocabulary, whole) = (format!("{folder}/vocab.json"), format!("{folder}/tokenizer.json"));
-    let (name, json) = if files.contains(&vocabulary) {
-        let json = from_vocabulary(files, &vocabulary, &format!("{folder}/merges.txt"), specials)?;
-        (vocabulary, json)
-    } else {
-        let json = files.bytes(&whole)?.into_owned();
-        (whole, json)
-    };
-    let mut tokenizer = Tokenizer::from_bytes(json)
+    let (name, json) = vocabulary::read(files, folder, specials)?;
+    let tokenizer = Tokenizer::from_bytes(json)
         .map_err(|error| files.malformed(&name, format!("not a CLIP vocabulary: {error}")))?;
-    // chunks are cut by the pipeline; a file's own truncation would lose text silently
-    let cleared = tokenizer.with_truncation(None).map(|tokenizer| tokenizer.with_padding(None));
-    cleared.map_err(|error| files.malformed(&name, error.to_string()))?;
     Ok((name, tokenizer))
-}
-
-/// `vocab.json` and `merges.txt` as the `tokenizer.json` that transformers makes of them.
-fn from_vocabulary(
-    files: &ModelFiles,
-    vocabulary: &str,
-    merges: &str,
-    specials: &Specials,
-) -> Result<Vec<u8>> {
-    let vocabulary: Value = files.json(vocabulary)?;
-    let merges = files.text(merges)?;
-    let merges: Vec<_> =
-        merges.lines().filter(|line| !line.starts_with("#version") && !line.is_empty()).collect();
-    let added = added_tokens(&vocabulary, specials);
-    let tokenizer = json!({
-        "version": "1.0",
-        "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "NFC"},
-            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-            {"type": "Lowercase"},
-        ]},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Removed", "invert": true},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-        ]},
-        "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": specials.unk, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocabulary, "merges": merges,
-        },
-    });
-    Ok(tokenizer.to_string().into_bytes())
-}
-
-/// The special tokens, each once, by id. Without these, `<|endoftext|>` inside of a prompt would be split into pieces
-/// instead of becoming one id.
-fn added_tokens(vocabulary: &Value, specials: &Specials) -> Vec<Value> {
-    let mut tokens: Vec<(u64, &String)> = [&specials.bos, &specials.eos, &specials.unk, &specials.pad]
-        .into_iter()
-        .filter_map(|token| Some((vocabulary.get(token)?.as_u64()?, token)))
-        .collect();
-    tokens.sort();
-    tokens.dedup();
-    let entry = |(id, content): (u64, &String)| {
-        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-               "normalized": false, "special": true})
-    };
-    tokens.into_iter().map(entry).collect()
 }

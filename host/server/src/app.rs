@@ -3,11 +3,14 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_engine::{
+    CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
+};
 use atelier_inference::{
     self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig,
 };
@@ -18,7 +21,7 @@ use tokio::time::sleep;
 
 use crate::admin::{Admin, Audit, View};
 use crate::cli::compile;
-use crate::config::{Builtins, Config, Model, ModelSource, Variables};
+use crate::config::{Builtins, Config, Model, ModelSource, Prediction, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
@@ -103,6 +106,7 @@ pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
                 None => Err(format!("this binary carries no model `{name}`")),
             },
             ModelSource::Folder(path) => Ok(ModelFiles::folder(path)),
+            ModelSource::File(path) => Ok(ModelFiles::single_file(path, model.prediction.map(prediction))),
             ModelSource::Hub(repo) => {
                 let hub = match &hub {
                     Some(hub) => hub,
@@ -113,9 +117,21 @@ pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
                 folder.ok_or_else(|| format!("run `atelier models pull {}`", model.id))
             }
         };
+        let files = files.map(|files| match &model.vae {
+            Some(path) if path.is_file() => files.with_vae(ModelFiles::single_file(path, None)),
+            Some(path) => files.with_vae(ModelFiles::folder(path)),
+            None => files,
+        });
         located.push(Located { model: model.clone(), files });
     }
     Ok(located)
+}
+
+fn prediction(prediction: Prediction) -> PredictionType {
+    match prediction {
+        Prediction::Epsilon => PredictionType::Epsilon,
+        Prediction::Velocity => PredictionType::Velocity,
+    }
 }
 
 impl Located {
@@ -125,6 +141,12 @@ impl Located {
         let description = (!description.is_empty()).then(|| description.clone());
         let extras = Extras::default();
         Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
+    }
+
+    /// Writes the model as a single file. The text says why it cannot be.
+    pub fn export(&self, file: &Path) -> Result<(), String> {
+        let files = self.files.as_ref().map_err(Clone::clone)?;
+        atelier_engine::write_single_file(files, file).map_err(|error| error.to_string())
     }
 
     /// Bytes that the model takes while it is loaded, from its files' headers: nothing is loaded. The text says why the

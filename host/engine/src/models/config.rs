@@ -67,10 +67,15 @@ pub(crate) fn unsupported(what: &'static str, key: &str, value: &Value) -> Error
 }
 
 /// Equal, where 1 is 1.0 and a list is its only value repeated.
-fn same(neutral: &Value, value: &Value) -> bool {
-    match value {
-        Value::Array(values) if !neutral.is_array() => values.iter().all(|value| same(neutral, value)),
-        Value::Number(number) => number.as_f64() == neutral.as_f64(),
+pub(crate) fn same(neutral: &Value, value: &Value) -> bool {
+    match (neutral, value) {
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (single, Value::Array(values)) | (Value::Array(values), single) => {
+            values.iter().all(|value| same(single, value))
+        }
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
         _ => neutral == value,
     }
 }

@@ -9,3 +9,4 @@ pub mod unet;
 pub mod vae;
 
 pub use config::OneOrMany;
+pub(crate) use config::same;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
 use super::slot::{Slot, Slots};
-use super::stored::Reader;
+use super::stored::{Reader, Stored};
 use crate::Error;
 
 /// Takes tensors of one component by name, below a prefix; every tensor is taken exactly once. Clones share what is
@@ -81,13 +82,34 @@ impl Builder {
     /// # Errors
     /// A tensor that is not there, was taken before, or has another shape, by its name.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
-        let (name, shape) = (self.full(name), shape.into());
+        let read = |reader: &mut Reader, stored: &Stored| reader.read(stored, &self.device);
+        self.take(shape.into(), name, read, Ok)
+    }
+
+    /// Takes a tensor as its file has it, quantized or not, for layers that compute with it so.
+    ///
+    /// # Errors
+    /// As [`Builder::get`].
+    pub fn get_quantized(&self, shape: impl Into<Shape>, name: &str) -> Result<QTensor> {
+        let read = |reader: &mut Reader, stored: &Stored| reader.read_quantized(stored, &self.device);
+        self.take(shape.into(), name, read, |tensor| QTensor::quantize(&tensor, GgmlDType::F32))
+    }
+
+    /// Takes a tensor by `read`, or what `convert` makes of one that comes from no file.
+    fn take<T>(
+        &self,
+        shape: Shape,
+        name: &str,
+        read: impl FnOnce(&mut Reader, &Stored) -> crate::Result<T>,
+        convert: impl FnOnce(Tensor) -> Result<T>,
+    ) -> Result<T> {
+        let name = self.full(name);
         let State { source, shapes, failure, .. } = &mut *self.state.borrow_mut();
         let tensor = match source {
-            Source::Made(make) => make(&name, &shape)?,
+            Source::Made(make) => convert(make(&name, &shape)?)?,
             Source::Files(reader) => {
                 let stored = reader.take(&name, &shape)?;
-                reader.read(&stored, &self.device).map_err(|error| {
+                read(reader, &stored).map_err(|error| {
                     let text = error.to_string();
                     *failure = Some(error);
                     candle_core::Error::Msg(text)

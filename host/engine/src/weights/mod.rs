@@ -1,4 +1,4 @@
-//! Weights: from a component's files to tensors by name. Every header is checked before anything is read by it; a tensor
+//! Weights: from a component's files, safetensors or GGUF, to tensors by name. Every header is checked before anything is read by it; a tensor
 //! that the model wants and the files lack, or that the files have and the model does not know, is an error by name.
 //!
 //! Bytes come from `files`; tensors go to whatever network is being built, through a [`Builder`]. Pickled checkpoints
@@ -6,6 +6,7 @@
 
 mod builder;
 mod file;
+mod gguf;
 mod safetensors;
 mod slot;
 mod stored;
@@ -15,13 +16,15 @@ use std::collections::BTreeMap;
 use candle_core::Device;
 
 use crate::Result;
-use crate::files::ModelFiles;
+use crate::checkpoint::Checkpoint;
+use crate::files::{Blob, ModelFiles};
 use builder::Rest;
-use stored::Reader;
 
 pub use builder::Builder;
 pub(crate) use file::TensorFile;
+pub(crate) use safetensors::open as open_safetensors;
 pub use slot::{LowRank, Slot, Slots};
+pub(crate) use stored::{Reader, Stored};
 
 /// Most shards of one component.
 const MAX_SHARDS: usize = 64;
@@ -29,28 +32,55 @@ const MAX_SHARDS: usize = 64;
 const DERIVED: [&str; 1] = ["embeddings.position_ids"];
 
 /// One component's tensors, none of them read yet.
-pub(crate) struct Weights {
-    files: ModelFiles,
+pub struct Weights {
     reader: Reader,
     device: Device,
 }
 
 impl Weights {
     /// Opens `<component>/<stem>.safetensors`, or its half-precision variant, or its shards.
-    pub(crate) fn load(files: &ModelFiles, component: &str, stem: &str, device: &Device) -> Result<Self> {
-        Ok(Self { files: files.clone(), reader: open(files, component, stem)?, device: device.clone() })
+    pub fn load(files: &ModelFiles, component: &str, stem: &str, device: &Device) -> Result<Self> {
+        Ok(Self { reader: open_component(files, component, stem)?, device: device.clone() })
+    }
+
+    /// Opens one file, safetensors or GGUF.
+    pub fn file(files: &ModelFiles, name: &str, device: &Device) -> Result<Self> {
+        let mut reader = Reader::new(files);
+        let (blob, tensors) = open_file(files, name)?;
+        reader.add(name.into(), blob, tensors)?;
+        Ok(Self { reader, device: device.clone() })
     }
 
     /// Bytes that the component takes in memory (f32), from the headers alone.
-    pub(crate) fn bytes_in_memory(files: &ModelFiles, component: &str, stem: &str) -> Result<u64> {
-        let elements = open(files, component, stem)?.tensors().map(|tensor| tensor.elements()).sum::<u64>();
+    pub fn bytes_in_memory(files: &ModelFiles, component: &str, stem: &str) -> Result<u64> {
+        let elements =
+            open_component(files, component, stem)?.tensors().map(|tensor| tensor.elements()).sum::<u64>();
         Ok(4 * elements)
     }
 
     /// With this prefix cut off the names that have it; layouts of one model differ by a prefix.
-    pub(crate) fn without_prefix(mut self, prefix: &str) -> Self {
-        self.reader.rename(|name| name.strip_prefix(prefix).map(String::from));
+    pub fn without_prefix(self, prefix: &str) -> Self {
+        self.renamed(|name| name.strip_prefix(prefix).map(String::from))
+    }
+
+    /// Names and shapes of the tensors that there are.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.reader.tensors().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
+    }
+
+    /// Under other names: `new` gives one for those that change.
+    pub fn renamed(mut self, new: impl Fn(&str) -> Option<String>) -> Self {
+        self.reader.rename(new);
         self
+    }
+
+    /// With fused tensors cut into parts: `parts` gives names and numbers of rows, in order, for those that are.
+    ///
+    /// # Errors
+    /// [`crate::Error::Malformed`] where the parts are not the whole.
+    pub fn split(mut self, parts: impl Fn(&str, &[usize]) -> Option<Vec<(String, usize)>>) -> Result<Self> {
+        self.reader.split(parts)?;
+        Ok(self)
     }
 
     /// Builds a network: lets `build` take its tensors. Every tensor must be taken, exactly once. With it come the slots
@@ -60,51 +90,86 @@ impl Weights {
     /// [`crate::Error::Malformed`] names a tensor that is missing, has another shape, or was taken by nobody: each means
     /// that `config.json` describes another model than the one whose weights these are. [`crate::Error::Read`] for a file that
     /// fails meanwhile.
-    pub(crate) fn build<T>(
-        self,
-        build: impl FnOnce(Builder) -> candle_core::Result<T>,
-    ) -> Result<(T, Slots)> {
-        let file = self.reader.first_file().to_string();
+    pub fn build<T>(self, build: impl FnOnce(Builder) -> candle_core::Result<T>) -> Result<(T, Slots)> {
+        let (files, file) = (self.reader.files().clone(), self.reader.first_file().to_string());
+        if let Some(name) = self.reader.doubled() {
+            return Err(files.malformed(&file, format!("tensor `{name}` is there under two names")));
+        }
         let builder = Builder::of_files(self.reader, &self.device);
         let built = build(builder.clone());
         let Rest { names, slots, failure } = builder.finish();
         match (built, failure, names.first()) {
             (_, Some(failure), _) => Err(failure),
-            (Err(error), ..) => Err(self.files.malformed(&file, error.to_string())),
+            (Err(error), ..) => Err(files.malformed(&file, error.to_string())),
             (Ok(network), None, None) => Ok((network, slots)),
             (Ok(_), None, Some(name)) => {
                 let reason = format!("tensor `{name}` has no place in the model that config.json describes");
-                Err(self.files.malformed(&file, reason))
+                Err(files.malformed(&file, reason))
             }
         }
     }
 }
 
 /// Every file of a component, with its header checked and no tensor read.
-fn open(files: &ModelFiles, component: &str, stem: &str) -> Result<Reader> {
+pub(crate) fn open_component(files: &ModelFiles, component: &str, stem: &str) -> Result<Reader> {
+    let (files, component) = &files.owner(component);
+    if let Some((folder, file, checkpoint)) = files.single()? {
+        return of_checkpoint(files, &folder, file, component, &checkpoint);
+    }
     let mut reader = Reader::new(files);
     for name in file_names(files, component, stem)? {
-        let (blob, mut tensors) = safetensors::open(files, &name)?;
+        let (blob, mut tensors) = open_file(files, &name)?;
         tensors.retain(|tensor| !DERIVED.iter().any(|derived| tensor.name.ends_with(derived)));
         reader.add(name, blob, tensors)?;
     }
     Ok(reader)
 }
 
-/// Full precision before half, one file before shards.
+/// A file of either format; its first bytes say which, whatever its name.
+fn open_file(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)> {
+    let mut blob = files.open(name)?;
+    let length = blob.len().map_err(|source| files.unreadable(name, source))?.min(4) as usize;
+    let magic = blob.read_at(0, length).map_err(|source| files.unreadable(name, source))?;
+    if *magic == *gguf::MAGIC {
+        return gguf::open(files, name);
+    }
+    safetensors::open(files, name)
+}
+
+/// A component of a single file. The header is read anew: the file may be another one by now.
+fn of_checkpoint(
+    files: &ModelFiles,
+    folder: &ModelFiles,
+    file: &str,
+    component: &str,
+    checkpoint: &Checkpoint,
+) -> Result<Reader> {
+    let Some(tensors) = checkpoint.tensors(component) else {
+        return Err(files.malformed("", format!("holds no {component}")));
+    };
+    let mut reader = Reader::new(folder);
+    reader.add(file.into(), folder.open(file)?, tensors.to_vec())?;
+    Ok(reader)
+}
+
+/// Full precision before half, one file before shards, quantized last.
 fn file_names(files: &ModelFiles, component: &str, stem: &str) -> Result<Vec<String>> {
     for variant in ["", ".fp16"] {
-        let name = format!("{component}/{stem}{variant}.safetensors");
+        let name = within(component, &format!("{stem}{variant}.safetensors"));
         if files.contains(&name) {
             return Ok(vec![name]);
         }
-        let index = format!("{component}/{stem}.safetensors.index{variant}.json");
+        let index = within(component, &format!("{stem}.safetensors.index{variant}.json"));
         if files.contains(&index) {
             return shard_names(files, component, &index);
         }
     }
+    let quantized = within(component, &format!("{stem}.gguf"));
+    if files.contains(&quantized) {
+        return Ok(vec![quantized]);
+    }
     let reason = format!(
-        "no {stem}.safetensors here (nor its fp16 variant or index); fetch it, or convert pickled weights with \
+        "no {stem}.safetensors here (nor its fp16 variant, its index or a gguf); fetch it, or convert pickled weights with \
          diffusers' save_pretrained(safe_serialization=True)"
     );
     Err(files.malformed(component, reason))
@@ -127,7 +192,12 @@ fn shard_names(files: &ModelFiles, component: &str, index: &str) -> Result<Vec<S
     if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || name.contains("..")) {
         return Err(files.malformed(index, format!("shard `{name}` is not a plain file name")));
     }
-    Ok(names.into_iter().map(|name| format!("{component}/{name}")).collect())
+    Ok(names.into_iter().map(|name| within(component, &name)).collect())
+}
+
+/// A file of a component; one that was named alone has no folder of its own.
+fn within(component: &str, name: &str) -> String {
+    if component.is_empty() { name.into() } else { format!("{component}/{name}") }
 }
 
 #[cfg(test)]
@@ -188,6 +258,14 @@ mod tests {
             let error = load(bytes).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("unet/model.safetensors"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_tensor_under_two_names_is_refused() {
+        let two = r#"{"x.a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},"a":{"dtype":"F16","shape":[1],"data_offsets":[2,4]}}"#;
+        let error =
+            load(file(two, &[0; 4])).unwrap().without_prefix("x.").build(|vb| vb.get(1, "a")).unwrap_err();
+        assert!(error.to_string().contains("under two names"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`crate::Error::Read`] and [`crate::Error::Malformed`] name the file, and the tensor where it is one.
-pub(super) fn open(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)> {
+pub(crate) fn open(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)> {
     let (blob, header, start) = open_header(files, name)?;
     let tensors = header.offset_keys().into_iter().map(|key| stored(files, name, key, &header, start));
     Ok((blob, tensors.collect::<Result<_>>()?))
@@ -68,6 +68,8 @@ fn stored(files: &ModelFiles, file: &str, key: String, header: &Metadata, start:
         Dtype::F32 => Encoding::F32,
         Dtype::F16 => Encoding::F16,
         Dtype::BF16 => Encoding::Bf16,
+        Dtype::F64 => Encoding::F64,
+        Dtype::I64 => Encoding::I64,
         // tables that no network takes may have any type
         _ => Encoding::Other,
     };
@@ -79,5 +81,6 @@ fn stored(files: &ModelFiles, file: &str, key: String, header: &Metadata, start:
         file: 0,
         offset: start + from as u64,
         bytes: to - from,
+        is_transposed: false,
     })
 }

@@ -43,7 +43,7 @@ enum Verb {
     Serve(serve::Serve),
     /// Make pictures here, without a server.
     Generate(Box<generate::Generate>),
-    /// List the models, fetch one, or say what a running host keeps in memory.
+    /// List the models, fetch one, write one as a single file, or say what a running host keeps in memory.
     Models(models::Models),
     /// Say what a component or a picture is.
     Inspect(inspect::Inspect),

@@ -1,6 +1,8 @@
-//! `atelier models list` and `atelier models pull ID`: which models the manifest names, whether their files are here, what
-//! they would take of the memory and how they are kept there, and fetching those of the hub. Loads none: what a running
-//! host does with them is in `residency.rs`.
+//! `atelier models list`, `pull ID` and `export ID FILE`: which models the manifest names, whether their files are here,
+//! what they would take of the memory and how they are kept there; fetching those of the hub; and writing one as a
+//! single file. Loads none: what a running host does with them is in `residency.rs`.
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -24,6 +26,15 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Write a model as a single file, in the layout that other tools for Stable Diffusion read.
+    Export {
+        /// Its id in the manifest.
+        model: String,
+        /// The file to write; nothing that is there is replaced.
+        file: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Fetch a model's files into the cache, continuing where an earlier pull stopped.
     Pull {
         /// A model's id in the manifest, or hub:owner/name[@revision].
@@ -38,6 +49,7 @@ enum Verb {
 pub(super) async fn run(arguments: Models) -> anyhow::Result<()> {
     match arguments.verb {
         Verb::List { common } => list(&common).await,
+        Verb::Export { model, file, common } => export(&model, &file, &common).await,
         Verb::Pull { model, common } => pull(&model, &common).await,
         Verb::Residency(verb) => residency::run(verb).await,
     }
@@ -97,6 +109,30 @@ fn state(terminal: &Terminal, located: &app::Located) -> String {
     format!("{here}, {:.1} MB in memory{kept}{}", bytes as f64 / 1e6, idle.unwrap_or_default())
 }
 
+async fn export(id: &str, file: &Path, common: &Common) -> anyhow::Result<()> {
+    let config = common.load()?;
+    let located = app::locate(&config.models).await?;
+    let found = located.iter().find(|located| located.model.id.as_str() == id);
+    let found = found.ok_or_else(|| Usage(unknown(&config, id)))?;
+    if file.exists() {
+        return Err(Usage(format!("{} is there already", file.display())).into());
+    }
+    found.export(file).map_err(anyhow::Error::msg)?;
+    let bytes = std::fs::metadata(file)?.len();
+    let terminal = common.terminal();
+    if terminal.json {
+        terminal.json(&json!({ "model": id, "file": file, "bytes": bytes }));
+    } else {
+        terminal.line(format_args!("{id} is in {}, {:.1} MB", file.display(), bytes as f64 / 1e6));
+    }
+    Ok(())
+}
+
+fn unknown(config: &Config, id: &str) -> String {
+    let known = config.models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>().join(", ");
+    format!("{} names no model `{id}`; known: {known}", config.manifest)
+}
+
 async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
     let terminal = common.terminal();
     let repo = match model.starts_with("hub:") {
@@ -124,14 +160,8 @@ async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
 }
 
 fn repo_of(config: &Config, id: &str) -> anyhow::Result<HubRepo> {
-    let known = || config.models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>().join(", ");
-    let model = config.models.iter().find(|model| model.id.as_str() == id).ok_or_else(|| {
-        Usage(format!(
-            "{} names no model `{id}`; known: {}; or write hub:owner/name",
-            config.manifest,
-            known()
-        ))
-    })?;
+    let model = config.models.iter().find(|model| model.id.as_str() == id);
+    let model = model.ok_or_else(|| Usage(format!("{}; or write hub:owner/name", unknown(config, id))))?;
     match &model.source {
         ModelSource::Hub(repo) => Ok(repo.clone()),
         other => Err(Usage(format!("model `{id}` comes from {other}; there is nothing to pull")).into()),

@@ -15,11 +15,11 @@ use super::raw::{At, Document, Found, Table};
 use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store, Telemetry, Tls,
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, Route, Server,
+    Store, Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
-use super::{release, reuse};
+use super::{model, release, reuse};
 
 const HOUR_MS: u64 = 3_600_000;
 const MIB: u64 = 1 << 20;
@@ -46,7 +46,7 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
     let signing = signing(root.table("signing"));
-    let models = models(root.tables("model"), context);
+    let models = model::models(root.tables("model"), context);
     let tenants = tenant::tenants(root.tables("tenant"));
     let known = Known { models: &models, tenants: &tenants };
     let routes = routes(root.tables("route"), &known, context);
@@ -192,57 +192,6 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
     };
     table.finish();
     store
-}
-
-fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
-    let mut seen = BTreeSet::new();
-    let mut models = Vec::new();
-    for mut table in tables {
-        let id = name(&mut table, "model", "id", &mut seen);
-        let source = table.text("source");
-        if source.is_none() {
-            table.missing("source", "write source = \"builtin:…\", \"hub:owner/name\" or a folder");
-        }
-        let source = source.and_then(|found| model_source(&table, &found, context));
-        let description = table.text("description").map_or(String::new(), |found| found.value);
-        let (pin, preload, idle_unload) = keep(&table);
-        table.finish();
-        // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
-        let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
-        let id = id.map(ModelId::new);
-        models.extend(id.map(|id| Model { id, source, description, pin, preload, idle_unload }));
-    }
-    models
-}
-
-/// How a model is kept in memory.
-fn keep(table: &Table<'_>) -> (bool, bool, Option<Duration>) {
-    let [pin, preload] = ["pin", "preload"].map(|key| table.boolean(key).unwrap_or(false));
-    let idle_unload = table.number("idle-unload-s", 1..=7 * 86_400).map(Duration::from_secs);
-    if pin && idle_unload.is_some() {
-        table.problem(table.at(), "`pin` keeps the model in memory: leave `idle-unload-s` out, or `pin`");
-    }
-    (pin, preload, idle_unload)
-}
-
-fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {
-    let text = found.value.as_str();
-    if let Some(name) = text.strip_prefix("builtin:") {
-        // a binary built without models says so when one is used, not when one is named
-        let known = &context.builtins.models;
-        let named =
-            if known.is_empty() { Some(name.to_owned()) } else { builtin(table, &found.at, name, known) };
-        return named.map(ModelSource::Builtin);
-    }
-    if text.starts_with("hub:") {
-        let repo = HubRepo::parse(text);
-        return repo.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
-    }
-    let path = context.base.join(text.strip_prefix("path:").unwrap_or(text));
-    if !path.is_dir() {
-        table.problem(&found.at, format!("there is no folder {}", path.display()));
-    }
-    Some(ModelSource::Folder(path))
 }
 
 /// What a route may name.
@@ -468,7 +417,7 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn builtin(table: &Table<'_>, at: &At, name: &str, known: &[&str]) -> Option<String> {
+pub(super) fn builtin(table: &Table<'_>, at: &At, name: &str, known: &[&str]) -> Option<String> {
     if known.contains(&name) {
         return Some(name.to_owned());
     }
@@ -476,7 +425,7 @@ fn builtin(table: &Table<'_>, at: &At, name: &str, known: &[&str]) -> Option<Str
     None
 }
 
-fn one_of(table: &Table<'_>, key: &'static str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn one_of(table: &Table<'_>, key: &'static str, known: &[&'static str]) -> Option<&'static str> {
     let found = table.text(key)?;
     let value = known.iter().find(|name| **name == found.value).copied();
     if value.is_none() {

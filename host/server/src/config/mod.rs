@@ -1,11 +1,12 @@
 //! The configuration: `atelier.toml`, overridden by variables `ATELIER__SECTION__KEY`, checked as a whole. Everyone else
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
-//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `tenant.rs`,
-//! `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) for what they are named after, `problem.rs` what is wrong
-//! with it.
+//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `model.rs` reads
+//! models, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
+//! `problem.rs` is what is wrong with it.
 
 mod check;
+mod model;
 mod problem;
 mod raw;
 mod release;
@@ -25,8 +26,8 @@ pub use signing::{PublicKey, Signing, SigningKey};
 pub(crate) use tenant::MAX_KEYS;
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store, Telemetry, Tls,
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource,
+    Prediction, Route, Server, Store, Telemetry, Tls,
 };
 
 pub use crate::keys::KeyHash;

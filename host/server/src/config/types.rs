@@ -208,6 +208,12 @@ pub struct Model {
     /// Where its files are.
     #[serde(serialize_with = "displayed")]
     pub source: ModelSource,
+    /// Another autoencoder: a single file, or a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<PathBuf>,
+    /// What the denoiser predicts, where a single file does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
     /// One sentence for people.
     pub description: String,
     /// Whether it stays in memory once it is loaded.
@@ -232,6 +238,33 @@ pub enum ModelSource {
     Hub(HubRepo),
     /// A folder.
     Folder(PathBuf),
+    /// A single-file checkpoint.
+    File(PathBuf),
+}
+
+/// What a denoiser was trained to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Prediction {
+    /// The noise.
+    #[serde(rename = "epsilon")]
+    Epsilon,
+    /// The velocity.
+    #[serde(rename = "v_prediction")]
+    Velocity,
+}
+
+impl Prediction {
+    /// As in the manifest, and in diffusers' files.
+    pub const NAMES: [&str; 2] = ["epsilon", "v_prediction"];
+
+    /// By its name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Epsilon, Self::Velocity]
+            .into_iter()
+            .zip(Self::NAMES)
+            .find(|(_, known)| *known == name)
+            .map(|(it, _)| it)
+    }
 }
 
 /// A repository of the model hub.
@@ -399,7 +432,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Hub(repo) => write!(f, "hub:{repo}"),
-            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Folder(path) | Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }

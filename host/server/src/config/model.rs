@@ -1,0 +1,111 @@
+//! `[[model]]`: where a model's files are, what these do not say, and how it is kept in memory. Looks whether files and
+//! folders are there, and at nothing in them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use atelier_inference::ModelId;
+
+use super::check::{Context, builtin, name, one_of};
+use super::raw::{Found, Table};
+use super::types::{HubRepo, Model, ModelSource, Prediction};
+
+/// How the name of a single file ends; nothing else is opened as one.
+const SINGLE_FILE: &str = "safetensors";
+
+pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
+    let mut seen = BTreeSet::new();
+    let mut models = Vec::new();
+    for mut table in tables {
+        let id = name(&mut table, "model", "id", &mut seen);
+        let source = table.text("source");
+        if source.is_none() {
+            table.missing(
+                "source",
+                "write source = \"builtin:…\", \"hub:owner/name\", a folder or a .safetensors file",
+            );
+        }
+        let source = source.and_then(|found| model_source(&table, &found, context));
+        let description = table.text("description").map_or(String::new(), |found| found.value);
+        let (vae, prediction) = (vae(&table, context), prediction(&table, source.as_ref()));
+        let (pin, preload, idle_unload) = keep(&table);
+        table.finish();
+        // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
+        let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
+        let id = id.map(ModelId::new);
+        models.extend(id.map(|id| Model {
+            id,
+            source,
+            vae,
+            prediction,
+            description,
+            pin,
+            preload,
+            idle_unload,
+        }));
+    }
+    models
+}
+
+fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {
+    let text = found.value.as_str();
+    if let Some(name) = text.strip_prefix("builtin:") {
+        // a binary built without models says so when one is used, not when one is named
+        let known = &context.builtins.models;
+        let named =
+            if known.is_empty() { Some(name.to_owned()) } else { builtin(table, &found.at, name, known) };
+        return named.map(ModelSource::Builtin);
+    }
+    if text.starts_with("hub:") {
+        let repo = HubRepo::parse(text);
+        return repo.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
+    }
+    let path = files(table, found, context);
+    let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);
+    Some(if is_single { ModelSource::File(path) } else { ModelSource::Folder(path) })
+}
+
+/// A folder, or a single file; it must be there.
+fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> PathBuf {
+    let path = context.base.join(found.value.strip_prefix("path:").unwrap_or(&found.value));
+    let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);
+    let shown = path.display();
+    match (path.is_dir(), path.is_file()) {
+        (false, true) if !is_single => {
+            let text = format!(
+                "{shown} is no .{SINGLE_FILE} file; pickled checkpoints are not opened: they can run code"
+            );
+            table.problem(&found.at, text);
+        }
+        (false, false) if is_single => table.problem(&found.at, format!("there is no file {shown}")),
+        (false, false) => table.problem(&found.at, format!("there is no folder {shown}")),
+        _ => {}
+    }
+    path
+}
+
+/// Another autoencoder.
+fn vae(table: &Table<'_>, context: &Context<'_>) -> Option<PathBuf> {
+    table.text("vae").map(|found| files(table, &found, context))
+}
+
+/// What a single file's model predicts; folders say it themselves.
+fn prediction(table: &Table<'_>, source: Option<&ModelSource>) -> Option<Prediction> {
+    let name = one_of(table, "prediction", &Prediction::NAMES)?;
+    if !matches!(source, None | Some(ModelSource::File(_))) {
+        let text = "`prediction` is for single files: a folder says it in scheduler/scheduler_config.json; leave it out";
+        table.problem(table.at(), text);
+    }
+    Prediction::named(name)
+}
+
+/// How a model is kept in memory.
+fn keep(table: &Table<'_>) -> (bool, bool, Option<Duration>) {
+    let [pin, preload] = ["pin", "preload"].map(|key| table.boolean(key).unwrap_or(false));
+    let idle_unload = table.number("idle-unload-s", 1..=7 * 86_400).map(Duration::from_secs);
+    if pin && idle_unload.is_some() {
+        table.problem(table.at(), "`pin` keeps the model in memory: leave `idle-unload-s` out, or `pin`");
+    }
+    (pin, preload, idle_unload)
+}
