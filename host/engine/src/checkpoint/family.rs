@@ -128,9 +128,15 @@ impl Family {
     }
 
     /// Whether diffusers does not take this tensor of a part either.
-    pub(super) fn leaves_out(&self, part: &Part, name: &str) -> bool {
-        let is_second = matches!(self.encoders, Encoders::OpenClip(_)) && part.prefix == OPEN_CLIP.prefix;
-        is_second && (name == "text_projection" || name.starts_with(UNUSED_LAYER))
+    pub(super) fn leaves_out(part: &Part, name: &str) -> bool {
+        match part.prefix {
+            prefix if prefix == OPEN_CLIP.prefix => {
+                name == "text_projection" || name.starts_with(UNUSED_LAYER)
+            }
+            // the first encoder's pooled state is used by nobody
+            prefix if prefix == CLIP.prefix || prefix == XL_CLIP.prefix => name == "text_projection.weight",
+            _ => false,
+        }
     }
 
     /// Every file of the folder but the weights.

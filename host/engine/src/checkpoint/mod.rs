@@ -101,6 +101,9 @@ const LEFTOVERS: [&str; 22] = [
 /// Last parts of names that no encoder uses: tables that follow from the configuration, and training's temperature.
 const LEFTOVER_ENDS: [&str; 3] = ["position_ids", "attn_mask", "logit_scale"];
 
+/// How names of a text encoder begin below `text_model`.
+const UNWRAPPED: [&str; 3] = ["embeddings.", "encoder.", "final_layer_norm."];
+
 /// A file's tensors by component, the prefix cut off.
 struct Parts {
     found: BTreeMap<&'static str, Vec<Stored>>,
@@ -124,7 +127,7 @@ impl Checkpoint {
         let mut checkpoint = Self { texts: family.texts(), tensors: BTreeMap::new(), scale: family.scale() };
         for (part, names) in family.names() {
             let tensors = parts.found.remove(part.prefix).unwrap_or_default();
-            let tensors = tensors.into_iter().filter(|tensor| !family.leaves_out(part, &tensor.name));
+            let tensors = tensors.into_iter().filter(|tensor| !Family::leaves_out(part, &tensor.name));
             checkpoint.rename(part, &names, tensors).map_err(malformed)?;
         }
         Ok(checkpoint)
@@ -210,6 +213,10 @@ impl Parts {
                 return Err(files.malformed(name, reason));
             };
             tensor.name.drain(..part.prefix.len());
+            // merges of the first year leave transformers' outer name out
+            if part.prefix == CLIP.prefix && UNWRAPPED.iter().any(|start| tensor.name.starts_with(start)) {
+                tensor.name.insert_str(0, "text_model.");
+            }
             parts.found.entry(part.prefix).or_default().push(tensor);
         }
         Ok(parts)

@@ -23,7 +23,8 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from make_pipelines import TEXTS
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 ACROSS, DOWN = "CrossAttnDownBlock2D", "DownBlock2D"
 UP_ACROSS, UP = "CrossAttnUpBlock2D", "UpBlock2D"
@@ -206,6 +207,17 @@ def make(kind, width):
             "components": {folder: described(tensors) for folder, tensors in made.items()}}
 
 
+def tokens():
+    """Ids that transformers gives with CLIP's vocabulary, which single files leave out and we bring."""
+    merges = (pathlib.Path(__file__).parents[2] / "src/checkpoint/clip/merges.txt").read_text().splitlines()[1:]
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    letters = [chr(byte) for byte in printable] + [chr(256 + index) for index in range(256 - len(printable))]
+    words = letters + [letter + "</w>" for letter in letters] + [merge.replace(" ", "") for merge in merges]
+    vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    made = CLIPTokenizer(vocab=vocabulary, merges=[tuple(merge.split(" ")) for merge in merges], pad_token="<|endoftext|>")
+    return [{"text": text, "ids": made(text).input_ids} for text in TEXTS]
+
+
 def check(model, tensors):
     """The reference must have understood every tensor, or the names above are wrong."""
     bare = lambda name: re.sub("^text_model\\.", "", name)
@@ -220,6 +232,7 @@ def main():
     parser.add_argument("--width", type=int, default=64, help="of the smallest level; a multiple of 64")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False, indent=0) + "\n")
     for name, kind in KINDS.items():
         made = make(kind | {"name": name}, arguments.width)
         text = json.dumps(made, separators=(",", ":")).replace('],"', '],\n"')

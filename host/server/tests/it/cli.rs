@@ -134,6 +134,31 @@ fn models_that_are_not_here_name_the_command_that_brings_them() {
 }
 
 #[test]
+fn a_single_file_is_listed_with_what_is_wrong_with_it_and_written_only_where_nothing_is_lost() {
+    let models = "[[model]]\nid = \"one\"\nsource = \"one.safetensors\"\n\
+                  [[model]]\nid = \"nano\"\nsource = \"builtin:atelier-nano\"\n";
+    let folder = folder();
+    std::fs::write(folder.path().join("one.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    std::fs::write(folder.path().join("atelier.toml"), manifest("", models)).unwrap();
+    let listed = run(folder.path(), &["models", "list"]);
+    let why = "one.safetensors: no tensor below `model.diffusion_model.`";
+    assert!(text(&listed.stdout).contains(why), "{}", text(&listed.stdout));
+    let export = |id: &str, file: &str| run(folder.path(), &["models", "export", id, file]);
+    let lost = export("nano", "nano.safetensors");
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(text(&lost.stderr).contains("has no place in a single file"), "{}", text(&lost.stderr));
+    assert!(!folder.path().join("nano.safetensors").exists());
+    for (id, file, wrong) in [
+        ("nano", "one.safetensors", "one.safetensors is there already"),
+        ("nonna", "new.safetensors", "names no model `nonna`; known: fake, one, nano"),
+    ] {
+        let refused = export(id, file);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(wrong), "{}", text(&refused.stderr));
+    }
+}
+
+#[test]
 fn the_list_of_models_tells_what_they_take_of_the_memory_and_how_they_are_kept() {
     let nano = |id: &str, keep: &str| {
         format!("[[model]]\nid = \"{id}\"\nsource = \"builtin:atelier-nano\"\n{keep}\n")
