@@ -11,7 +11,8 @@ use atelier_engine::models::unet::{UNet, UNetConfig};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::weights::Weights;
 use atelier_engine::{
-    CandleEngine, DeviceChoice, EngineConfig, ModelFiles, ModelSpec, PredictionType, write_single_file,
+    CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
+    write_single_file,
 };
 use atelier_inference::{Engine, Job, Pixels, Request, StepState};
 use candle_core::{Device, Tensor};
@@ -218,7 +219,7 @@ fn the_pipeline_and_its_schedule_follow_from_the_kind() {
 #[test]
 fn texts_have_the_ids_of_clip_though_the_file_has_no_vocabulary() {
     let (_folder, files) = checkpoint(&kind("sd1").file, None);
-    let tokenizer = ClipTokenizer::open(&files).unwrap();
+    let tokenizer = ClipTokenizer::open(&files, "tokenizer").unwrap();
     let expected = std::fs::read_to_string(root().join("tokens.json")).unwrap();
     for Tokens { text, ids } in serde_json::from_str::<Vec<Tokens>>(&expected).unwrap() {
         let ours = [&[tokenizer.bos], tokenizer.ids(&text).unwrap().as_slice(), &[tokenizer.eos]].concat();
@@ -409,9 +410,16 @@ fn folder(root: &Path, kind: &Kind) {
 }
 
 fn picture(files: ModelFiles) -> Pixels {
-    let spec = ModelSpec { id: "tiny".into(), source: "test".into(), files, description: None };
+    let spec = ModelSpec {
+        id: "tiny".into(),
+        source: "test".into(),
+        files,
+        description: None,
+        extras: Extras::default(),
+    };
     let mut engine =
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec] }).unwrap();
+        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
+            .unwrap();
     let size = Some(atelier_inference::Size { width: 64, height: 64 });
     let request = Request {
         prompt: "a lighthouse at dusk, oil on canvas".into(),

@@ -136,10 +136,11 @@ fn prediction(prediction: Prediction) -> PredictionType {
 
 impl Located {
     fn spec(&self) -> Option<ModelSpec> {
-        let Model { id, source, description, .. } = &self.model;
+        let Model { id, source, description, adapters, embeddings, .. } = &self.model;
         let files = self.files.as_ref().ok()?.clone();
         let description = (!description.is_empty()).then(|| description.clone());
-        let extras = Extras::default();
+        let adapters = adapters.iter().map(|adapter| (adapter.id.clone(), adapter.source.clone())).collect();
+        let extras = Extras { adapters, embeddings: embeddings.clone() };
         Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
     }
 

@@ -20,9 +20,10 @@ pub(super) struct FlowMatchEuler {
 
 impl FlowMatchEuler {
     pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
-        let mut sigmas = shifted(config, steps)?;
+        let round = rounding(config);
+        let mut sigmas = shifted(config, steps, round)?;
         if let Some(terminal) = config.flow.shift_terminal {
-            stretch(&mut sigmas, terminal);
+            stretch(&mut sigmas, terminal, round);
         }
         if let (Some(conversion), [max, .., min] | [max @ min]) = (config.conversion, sigmas.as_slice()) {
             let (min, max) = (config.sigma_min.unwrap_or(*min), config.sigma_max.unwrap_or(*max));
@@ -51,10 +52,18 @@ fn begin(steps: usize, strength: Option<f64>) -> Result<usize> {
     if begin < steps { Ok(begin) } else { Err(no_steps_left(steps, strength)) }
 }
 
+/// What becomes of every result on the way to the sigmas: those of the pipeline are f32, and near 1 it shows.
+fn rounding(config: &ScheduleConfig) -> fn(f64) -> f64 {
+    if config.image_tokens.is_some() { |value| f64::from(value as f32) } else { |value| value }
+}
+
 /// The sigmas before they are stretched or converted.
-fn shifted(config: &ScheduleConfig, steps: usize) -> Result<Vec<f64>> {
+fn shifted(config: &ScheduleConfig, steps: usize, round: fn(f64) -> f64) -> Result<Vec<f64>> {
     let FlowConfig { shift, dynamic, .. } = config.flow;
-    let constant = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
+    let constant = |sigma: f64| {
+        let (above, below) = (round(round(shift) * sigma), round(round(shift - 1.0) * sigma));
+        round(above / round(1.0 + below))
+    };
     let Some(tokens) = config.image_tokens else {
         if dynamic.is_some() {
             let value = "use_dynamic_shifting = true without a picture's size".to_owned();
@@ -68,12 +77,12 @@ fn shifted(config: &ScheduleConfig, steps: usize) -> Result<Vec<f64>> {
         return Ok(even.into_iter().map(|t| constant(t / train)).collect());
     };
     let even = tables::linspace(1.0, 1.0 / steps as f64, steps).into_iter();
-    let even = even.map(|sigma| f64::from(sigma as f32));
+    let even = even.map(round);
     Ok(match dynamic {
         None => even.map(constant).collect(),
         Some(dynamic) => {
-            let factor = dynamic.factor(tokens);
-            even.map(|sigma| factor / (factor + (1.0 / sigma - 1.0))).collect()
+            let factor = round(dynamic.factor(tokens));
+            even.map(|sigma| round(factor / round(factor + round(round(1.0 / sigma) - 1.0)))).collect()
         }
     })
 }
@@ -88,12 +97,12 @@ impl DynamicShift {
 }
 
 /// Stretches the way from 1 so that its last sigma becomes `terminal`.
-fn stretch(sigmas: &mut [f64], terminal: f64) {
+fn stretch(sigmas: &mut [f64], terminal: f64, round: fn(f64) -> f64) {
     let Some(&last) = sigmas.last() else { return };
-    let scale = (1.0 - last) / (1.0 - terminal);
+    let scale = round(round(1.0 - last) / round(1.0 - terminal));
     // a single step is at 1 and has no way to stretch
     if scale > 0.0 {
-        sigmas.iter_mut().for_each(|sigma| *sigma = 1.0 - (1.0 - *sigma) / scale);
+        sigmas.iter_mut().for_each(|sigma| *sigma = round(1.0 - round(round(1.0 - *sigma) / scale)));
     }
 }
 

@@ -136,7 +136,7 @@ impl Folder {
 
     /// Opens the tokenizer and encodes a text with it; gives how many ids there were.
     pub(crate) fn encode(&self, text: &str) -> Result<usize, String> {
-        let tokenizer = ClipTokenizer::open(&self.files()).map_err(|error| error.to_string())?;
+        let tokenizer = ClipTokenizer::open(&self.files(), "tokenizer").map_err(|error| error.to_string())?;
         tokenizer.ids(text).map(|ids| ids.len()).map_err(|error| error.to_string())
     }
 }

@@ -9,7 +9,7 @@ use atelier_inference::ModelId;
 
 use super::check::{Context, builtin, name, one_of};
 use super::raw::{Found, Table};
-use super::types::{HubRepo, Model, ModelSource, Prediction};
+use super::types::{Adapter, HubRepo, Model, ModelSource, Prediction};
 
 /// How the name of a single file ends; nothing else is opened as one.
 const SINGLE_FILE: &str = "safetensors";
@@ -29,6 +29,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
         let source = source.and_then(|found| model_source(&table, &found, context));
         let description = table.text("description").map_or(String::new(), |found| found.value);
         let (vae, prediction) = (vae(&table, context), prediction(&table, source.as_ref()));
+        let (adapters, embeddings) = (adapters(&table, context), embeddings(&table, context));
         let (pin, preload, idle_unload) = keep(&table);
         table.finish();
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
@@ -39,6 +40,8 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
             source,
             vae,
             prediction,
+            adapters,
+            embeddings,
             description,
             pin,
             preload,
@@ -88,6 +91,34 @@ fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Pat
 /// Another autoencoder.
 fn vae(table: &Table<'_>, context: &Context<'_>) -> Option<PathBuf> {
     table.text("vae").map(|found| files(table, &found, context))
+}
+
+/// What requests may lay beside the model's weights, by name.
+fn adapters(table: &Table<'_>, context: &Context<'_>) -> Vec<Adapter> {
+    let mut seen = BTreeSet::new();
+    let adapter = |mut table: Table<'_>| {
+        let id = name(&mut table, "adapter", "id", &mut seen);
+        let source = table.text("source");
+        if source.is_none() {
+            table.missing("source", "write source = a .safetensors file or a folder of peft");
+        }
+        let source = source.map(|found| files(&table, &found, context));
+        table.finish();
+        Some(Adapter { id: id?, source: source? })
+    };
+    table.tables("adapters").into_iter().filter_map(adapter).collect()
+}
+
+/// Files of learned words.
+fn embeddings(table: &Table<'_>, context: &Context<'_>) -> Vec<PathBuf> {
+    let file = |found: Found<String>| {
+        let path = files(table, &found, context);
+        if path.is_dir() {
+            table.problem(&found.at, format!("{} is a folder; name a .{SINGLE_FILE} file", path.display()));
+        }
+        path
+    };
+    table.texts("embeddings").into_iter().map(file).collect()
 }
 
 /// What a single file's model predicts; folders say it themselves.

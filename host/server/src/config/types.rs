@@ -214,6 +214,12 @@ pub struct Model {
     /// What the denoiser predicts, where a single file does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prediction: Option<Prediction>,
+    /// What requests may lay beside its weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<Adapter>,
+    /// Files of words that its text encoders learn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<PathBuf>,
     /// One sentence for people.
     pub description: String,
     /// Whether it stays in memory once it is loaded.
@@ -227,6 +233,15 @@ pub struct Model {
         skip_serializing_if = "Option::is_none"
     )]
     pub idle_unload: Option<Duration>,
+}
+
+/// A low-rank adapter (LoRA) of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Adapter {
+    /// Its name in requests.
+    pub id: String,
+    /// A file, or a folder that diffusers or peft wrote.
+    pub source: PathBuf,
 }
 
 /// Where a model's files are.
