@@ -30,6 +30,7 @@ pub struct Model {
     pub image_to_image: bool,
     pub negative_prompt: bool,
     pub edit: bool,
+    pub inpaint: bool,
     pub framing: bool,
     pub native_size: Size,
     pub min_side: u32,
@@ -156,6 +157,15 @@ pub enum Source<'a, I> {
         picture: &'a I,
         /// How closely the result keeps to it.
         guidance: Option<f64>,
+    },
+    /// To paint a part of it anew (`generation.inpaint`).
+    Inpaint {
+        /// The picture.
+        picture: &'a I,
+        /// Which part; where the picture is transparent when `None`.
+        mask: Option<&'a I>,
+        /// How much of the schedule is run.
+        strength: Option<f64>,
     },
 }
 

@@ -31,10 +31,14 @@ pub(crate) async fn draw<H: Host>(
 ) -> Result<Drawn, Failure> {
     // in this order: styles depend on the model, and what can be refused is refused before the job is queued
     let mut plan = plan(host, &request).await?;
-    let picture = picture(host, &request).await?;
+    let picture = decoded(host, "image", request.image.as_ref()).await?;
+    let mask = decoded(host, "mask", request.mask.as_ref()).await?;
     let prompt = prompt(host, &request, &plan).await?;
     let source = match &picture {
         None => Source::None,
+        Some(picture) if mask.is_some() => {
+            Source::Inpaint { picture, mask: mask.as_ref(), strength: request.strength }
+        }
         Some(picture) if plan.model.image_to_image => Source::Start { picture, strength: request.strength },
         Some(picture) => Source::Edit { picture, guidance: request.image_guidance },
     };
@@ -62,12 +66,16 @@ async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<P
     if request.use_enhancer { enhance(host, own).await } else { Ok(own) }
 }
 
-/// The picture to work on, decoded by the host.
-async fn picture<H: Host>(host: &H, request: &Generation) -> Result<Option<H::Image>, Failure> {
-    match &request.image {
-        Some(bytes) => host.decode(bytes.clone()).await.map(Some).map_err(|error| unreadable(error.into())),
-        None => Ok(None),
-    }
+/// A field's picture, decoded by the host.
+async fn decoded<H: Host>(
+    host: &H,
+    field: &str,
+    bytes: Option<&Vec<u8>>,
+) -> Result<Option<H::Image>, Failure> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    // the host knows pictures, not requests: its text does not say which field is meant
+    let unreadable = |error| Failure::from(error).prefixed(&format!("`{field}` cannot be read: "));
+    host.decode(bytes.clone()).await.map(Some).map_err(unreadable)
 }
 
 /// Runs the job to its end.
@@ -107,11 +115,6 @@ fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress
         adapters: request.adapters.clone(),
         preview_every: progress.preview_every(request.steps.unwrap_or(model.default_steps)),
     }
-}
-
-/// Says which field the host's text is about: it knows pictures, not requests.
-fn unreadable(failure: Failure) -> Failure {
-    failure.prefixed("`image` cannot be read: ")
 }
 
 /// Lets the finish stage work on a picture and brings it to the size that was asked for, by the host if need be.

@@ -117,14 +117,22 @@ fn check_features(model: &Model, request: &Generation) -> Result<(), Failure> {
     let id = &model.id;
     let refused =
         |field, what| Err(Failure::invalid(format!("`{field}` cannot be given: {id} does not {what}")));
-    if request.image.is_some() && !model.image_to_image && !model.edit {
-        return refused("image", "start from pictures");
-    }
-    if request.strength.is_some() && !model.image_to_image {
-        return refused("strength", "start from pictures; it edits them, so give `image_guidance`");
-    }
-    if request.image_guidance.is_some() && model.image_to_image {
-        return refused("image_guidance", "edit pictures; it starts from them, so give `strength`");
+    match (&request.image, &request.mask) {
+        (_, Some(_)) if !model.inpaint => return refused("mask", "paint parts of pictures anew"),
+        (_, Some(_)) if request.image_guidance.is_some() => {
+            return refused("image_guidance", "take it with a `mask`");
+        }
+        (_, Some(_)) | (None, None) => {}
+        (Some(_), None) if !model.image_to_image && !model.edit => {
+            return refused("image", "start from pictures");
+        }
+        (Some(_), None) if request.strength.is_some() && !model.image_to_image => {
+            return refused("strength", "start from pictures; it edits them, so give `image_guidance`");
+        }
+        (Some(_), None) if request.image_guidance.is_some() && model.image_to_image => {
+            return refused("image_guidance", "edit pictures; it starts from them, so give `strength`");
+        }
+        (Some(_), None) => {}
     }
     if request.image.is_none() && !model.text_to_image {
         return Err(Failure::invalid(format!("`image` is missing: {id} only changes pictures")));

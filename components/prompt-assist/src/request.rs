@@ -14,9 +14,9 @@ use crate::failure::Failure;
 /// The most bytes of a picture that is to be changed, before base64.
 const MAX_IMAGE_BYTES: usize = 10 << 20;
 
-/// The most bytes of a body: the largest picture in base64, and room for the other fields. Two prompts of the longest
+/// The most bytes of a body: two of the largest pictures in base64, and room for the other fields. Two prompts of the longest
 /// kind take 96 KiB when every character is written as a pair of escapes.
-pub(crate) const MAX_BODY_BYTES: usize = MAX_IMAGE_BYTES / 3 * 4 + (128 << 10);
+pub(crate) const MAX_BODY_BYTES: usize = 2 * (MAX_IMAGE_BYTES / 3 * 4) + (128 << 10);
 
 /// The largest seed: what every JSON client writes exactly, 2^53 - 1.
 const MAX_SEED: u64 = (1 << 53) - 1;
@@ -79,6 +79,12 @@ static IMAGE: Field<Base64> = Field::optional(
     "Extension. A png, jpeg, webp or gif to start from, in base64 or as a data URL; with a model that edits, the picture \
      that `prompt` says how to change.",
 );
+static MASK: Field<Base64> = Field::optional(
+    "mask",
+    Base64,
+    "Extension. A picture file of which part of `image` to paint anew: where it is transparent, or, when it has no \
+     transparency, where it is white.",
+);
 static STRENGTH: Field<Number> = Field::optional(
     "strength",
     Number { min: 0.0, max: 1.0, above_min: true },
@@ -111,6 +117,7 @@ pub(crate) const GENERATION: Table = &[
     &MODEL,
     &SCHEDULE,
     &IMAGE,
+    &MASK,
     &STRENGTH,
     &IMAGE_GUIDANCE,
     &ADAPTERS,
@@ -135,6 +142,8 @@ pub(crate) struct Generation {
     pub(crate) schedule: Option<String>,
     /// A file as it was sent, its base64 taken off and its format not yet looked at.
     pub(crate) image: Option<Vec<u8>>,
+    /// Likewise; only with `image`.
+    pub(crate) mask: Option<Vec<u8>>,
     /// Over 0 to 1; only with `image`.
     pub(crate) strength: Option<f64>,
     /// Only with `image`.
@@ -159,12 +168,17 @@ impl Generation {
             model: reader.option(&MODEL),
             schedule: reader.option(&SCHEDULE),
             image: reader.option(&IMAGE),
+            mask: reader.option(&MASK),
             strength: reader.option(&STRENGTH),
             image_guidance: reader.option(&IMAGE_GUIDANCE),
             adapters: reader.option(&ADAPTERS).unwrap_or_default(),
         };
-        let of_image = [("strength", request.strength), ("image_guidance", request.image_guidance)];
-        for (field, _) in of_image.into_iter().filter(|(_, value)| value.is_some()) {
+        let of_image = [
+            ("strength", request.strength.is_some()),
+            ("image_guidance", request.image_guidance.is_some()),
+            ("mask", request.mask.is_some()),
+        ];
+        for (field, _) in of_image.into_iter().filter(|(_, is_given)| *is_given) {
             if request.image.is_none() {
                 reader.fault(format!("`{field}` is given without `image`; give both or neither"));
             }
@@ -294,9 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_strength_or_an_image_guidance_without_a_picture_is_a_fault() {
-        for field in ["strength", "image_guidance"] {
-            let body = json!({"prompt": "a", field: 0.5}).to_string();
+    fn what_is_said_of_a_picture_without_a_picture_is_a_fault() {
+        for (field, value) in
+            [("strength", json!(0.5)), ("image_guidance", json!(0.5)), ("mask", json!("aGk="))]
+        {
+            let body = json!({"prompt": "a", field: value}).to_string();
             let error = Generation::parse(body.as_bytes()).expect_err("fault").body();
             assert_eq!(error["error"], format!("`{field}` is given without `image`; give both or neither"));
         }

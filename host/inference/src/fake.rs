@@ -38,6 +38,7 @@ impl Engine for FakeEngine {
                 image_to_image: true,
                 negative_prompt: true,
                 edit: true,
+                inpaint: true,
                 framing: true,
             },
             native_size: Size { width: 64, height: 64 },

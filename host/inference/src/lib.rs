@@ -35,8 +35,8 @@ pub use error::{Error, Result};
 pub use events::{Event, EventReader, MAX_EVENTS};
 pub use job::{
     Adapted, Crop, Decoder, Emphasis, Framing, Job, JobId, MAX_ADAPTER_WEIGHT, MAX_ADAPTERS, MAX_CLIP_SKIP,
-    MAX_FRAMING_SIDE, MAX_GUIDANCE, MAX_PICTURES, MAX_PROMPT_BYTES, MAX_STEPS, Request, SeedProfile, Size,
-    Source, Task,
+    MAX_FRAMING_SIDE, MAX_GUIDANCE, MAX_PICTURES, MAX_PROMPT_BYTES, MAX_STEPS, Mask, Request, SeedProfile,
+    Size, Source, Task,
 };
 pub use ledger::Counters;
 pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelState, ModelStatus};

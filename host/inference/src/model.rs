@@ -40,6 +40,8 @@ pub struct Features {
     pub negative_prompt: bool,
     /// A picture changed as a prompt says.
     pub edit: bool,
+    /// A part of a picture painted anew.
+    pub inpaint: bool,
     /// Being told of the picture's original size, crop and target size.
     pub framing: bool,
 }

@@ -179,6 +179,36 @@ fn an_edit_keeps_to_its_picture_as_the_model_or_the_request_says() {
     }
 }
 
+fn masked(alpha: u8, mask: Option<[u8; 4]>) -> Option<Source> {
+    let filled = |pixel: [u8; 4]| Pixels::new(16, 16, pixel.repeat(16 * 16)).unwrap();
+    Some(Source::Inpaint { pixels: filled([9, 9, 9, alpha]), mask: mask.map(filled), strength: None })
+}
+
+#[test]
+fn a_mask_is_white_or_transparent_where_pixels_are_painted_anew() {
+    let anew = |source| match taken(Request { source, ..Request::default() }).task {
+        Task::Inpaint { mask, strength, .. } => {
+            assert_eq!(strength, 1.0, "all of the schedule");
+            mask.pixels().iter().all(|is_new| *is_new)
+        }
+        other => panic!("{other:?}"),
+    };
+    for source in [masked(255, Some([255; 4])), masked(255, Some([0, 0, 0, 0])), masked(0, None)] {
+        assert!(anew(source));
+    }
+    for (source, named) in [
+        (masked(255, None), "nowhere transparent"),
+        (masked(255, Some([127, 127, 127, 255])), "nothing to paint"),
+        (masked(255, Some([255, 255, 255, 200])), "nothing to paint"),
+    ] {
+        let (field, reason) = refused(Request { source, ..Request::default() });
+        assert!(field == "mask" && reason.contains(named), "{field}: {reason}");
+    }
+    let small = Some(pixels(8, 8, 1));
+    let source = Some(Source::Inpaint { pixels: pixels(16, 16, 1), mask: small, strength: None });
+    assert_eq!(refused(Request { source, ..Request::default() }).0, "mask");
+}
+
 #[test]
 fn rescale_is_within_0_and_1() {
     taken(Request { guidance_rescale: Some(1.0), ..Request::default() });

@@ -121,6 +121,9 @@ impl Host for Granted {
                 generation::image_to_image(request, picture, strength).await
             }
             Source::Edit { picture, guidance } => generation::edit(request, picture, guidance).await,
+            Source::Inpaint { picture, mask, strength } => {
+                generation::inpaint(request, picture, mask, strength).await
+            }
         };
         let job = job.map_err(generation_error)?;
         // the host gives out one stream per job, so it is kept beside the handle
@@ -238,6 +241,7 @@ fn model(info: types::ModelInfo) -> Model {
         image_to_image: can(types::Features::IMAGE_TO_IMAGE),
         negative_prompt: can(types::Features::NEGATIVE_PROMPT),
         edit: can(types::Features::EDIT),
+        inpaint: can(types::Features::INPAINT),
         framing: can(types::Features::FRAMING),
         id: info.id,
         family: info.family,
@@ -267,6 +271,7 @@ fn model_info(model: &Model) -> types::ModelInfo {
     features.set(types::Features::IMAGE_TO_IMAGE, model.image_to_image);
     features.set(types::Features::NEGATIVE_PROMPT, model.negative_prompt);
     features.set(types::Features::EDIT, model.edit);
+    features.set(types::Features::INPAINT, model.inpaint);
     features.set(types::Features::FRAMING, model.framing);
     types::ModelInfo {
         id: model.id.clone(),

@@ -57,6 +57,7 @@ pub(crate) fn nano() -> Model {
         image_to_image: true,
         negative_prompt: true,
         edit: false,
+        inpaint: true,
         framing: false,
         native_size: native,
         min_side: 128,
@@ -217,6 +218,7 @@ impl Host for Fake {
             Source::None => None,
             Source::Start { strength, .. } => Some(strength.unwrap_or(0.8)),
             Source::Edit { guidance, .. } => guidance,
+            Source::Inpaint { strength, .. } => Some(strength.unwrap_or(1.0)),
         };
         self.record.borrow_mut().orders.push((order.clone(), strength));
         if let Some(error) = &self.script.refuse {

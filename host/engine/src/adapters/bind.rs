@@ -303,8 +303,8 @@ mod tests {
             (vec![(down.0, &[2, 4, 1]), up], "2 or 4 dimensions"),
             (vec![down, (up.0, &[6, 2, 3, 3])], "one pixel"),
             (vec![down, up, (alpha.0, &[2])], "alpha is one number"),
-            (vec![down], &down.0),
-            (vec![alpha], &alpha.0),
+            (vec![down], down.0),
+            (vec![alpha], alpha.0),
             (
                 vec![
                     down,

@@ -236,14 +236,11 @@ impl Pair {
         if up[2..].iter().any(|side| *side != 1) {
             return Some("up has a kernel of one pixel");
         }
+        let is_narrow = self.down.shape.len() == 4 && self.down.shape[2..] == [1, 1];
         match self.middle.as_ref().map(|middle| middle.shape.as_slice()) {
             None => {}
-            Some([outputs, inputs, _, _]) if [*outputs, *inputs] == [rank, rank] => {
-                if self.down.shape.len() != 4 || self.down.shape[2..] != [1, 1] {
-                    return Some("beside a middle, down has a kernel of one pixel");
-                }
-            }
-            Some(_) => return Some("the middle is a convolution from the rank to the rank"),
+            Some([outputs, inputs, _, _]) if [*outputs, *inputs] == [rank, rank] && is_narrow => {}
+            Some(_) => return Some("a middle is a convolution from rank to rank after a down of one pixel"),
         }
         let is_number = |entry: &Entry| entry.shape.iter().product::<usize>() == 1;
         self.alpha.as_ref().is_some_and(|alpha| !is_number(alpha)).then_some("alpha is one number")

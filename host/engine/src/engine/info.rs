@@ -14,7 +14,7 @@ use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
 use crate::models::unet::{self, UNetConfig};
 use crate::models::vae::{self, VaeConfig};
-use crate::pipeline::{Family, Footprint, Numbers, schedule_config, small_autoencoder};
+use crate::pipeline::{Family, Footprint, Numbers, SourceUse, schedule_config, small_autoencoder};
 use crate::schedule::{self, ScheduleConfig};
 use crate::textual_inversion::Inversion;
 use crate::tokenizer::ClipTokenizer;
@@ -149,10 +149,8 @@ impl Components {
     fn check(&self, files: &ModelFiles) -> Result<()> {
         let malformed = |reason| Err(files.malformed("unet/config.json", reason));
         let latents = self.vae.latent_channels();
-        // a model that edits is told the picture in further channels
-        let pictures = if self.family.edits() { latents } else { 0 };
         for (key, channels, expected) in [
-            ("in_channels", self.unet.in_channels, latents + pictures),
+            ("in_channels", self.unet.in_channels, self.family.input_channels(latents)),
             ("out_channels", self.unet.out_channels, latents),
         ] {
             if channels != expected {
@@ -198,7 +196,7 @@ impl Components {
         let native_size = Size { width: width as u32 * factor, height: height as u32 * factor };
         let is_distilled = self.unet.time_cond_proj_dim.is_some();
         let (default_steps, default_guidance) = if is_distilled { DISTILLED_DEFAULTS } else { DEFAULTS };
-        let (edits, family) = (self.family.edits(), &self.family);
+        let family = &self.family;
         let first = self.schedule.default_name()?;
         let others = schedule::names_for(&self.schedule).into_iter().filter(|name| *name != first);
         Ok(ModelInfo {
@@ -207,10 +205,11 @@ impl Components {
             source: spec.source.clone(),
             description: String::new(),
             features: Features {
-                text_to_image: !edits && family.numbers != Numbers::Score,
-                image_to_image: !edits,
+                text_to_image: family.source == SourceUse::Start && family.numbers != Numbers::Score,
+                image_to_image: family.source == SourceUse::Start,
                 negative_prompt: !is_distilled,
-                edit: edits,
+                edit: family.edits(),
+                inpaint: !family.edits(),
                 framing: family.numbers != Numbers::None,
             },
             native_size,

@@ -10,6 +10,7 @@ use atelier_inference::{Decoder, Job, Pixels, Task};
 use candle_core::Tensor;
 
 use super::guidance::{Branch, Guidance};
+use super::latents::{Kept, Start};
 use super::{Conditioning, Pipeline, picture};
 use crate::models::unet::{Added, Input};
 use crate::noise::PerImage;
@@ -33,6 +34,10 @@ pub struct Denoise {
     noise: PerImage,
     /// (images, channels, h, w) at the noise level of step `done`.
     latents: Tensor,
+    /// What stays of a picture of which a part is painted anew.
+    kept: Option<Kept>,
+    /// Further channels of every step's input: (images, channels, h, w).
+    channels: Option<Tensor>,
     /// What the denoiser said at the last step, branch by branch, before guidance: (images, channels, h, w) each.
     /// Kept for the tests that compare a step with diffusers'.
     predictions: Vec<Tensor>,
@@ -55,7 +60,7 @@ impl Denoise {
     /// Encodes the texts and makes the first latents.
     pub fn new(pipeline: Arc<Pipeline>, job: &Job) -> Result<Self> {
         let strength = match job.task {
-            Task::ImageToImage { strength, .. } => Some(strength),
+            Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => Some(strength),
             Task::TextToImage | Task::Edit { .. } => None,
         };
         let schedule = schedule::build(&job.schedule, &pipeline.schedule, job.steps as usize, strength)?;
@@ -67,7 +72,7 @@ impl Denoise {
         let conditioning = pipeline.condition(job, guidance.is_on())?;
         let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
         let mut noise = PerImage::of(&job.seeds, job.seed_profile);
-        let latents = pipeline.first_latents(job, schedule.as_ref(), &mut noise)?;
+        let Start { latents, kept, channels } = pipeline.start(job, schedule.as_ref(), &mut noise)?;
         Ok(Self {
             pipeline,
             schedule,
@@ -78,6 +83,8 @@ impl Denoise {
             decoding: if job.decoder == Decoder::Tiny { Decoding::Tiny } else { Decoding::Whole },
             noise,
             latents,
+            kept,
+            channels,
             predictions: Vec::new(),
             done: 0,
         })
@@ -99,7 +106,11 @@ impl Denoise {
         let input = self.schedule.scale_model_input(self.done, &self.latents)?;
         self.predictions = self.predict(&input, timestep)?;
         let guided = self.guidance.mix(&self.predictions)?;
-        self.latents = self.schedule.step(self.done, &guided, &self.latents, &mut self.noise)?;
+        let latents = self.schedule.step(self.done, &guided, &self.latents, &mut self.noise)?;
+        self.latents = match &self.kept {
+            Some(kept) => kept.over(latents, self.schedule.as_ref(), self.done + 1)?,
+            None => latents,
+        };
         self.done += 1;
         // asked at every step: a NaN never heals, and the rest of the run would be time lost
         match picture::is_finite(&self.latents)? {
@@ -164,7 +175,12 @@ impl Denoise {
         let lane = self.pipeline.lane(images);
         let mut lanes = vec![Vec::new(); self.branches.len()];
         for first in (0..images).step_by(lane) {
-            let out = self.predict_lane(&input.narrow(0, first, lane)?, timestep)?;
+            let input = input.narrow(0, first, lane)?;
+            let input = match &self.channels {
+                Some(channels) => Tensor::cat(&[input, channels.narrow(0, first, lane)?], 1)?,
+                None => input,
+            };
+            let out = self.predict_lane(&input, timestep)?;
             for (index, lanes) in lanes.iter_mut().enumerate() {
                 lanes.push(out.narrow(0, index * lane, lane)?);
             }

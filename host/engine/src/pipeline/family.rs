@@ -5,11 +5,12 @@
 use serde_json::{Map, Value};
 
 use crate::files::ModelFiles;
+use crate::models::unet::UNetConfig;
 use crate::{Error, Result};
 
 const NAME: &str = "model_index.json";
-const SUPPORTED: &str = "StableDiffusionPipeline, StableDiffusionXLPipeline, their Img2Img and InstructPix2Pix relatives, \
-                         LatentConsistencyModelPipeline";
+const SUPPORTED: &str = "StableDiffusionPipeline, StableDiffusionXLPipeline, their Img2Img, Inpaint and InstructPix2Pix \
+                         relatives, LatentConsistencyModelPipeline";
 
 /// One family's pipeline, as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +59,13 @@ pub(crate) enum SourceUse {
         /// argument and saves it nowhere, so it is looked for in `model_index.json` under that name.
         is_scaled: bool,
     },
+    /// A mask and the latents of what it leaves are further channels of every step's input, as in inpainting models.
+    Masked,
 }
 
 impl Family {
-    /// Reads `model_index.json`. An inpainting folder has similar parts and would run to a wrong picture, so every
-    /// pipeline that is not known is refused.
+    /// Reads `model_index.json`. Other pipelines have similar parts and would run to a wrong picture, so those that are not
+    /// known are refused.
     pub(crate) fn read(files: &ModelFiles) -> Result<Self> {
         let index: Map<String, Value> = files.json(NAME)?;
         let class = index.get("_class_name").and_then(Value::as_str).unwrap_or("nothing");
@@ -72,6 +75,8 @@ impl Family {
             | "StableDiffusionImg2ImgPipeline"
             | "LatentConsistencyModelPipeline"
             | "LatentConsistencyModelImg2ImgPipeline" => Self::stable_diffusion(SourceUse::Start),
+            "StableDiffusionInpaintPipeline" => Self::stable_diffusion(masked(files)?),
+            "StableDiffusionXLInpaintPipeline" => Self::xl(masked(files)?),
             "StableDiffusionInstructPix2PixPipeline" => {
                 Self::stable_diffusion(SourceUse::Channels { is_scaled: false })
             }
@@ -98,6 +103,15 @@ impl Family {
         }
         let zeros = family.text != TextLayout::One && is("force_zeros_for_empty_prompt", true);
         Ok(Self { zeros_for_no_negative: zeros, has_checker: has("safety_checker"), ..family })
+    }
+
+    /// Channels of the denoiser's input, for latents of so many.
+    pub(crate) fn input_channels(&self, latents: usize) -> usize {
+        match self.source {
+            SourceUse::Start => latents,
+            SourceUse::Channels { .. } => 2 * latents,
+            SourceUse::Masked => 2 * latents + 1,
+        }
     }
 
     /// Whether it changes pictures as the prompt says, and does nothing else.
@@ -134,6 +148,12 @@ impl Family {
         let (name, text, numbers) = ("stable-diffusion-xl-refiner", TextLayout::Second, Numbers::Score);
         Self { name, text, numbers, ..Self::stable_diffusion(SourceUse::Start) }
     }
+}
+
+/// An inpainting pipeline may have a denoiser of any model, which then paints as all do.
+fn masked(files: &ModelFiles) -> Result<SourceUse> {
+    let unet = UNetConfig::read(files)?;
+    Ok(if unet.in_channels == unet.out_channels { SourceUse::Start } else { SourceUse::Masked })
 }
 
 impl Numbers {

@@ -273,6 +273,7 @@ mod tests {
             image_to_image: true,
             negative_prompt: true,
             edit: false,
+            inpaint: true,
             framing: false,
         };
         let model = ModelInfo {

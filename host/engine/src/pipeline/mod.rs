@@ -30,7 +30,7 @@ use preview::Previewer;
 use prompt::TextEncoders;
 
 pub use denoise::{Decoding, Denoise};
-pub(crate) use family::{Family, Numbers};
+pub(crate) use family::{Family, Numbers, SourceUse};
 pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
 pub use prompt::{Conditioning, Row, Text, rows};

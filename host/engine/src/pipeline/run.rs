@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{self as inference, Decoder, Finished, Job, Preview, Run, StepState};
+use atelier_inference::{self as inference, Decoder, Finished, Job, Preview, Run, StepState, Task};
 
 use super::{Denoise, Pipeline};
 use crate::Result;
@@ -46,7 +46,9 @@ impl DenoiseRun {
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
         notes.extend(is_tiled.then(|| TILED.into()));
-        if job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
+        // of a part that is painted anew, transparency is the mask
+        let is_part = matches!(job.task, Task::Inpaint { .. });
+        if !is_part && job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
         Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes, _adapters: adapters })

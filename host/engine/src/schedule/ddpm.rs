@@ -70,8 +70,8 @@ impl Schedule for Ddpm {
         &self.timesteps
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let alpha = self.alphas[self.timesteps[0] as usize];
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let alpha = self.alphas[self.timesteps[i] as usize];
         weighted_sum(&[(alpha.sqrt(), original), ((1.0 - alpha).sqrt(), noise)])
     }
 

@@ -116,10 +116,10 @@ impl Schedule for Dpmpp2m {
         }
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
         match self.model {
-            Model::VariancePreserving(_) => self.path.multistep_add_noise(original, noise),
-            Model::Edm(_) => self.path.euler_add_noise(original, noise),
+            Model::VariancePreserving(_) => self.path.multistep_add_noise(i, original, noise),
+            Model::Edm(_) => self.path.euler_add_noise(i, original, noise),
         }
     }
 

@@ -57,8 +57,8 @@ impl Schedule for Dpmpp2s {
         self.path.timesteps()
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.multistep_add_noise(original, noise)
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.multistep_add_noise(i, original, noise)
     }
 
     /// The stochastic form draws noise at every step, the last one included, as diffusers does.

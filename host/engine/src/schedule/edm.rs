@@ -128,8 +128,8 @@ impl Schedule for EdmEuler {
         self.edm.model_input(self.path.sigma(self.path.place(i)), sample)
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(original, noise)
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.euler_add_noise(i, original, noise)
     }
 
     fn step(

@@ -46,8 +46,8 @@ impl Schedule for EulerAncestral {
         self.path.euler_model_input(i, sample)
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(original, noise)
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.euler_add_noise(i, original, noise)
     }
 
     /// Draws noise at every step, the last one included: diffusers does, and the next image's stream depends on it.

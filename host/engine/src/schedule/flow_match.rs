@@ -111,8 +111,8 @@ impl Schedule for FlowMatchEuler {
         self.path.timesteps()
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let sigma = self.path.sigma(self.path.place(0));
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let sigma = self.path.sigma(self.path.place(i));
         weighted_sum(&[(1.0 - sigma, original), (sigma, noise)])
     }
 

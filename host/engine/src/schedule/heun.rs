@@ -65,8 +65,8 @@ impl Schedule for Heun {
         self.path.euler_model_input(i, sample)
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(original, noise)
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.euler_add_noise(i, original, noise)
     }
 
     fn step(

@@ -83,8 +83,8 @@ impl Schedule for Lcm {
         &self.timesteps
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let (alpha, sigma) = self.alpha_sigma(0);
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let (alpha, sigma) = self.alpha_sigma(i);
         weighted_sum(&[(alpha, original), (sigma, noise)])
     }
 

@@ -73,11 +73,12 @@ pub trait Schedule: Send {
         Ok(sample.clone())
     }
 
-    /// `original` noised to the level of the first run timestep: the first sample of an image-to-image run.
+    /// `original` noised to the level at which step `i` begins: of step 0, the first sample of an image-to-image run; of
+    /// the others, what inpainting keeps.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the shapes differ, or from the device.
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor>;
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor>;
 
     /// The sample after step `i`, in the dtype of `sample`. Draws from `noise` only if the schedule is stochastic.
     ///

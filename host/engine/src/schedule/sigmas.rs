@@ -197,13 +197,13 @@ impl SigmaPath {
     }
 
     /// `add_noise` of the Euler classes.
-    pub(super) fn euler_add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        weighted_sum(&[(1.0, original), (self.sigma(self.begin), noise)])
+    pub(super) fn euler_add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        weighted_sum(&[(1.0, original), (self.sigma(self.place(i)), noise)])
     }
 
     /// `add_noise` of the multistep solvers, whose samples keep unit variance.
-    pub(super) fn multistep_add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let (alpha, sigma) = self.alpha_sigma(self.begin);
+    pub(super) fn multistep_add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let (alpha, sigma) = self.alpha_sigma(self.place(i));
         weighted_sum(&[(alpha, original), (sigma, noise)])
     }
 }

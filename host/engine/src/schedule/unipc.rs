@@ -152,8 +152,8 @@ impl Schedule for UniPc {
         self.path.timesteps()
     }
 
-    fn add_noise(&self, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.multistep_add_noise(original, noise)
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path.multistep_add_noise(i, original, noise)
     }
 
     fn step(

@@ -198,7 +198,17 @@ def run(pipeline, base, case, keep, texts):
             "original_size": tuple(case["framing"]["original"].values())[::-1], "crops_coords_top_left": (top, left),
             "target_size": tuple(case["framing"]["target"].values())[::-1],
         }
-    if case["strength"] is None and case["image_guidance"] is None:
+    if case["inpaint"]:
+        pixels = source_picture(case["height"], case["width"], case["seeds"][0])
+        mask = np.zeros_like(pixels)
+        mask[case["height"] // 3 :, : case["width"] // 2 + 1] = 255
+        keep("source", torch.from_numpy(pixels)), keep("mask", torch.from_numpy(mask))
+        picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+        call |= {
+            "image": (picture * 2 - 1).repeat(images, 1, 1, 1), "mask_image": torch.from_numpy(mask[None, None, :, :, 0] / 255.0).float(),
+            "strength": 1.0 if case["strength"] is None else case["strength"], "height": case["height"], "width": case["width"],
+        }
+    elif case["strength"] is None and case["image_guidance"] is None:
         call |= {"height": case["height"], "width": case["width"]}
     else:
         pixels = source_picture(case["height"], case["width"], case["seeds"][0])
@@ -231,8 +241,17 @@ def record(pipeline, call, keep):
         if not latents:
             latents.append(sample)
         result = step(output, timestep, sample, *args, **kwargs)
-        latents.append(result[0])
+        if "mask_image" not in call:
+            latents.append(result[0])
         return result
+
+    # between two steps an inpainting pipeline puts back what it keeps
+    def after_step(pipeline, index, timestep, values):
+        latents.append(values["latents"])
+        return {}
+
+    if "mask_image" in call:
+        call["callback_on_step_end"] = after_step
 
     pipeline.unet.forward, pipeline.scheduler.step = recording_forward, recording_step
     try:
@@ -266,6 +285,7 @@ def case(arguments, **changes):
         "prompt": "a photo of a cat", "negative_prompt": "", "height": arguments.height, "width": arguments.width, "steps": 4,
         "guidance": 7.5, "seeds": [arguments.seed], "schedule": "ddim", "clip_skip": 0, "strength": None,
         "image_guidance": None, "rescale": 0.0, "framing": None, "emphasis": "none",
+        "inpaint": False,
     }
     return base | changes
 

@@ -35,6 +35,7 @@ pub(crate) struct Case {
     pub(crate) clip_skip: u32,
     pub(crate) strength: Option<f64>,
     pub(crate) image_guidance: Option<f64>,
+    pub(crate) inpaint: bool,
     pub(crate) rescale: f64,
     pub(crate) framing: Option<Framing>,
     pub(crate) emphasis: Emphasis,
@@ -125,9 +126,15 @@ impl Fixture {
     /// The case as a job of our own.
     pub(crate) fn job(&self, name: &str, case: &Case) -> Job {
         let source = match (case.strength, case.image_guidance) {
+            (strength, _) if case.inpaint => {
+                let mask = Some(self.picture(name, "mask"));
+                Some(Source::Inpaint { pixels: self.picture(name, "source"), mask, strength })
+            }
             (None, None) => None,
-            (_, Some(guidance)) => Some(Source::Edit { pixels: self.source(name), guidance: Some(guidance) }),
-            (strength, None) => Some(Source::Start { pixels: self.source(name), strength }),
+            (_, Some(guidance)) => {
+                Some(Source::Edit { pixels: self.picture(name, "source"), guidance: Some(guidance) })
+            }
+            (strength, None) => Some(Source::Start { pixels: self.picture(name, "source"), strength }),
         };
         let request = Request {
             prompt: case.prompt.clone(),
@@ -153,8 +160,8 @@ impl Fixture {
         job
     }
 
-    fn source(&self, case: &str) -> Pixels {
-        let source = &self.tensors[&format!("{case}/source")]; // (h, w, 3)
+    fn picture(&self, case: &str, stage: &str) -> Pixels {
+        let source = &self.tensors[&format!("{case}/{stage}")]; // (h, w, 3)
         let (height, width, _) = source.dims3().unwrap();
         let rgb = source.flatten_all().unwrap().to_vec1::<u8>().unwrap();
         let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();

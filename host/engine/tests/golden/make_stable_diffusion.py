@@ -1,4 +1,4 @@
-"""Makes the golden fixtures of tests/golden.rs for Stable Diffusion 1 and 2, LCM and InstructPix2Pix.
+"""Makes the golden fixtures of tests/golden.rs for Stable Diffusion 1 and 2, LCM, InstructPix2Pix and inpainting.
 
     python make_stable_diffusion.py --out fixtures                      # the committed ones
     python make_stable_diffusion.py --out other --seed 7 --height 24 --width 40
@@ -12,6 +12,7 @@ from diffusers import (
     LatentConsistencyModelImg2ImgPipeline,
     LCMScheduler,
     StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
 )
@@ -46,6 +47,9 @@ def build(name, folder):
     elif name == "instruct":
         kind, tokens = StableDiffusionInstructPix2PixPipeline, tokenizer(folder, "<|endoftext|>", 77, as_files=True)
         parts = text_encoder(tokens, "quick_gelu", 2, old_eos=True), unet(in_channels=8), vae_kl(), scheduler()
+    elif name == "inpaint":
+        kind, tokens = StableDiffusionInpaintPipeline, tokenizer(folder, "<|endoftext|>", 77, as_files=True)
+        parts = text_encoder(tokens, "quick_gelu", 2, old_eos=True), unet(in_channels=9), vae_kl(), scheduler()
     encoder, denoiser, vae, plan = parts
     return kind(
         vae=vae, text_encoder=encoder, tokenizer=tokens, unet=denoiser, scheduler=plan,
@@ -67,7 +71,14 @@ def cases(name, arguments):
             "batch": case(seeds=pair, schedule="dpmpp_2m"), "unguided": case(image_guidance=0.5), "plain": case(guidance=1.0),
             "odd-size": case(height=arguments.height + 2, width=arguments.width + 6),
         }
-    asked = {}
+    painted = {
+        "inpaint": case(inpaint=True), "inpaint-strength": case(inpaint=True, strength=0.6, steps=5, schedule="euler"),
+        "inpaint-batch": case(inpaint=True, seeds=pair, schedule="euler_ancestral", negative_prompt="blurry, bad"),
+        "inpaint-2m": case(inpaint=True, schedule="dpmpp_2m", strength=0.75),
+    }
+    if name == "inpaint":
+        return painted
+    asked = dict(painted) if name == "sd1" else {}
     for schedule in SCHEDULES:
         asked[f"t2i-{schedule}"] = case(schedule=schedule)
         # diffusers cuts an LCM schedule in two ways; ours is the one of its LCM pipelines, which need a distilled model
@@ -112,7 +123,9 @@ def texts(pipeline, case, keep):
 
 
 def run(pipeline, base, case, keep):
-    if case["strength"] is not None:
+    if case["inpaint"]:
+        pipeline = StableDiffusionInpaintPipeline(**pipeline.components, requires_safety_checker=False)
+    elif case["strength"] is not None:
         is_distilled = pipeline.unet.config.time_cond_proj_dim is not None
         kind = LatentConsistencyModelImg2ImgPipeline if is_distilled else StableDiffusionImg2ImgPipeline
         pipeline = kind(**pipeline.components, requires_safety_checker=False)
@@ -121,5 +134,5 @@ def run(pipeline, base, case, keep):
 
 
 if __name__ == "__main__":
-    names = ["sd1", "sd2", "nano", "lcm", "instruct"]
+    names = ["sd1", "sd2", "nano", "lcm", "instruct", "inpaint"]
     common.main(__doc__, {name: (functools.partial(build, name), functools.partial(cases, name), run) for name in names})

@@ -51,7 +51,7 @@ fn run(schedule: &mut dyn Schedule, seed: u64, from_image: bool) -> Vec<Tensor> 
     let mut draw = || source.draw_shape(&SHAPE, &Device::Cpu).unwrap();
     let (constant, image, noise) = (draw(), draw(), draw());
     let first = match from_image {
-        true => schedule.add_noise(&image, &noise).unwrap(),
+        true => schedule.add_noise(0, &image, &noise).unwrap(),
         false => (noise * schedule.init_noise_sigma()).unwrap(),
     };
     let mut samples = vec![first];

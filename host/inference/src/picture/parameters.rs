@@ -62,6 +62,9 @@ pub struct Parameters {
     /// What the model was told of the picture's size, where that was not simply its size.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub framing: Option<Framing>,
+    /// BLAKE3 of which pixels were painted anew, one byte each, for a part of a picture.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mask_blake3: Option<String>,
     /// BLAKE3 of the pixels it was made from, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_blake3: Option<String>,
@@ -75,7 +78,7 @@ impl Parameters {
     pub(crate) fn of(job: &Job, index: usize, notes: &[String]) -> Self {
         let (strength, image_guidance) = match job.task {
             Task::TextToImage => (None, None),
-            Task::ImageToImage { strength, .. } => (Some(strength), None),
+            Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => (Some(strength), None),
             Task::Edit { guidance, .. } => (None, Some(guidance)),
         };
         Self {
@@ -99,6 +102,13 @@ impl Parameters {
             image_guidance,
             guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),
             framing: Some(job.framing).filter(|framing| *framing != Framing::whole(job.size)),
+            mask_blake3: match &job.task {
+                Task::Inpaint { mask, .. } => {
+                    let bytes: Vec<u8> = mask.pixels().iter().map(|is_new| u8::from(*is_new)).collect();
+                    Some(blake3::hash(&bytes).to_string())
+                }
+                _ => None,
+            },
             source_blake3: job.task.picture().map(|pixels| blake3::hash(pixels.rgba()).to_string()),
             notes: notes.to_vec(),
         }

@@ -30,6 +30,7 @@ pub(crate) fn model() -> ModelInfo {
             image_to_image: true,
             negative_prompt: true,
             edit: true,
+            inpaint: true,
             framing: true,
         },
         native_size: Size { width: 64, height: 32 },

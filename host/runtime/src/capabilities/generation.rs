@@ -62,7 +62,11 @@ impl HostWithStore<Sandbox> for Capabilities {
         source: Resource<Image>,
         strength: Option<f64>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        from_picture(access, request, source, |pixels| Source::Start { pixels, strength }).await
+        let start = |mut pictures: Vec<Pixels>| {
+            let pixels = pictures.pop()?;
+            Some(Source::Start { pixels, strength })
+        };
+        from_pictures(access, request, vec![source], start).await
     }
 
     async fn edit(
@@ -71,39 +75,63 @@ impl HostWithStore<Sandbox> for Capabilities {
         source: Resource<Image>,
         image_guidance: Option<f64>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        from_picture(access, request, source, |pixels| Source::Edit { pixels, guidance: image_guidance })
-            .await
+        let edit = |mut pictures: Vec<Pixels>| {
+            let pixels = pictures.pop()?;
+            Some(Source::Edit { pixels, guidance: image_guidance })
+        };
+        from_pictures(access, request, vec![source], edit).await
+    }
+
+    async fn inpaint(
+        access: &Access,
+        request: Request,
+        source: Resource<Image>,
+        mask: Option<Resource<Image>>,
+        strength: Option<f64>,
+    ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
+        let inpaint = |pictures: Vec<Pixels>| {
+            let mut pictures = pictures.into_iter();
+            let pixels = pictures.next()?;
+            Some(Source::Inpaint { pixels, mask: pictures.next(), strength })
+        };
+        from_pictures(access, request, [source].into_iter().chain(mask).collect(), inpaint).await
     }
 }
 
-/// Scales the picture to what is asked for, and starts the job that works on it.
-async fn from_picture(
+/// Scales pictures to what is asked for, the first one's own size otherwise, and starts the job that works on them.
+async fn from_pictures(
     access: &Access,
     request: Request,
-    source: Resource<Image>,
-    role: impl FnOnce(Pixels) -> Source,
+    pictures: Vec<Resource<Image>>,
+    role: impl FnOnce(Vec<Pixels>) -> Option<Source>,
 ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
     let caller = caller(access).await;
-    let picture = access
-        .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&source)?.picture().clone()))?;
+    let pictures = access.with(|mut store| {
+        let table = &store.get().table;
+        pictures.iter().map(|picture| Ok(table.get(picture)?.picture().clone())).collect::<Result<Vec<_>>>()
+    })?;
     let model = match granted(&caller, &request.model) {
         Ok(model) => model,
         Err(error) => return Ok(Err(error)),
     };
     let mut request = HostRequest::from(request);
     // checked before scaling, so that nobody makes the host scale to a size that no model takes
-    let size = request.size.unwrap_or(picture.pixels.size());
+    let own = pictures.first().map(|picture| picture.pixels.size()).unwrap_or(model.native_size);
+    let size = request.size.unwrap_or(own);
     if size.width > model.max_side || size.height > model.max_side || size.width == 0 || size.height == 0 {
         let reason =
             format!("{size} does not fit model `{}`: sides are at most {}", model.id, model.max_side);
         return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
     }
-    let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
-    let pixels: Pixels = match paint(&caller.host, &caller.meter, "images.resize", scale).await? {
-        Ok(pixels) => pixels,
-        Err(why) => return Ok(Err(why.into())),
-    };
-    request.source = Some(role(pixels));
+    let mut scaled = Vec::with_capacity(pictures.len());
+    for picture in pictures {
+        let scale = move || resized(&picture.pixels, size, Filter::Lanczos3);
+        match paint(&caller.host, &caller.meter, "images.resize", scale).await? {
+            Ok(pixels) => scaled.push(pixels),
+            Err(why) => return Ok(Err(why.into())),
+        }
+    }
+    request.source = role(scaled);
     keep(access, start(&caller, &model, request))
 }
 

@@ -58,6 +58,7 @@ fn features(info: &HostModelInfo) -> Features {
         (info.features.image_to_image, Features::IMAGE_TO_IMAGE),
         (info.features.negative_prompt, Features::NEGATIVE_PROMPT),
         (info.features.edit, Features::EDIT),
+        (info.features.inpaint, Features::INPAINT),
         (info.features.framing, Features::FRAMING),
     ] {
         if has {

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Request, Scheduler, SeedProfile, Size,
-    Source, Ticket,
+    Adapted, Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Pixels, Request, Scheduler, SeedProfile,
+    Size, Source, Ticket,
 };
+use atelier_runtime::Runtime;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -71,6 +72,9 @@ pub(super) struct Generate {
     /// the model's own size.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// A picture whose white or transparent part says what of --image is painted anew.
+    #[arg(long, value_name = "FILE", requires = "image", conflicts_with = "image_guidance")]
+    mask: Option<PathBuf>,
     /// How closely an edit keeps to the picture.
     #[arg(long, value_name = "SCALE", requires = "image", conflicts_with = "strength")]
     image_guidance: Option<f64>,
@@ -170,18 +174,27 @@ async fn source(
     model: &ModelInfo,
 ) -> anyhow::Result<Option<Source>> {
     let Some(path) = &arguments.image else { return Ok(None) };
-    let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
     let runtime = app::runtime(config, &Variables::of_process(), scheduler.clone())?;
-    let decoded = runtime.decode_image(bytes.into()).await;
-    let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
     let size = arguments.size.unwrap_or(model.native_size);
-    let pixels = picture::resized(&decoded, size, Filter::Lanczos3)?;
+    let pixels = pixels(&runtime, path, size).await?;
+    let strength = arguments.strength;
+    if let Some(mask) = &arguments.mask {
+        let mask = Some(self::pixels(&runtime, mask, size).await?);
+        return Ok(Some(Source::Inpaint { pixels, mask, strength }));
+    }
     let edits = arguments.image_guidance.is_some() || !model.features.image_to_image;
     Ok(Some(match edits && arguments.strength.is_none() {
         true => Source::Edit { pixels, guidance: arguments.image_guidance },
-        false => Source::Start { pixels, strength: arguments.strength },
+        false => Source::Start { pixels, strength },
     }))
+}
+
+async fn pixels(runtime: &Runtime, path: &Path, size: Size) -> anyhow::Result<Pixels> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
+    let decoded = runtime.decode_image(bytes.into()).await;
+    let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
+    Ok(picture::resized(&decoded, size, Filter::Lanczos3)?)
 }
 
 fn request(arguments: &Generate, source: Option<Source>) -> Request {

@@ -406,7 +406,7 @@ pub(super) fn name(
         table.problem(&at, format!("wants up to 64 letters, digits, `-`, `_` and `.`, not `{value}`"));
     }
     if !seen.insert(value.clone()) {
-        table.problem(&at, format!("there is a {kind} `{value}` already; give this one another {key}"));
+        table.problem(&at, format!("the {kind} `{value}` is there already; give this one another {key}"));
     }
     Some(value)
 }
