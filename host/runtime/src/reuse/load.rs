@@ -13,6 +13,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use wasmtime_wasi_http::handler::Request;
 
+use crate::Failure;
 use crate::admission::Place;
 use crate::drive::Answer;
 use crate::sandbox::{Meter, Over};
@@ -41,6 +42,8 @@ pub(super) struct Load {
 struct State {
     waiting: VecDeque<Arrival>,
     running: Vec<Arc<Meter>>,
+    /// Those that left the instance without being over: it ends.
+    lost: Vec<Arc<Meter>>,
     closed: bool,
 }
 
@@ -86,7 +89,15 @@ impl Load {
     /// A request is in the instance until the guard is dropped.
     pub(super) fn begin(&self, meter: Arc<Meter>) -> Running<'_> {
         self.state().running.push(meter.clone());
-        Running { load: self, meter }
+        Running { load: self, meter, is_over: false }
+    }
+
+    /// The instance is about to go: whoever is not over and knows of no other reason ends for this one.
+    pub(super) fn lose(&self) {
+        let lost = std::mem::take(&mut self.state().lost);
+        for meter in lost {
+            meter.stop(Failure::InstanceLost { route: meter.route() });
+        }
     }
 
     /// Whether a request is still in the instance that was given up so long ago.
@@ -117,10 +128,15 @@ impl Load {
 pub(super) struct Running<'a> {
     load: &'a Load,
     meter: Arc<Meter>,
+    pub(super) is_over: bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.load.state().running.retain(|meter| !Arc::ptr_eq(meter, &self.meter));
+        let mut state = self.load.state();
+        state.running.retain(|meter| !Arc::ptr_eq(meter, &self.meter));
+        if !self.is_over {
+            state.lost.push(self.meter.clone());
+        }
     }
 }

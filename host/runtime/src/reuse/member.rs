@@ -113,6 +113,8 @@ impl Member {
         pre: &ProxyPre<Sandbox>,
         first: Arrival,
     ) -> wasmtime::Result<()> {
+        // however this ends: a local goes before the store, and after whatever runs in it
+        let _last = Last(&self.load);
         let proxy = match first.meter.instantiate(pre.instantiate_async(&mut store)).await {
             Ok(proxy) => proxy,
             Err(error) => {
@@ -182,7 +184,11 @@ impl Member {
         stages: &Stages,
     ) -> wasmtime::Result<Ended> {
         let Arrival { meter, place, request, answer, taken, over } = arrival;
-        let _running = self.load.begin(meter.clone());
+        let mut running = self.load.begin(meter.clone());
+        if meter.given_up_since().is_some() {
+            running.is_over = true;
+            return Ok(Ended { place, is_fit: true });
+        }
         let head = Stage::enter(&stages.heads);
         let prepared = accessor
             .with(|mut store| Prepared::new(store.as_context_mut(), proxy, request, Sandbox::http, answer));
@@ -191,6 +197,7 @@ impl Member {
             Err(error) => {
                 // whoever waited for it may be gone
                 let _ = over.send(Err(meter.judge(&error)));
+                running.is_over = true;
                 return Ok(Ended { place, is_fit: false });
             }
         };
@@ -215,6 +222,7 @@ impl Member {
             () = finish => (),
         }
         accessor.with(|mut store| store.get().release(task));
+        running.is_over = true;
         Ok(Ended { place, is_fit: is_fit && meter.verdict().is_none() })
     }
 
@@ -296,6 +304,15 @@ impl Member {
         while !self.load.overlooks(OVERLOOKED) {
             sleep(OVERLOOKED / 4).await;
         }
+    }
+}
+
+/// Lets no answer look whole when its instance is stopped from outside: with the store go the rests of the answers.
+struct Last<'a>(&'a Load);
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        self.0.lose();
     }
 }
 

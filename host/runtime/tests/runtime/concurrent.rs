@@ -165,10 +165,12 @@ async fn a_requests_own_deadline_stops_that_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_holds_up_all_requests_inside_of_one_call_is_stopped() {
-    let (runtime, _) = painting(Duration::from_secs(1));
+    let (runtime, scheduler) = painting(Duration::from_secs(1));
     let limits = Limits { wall: Duration::from_secs(1), ..Limits::default() };
     let route = runtime.deploy(concurrent(limits)).await.unwrap();
     let paints = Held::begin(&route, "/generate fake cat 150").await;
+    // its own time stands still from now on
+    until(|| scheduler.status().running).await;
     let blocks = paints.join(&route, "/block").await;
     assert_eq!((blocks.fail().await, paints.fail().await), ("wall_limit", "instance_lost"));
     until(|| route.in_flight() == 0 && held_doors(&runtime) == 0).await;
