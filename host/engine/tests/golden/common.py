@@ -6,6 +6,7 @@ diffusers made: `<case>/<stage>`). New seeds and sizes need no change to the Rus
 
 import argparse
 import functools
+import inspect
 import json
 import pathlib
 
@@ -219,6 +220,9 @@ def run(pipeline, base, case, keep, texts):
             call["strength"] = case["strength"]
         else:
             call["image_guidance_scale"] = case["image_guidance"]
+            # XL's does not look at the picture's own size
+            if "height" in inspect.signature(pipeline.__call__).parameters:
+                call |= {"height": case["height"], "width": case["width"]}
     record(pipeline, call, keep)
 
 

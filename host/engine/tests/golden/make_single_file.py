@@ -16,6 +16,7 @@ import zlib
 
 import numpy as np
 import torch
+from common import TEXTS
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import (
     convert_ldm_clip_checkpoint,
@@ -23,7 +24,6 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from make_pipelines import TEXTS
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 ACROSS, DOWN = "CrossAttnDownBlock2D", "DownBlock2D"
