@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::config::{Prediction, ScheduleConfig, Spacing, Variance};
 use super::ddim::check_timesteps;
-use super::{Schedule, begin_index, tables, weighted_sum};
+use super::{Schedule, begin_index, noised, tables, weighted_sum};
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -71,8 +71,7 @@ impl Schedule for Ddpm {
     }
 
     fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let alpha = self.alphas[self.timesteps[i] as usize];
-        weighted_sum(&[(alpha.sqrt(), original), ((1.0 - alpha).sqrt(), noise)])
+        noised(self.alphas[self.timesteps[i] as usize], original, noise)
     }
 
     /// Draws noise at every step but one from timestep 0, which is the last where the spacing gets there.

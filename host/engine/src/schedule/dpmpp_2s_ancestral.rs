@@ -10,8 +10,8 @@ use candle_core::Tensor;
 
 use super::config::{FinalSigmas, Prediction, ScheduleConfig};
 use super::euler::euler_step;
-use super::sigmas::SigmaPath;
-use super::{Schedule, tables, weighted_sum};
+use super::sigmas::{SigmaPath, SigmaWalk};
+use super::{tables, weighted_sum};
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -38,21 +38,13 @@ impl Dpmpp2sAncestral {
     }
 }
 
-impl Schedule for Dpmpp2sAncestral {
-    fn timesteps(&self) -> &[f64] {
-        self.path.timesteps()
+impl SigmaWalk for Dpmpp2sAncestral {
+    fn path(&self) -> &SigmaPath {
+        &self.path
     }
 
     fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
-        self.path.euler_model_input(i, sample)
-    }
-
-    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(i, original, noise)
     }
 
     /// Draws noise at the end of every step but the last.
@@ -82,9 +74,5 @@ impl Schedule for Dpmpp2sAncestral {
             ((1.0 - kept) * of_output, model_output),
             (up, &noise),
         ])
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(self.path.sigmas())
     }
 }

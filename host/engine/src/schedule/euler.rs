@@ -4,8 +4,8 @@
 use candle_core::Tensor;
 
 use super::config::{Prediction, ScheduleConfig};
-use super::sigmas::SigmaPath;
-use super::{Schedule, tables, weighted_sum};
+use super::sigmas::{SigmaPath, SigmaWalk};
+use super::{tables, weighted_sum};
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -29,21 +29,13 @@ impl Euler {
     }
 }
 
-impl Schedule for Euler {
-    fn timesteps(&self) -> &[f64] {
-        self.path.timesteps()
+impl SigmaWalk for Euler {
+    fn path(&self) -> &SigmaPath {
+        &self.path
     }
 
     fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
-        self.path.euler_model_input(i, sample)
-    }
-
-    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(i, original, noise)
     }
 
     fn step(
@@ -56,10 +48,6 @@ impl Schedule for Euler {
         let place = self.path.place(i);
         let (sigma, next) = (self.path.sigma(place), self.path.sigma(place + 1));
         weighted_sum(&euler_step(self.prediction, sigma, next, sample, model_output))
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(self.path.sigmas())
     }
 }
 

@@ -5,8 +5,8 @@ use candle_core::Tensor;
 
 use super::config::{FinalSigmas, Prediction, ScheduleConfig};
 use super::euler::euler_step;
-use super::sigmas::SigmaPath;
-use super::{Schedule, tables, weighted_sum};
+use super::sigmas::{SigmaPath, SigmaWalk};
+use super::{tables, weighted_sum};
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
 
@@ -33,21 +33,13 @@ impl EulerAncestral {
     }
 }
 
-impl Schedule for EulerAncestral {
-    fn timesteps(&self) -> &[f64] {
-        self.path.timesteps()
+impl SigmaWalk for EulerAncestral {
+    fn path(&self) -> &SigmaPath {
+        &self.path
     }
 
     fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
-        self.path.euler_model_input(i, sample)
-    }
-
-    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(i, original, noise)
     }
 
     /// Draws noise at every step, the last one included: diffusers does, and the next image's stream depends on it.
@@ -65,10 +57,6 @@ impl Schedule for EulerAncestral {
             euler_step(self.prediction, sigma, f64::from(down), sample, model_output);
         let noise = noise.draw(model_output)?;
         weighted_sum(&[of_sample, of_output, (f64::from(up), &noise)])
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(self.path.sigmas())
     }
 }
 

@@ -7,9 +7,9 @@
 use candle_core::Tensor;
 
 use super::config::{BetaSchedule, FinalSigmas, Prediction, ScheduleConfig};
-use super::sigmas::SigmaPath;
+use super::sigmas::{SigmaPath, SigmaWalk};
 use super::tables::{self, BetaDefaults};
-use super::{Schedule, weighted_sum};
+use super::weighted_sum;
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -52,21 +52,13 @@ impl Heun {
     }
 }
 
-impl Schedule for Heun {
-    fn timesteps(&self) -> &[f64] {
-        self.path.timesteps()
+impl SigmaWalk for Heun {
+    fn path(&self) -> &SigmaPath {
+        &self.path
     }
 
     fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
-        self.path.euler_model_input(i, sample)
-    }
-
-    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(i, original, noise)
     }
 
     fn step(
@@ -86,9 +78,5 @@ impl Schedule for Heun {
         let next = weighted_sum(&[(1.0, sample), (self.path.sigma(place + 1) - sigma, &slope)])?;
         self.begun = Some((sample.clone(), slope));
         Ok(next)
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(self.path.sigmas())
     }
 }

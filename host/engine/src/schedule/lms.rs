@@ -5,8 +5,8 @@ use candle_core::Tensor;
 
 use super::config::{Conversion, FinalSigmas, Prediction, ScheduleConfig};
 use super::history::History;
-use super::sigmas::SigmaPath;
-use super::{Schedule, tables, weighted_sum};
+use super::sigmas::{SigmaPath, SigmaWalk};
+use super::{tables, weighted_sum};
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -62,21 +62,13 @@ fn integral(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
     half * (f(middle - aside) + f(middle + aside))
 }
 
-impl Schedule for Lms {
-    fn timesteps(&self) -> &[f64] {
-        self.path.timesteps()
+impl SigmaWalk for Lms {
+    fn path(&self) -> &SigmaPath {
+        &self.path
     }
 
     fn init_noise_sigma(&self) -> f64 {
         self.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
-        self.path.euler_model_input(i, sample)
-    }
-
-    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.path.euler_add_noise(i, original, noise)
     }
 
     fn step(
@@ -93,9 +85,5 @@ impl Schedule for Lms {
         let mut terms = vec![(1.0, sample)];
         terms.extend(self.slopes.weighted(&weights));
         weighted_sum(&terms)
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(self.path.sigmas())
     }
 }

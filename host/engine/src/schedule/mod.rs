@@ -175,6 +175,11 @@ fn no_steps_left(steps: usize, strength: f64) -> Error {
     Error::Invalid { field: "strength", reason }
 }
 
+/// `add_noise` of the classes that look ᾱ up in the training table.
+fn noised(alpha_bar: f64, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    weighted_sum(&[(alpha_bar.sqrt(), original), ((1.0 - alpha_bar).sqrt(), noise)])
+}
+
 /// Σ weight · tensor, computed in f32 and returned in the dtype of the first tensor.
 fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
     let mut sum: Option<Tensor> = None;

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use super::config::{Prediction, ScheduleConfig, Spacing};
 use super::ddim::check_timesteps;
 use super::history::History;
-use super::{Schedule, begin_index, tables, weighted_sum};
+use super::{Schedule, begin_index, noised, tables, weighted_sum};
 use crate::noise::NoiseSource;
 use crate::{Error, Result};
 
@@ -178,8 +178,7 @@ impl Schedule for Pndm {
     }
 
     fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let alpha = self.alphas[self.timesteps[i] as usize];
-        weighted_sum(&[(alpha.sqrt(), original), ((1.0 - alpha).sqrt(), noise)])
+        noised(self.alphas[self.timesteps[i] as usize], original, noise)
     }
 
     fn step(

@@ -7,7 +7,8 @@ use candle_core::Tensor;
 
 use super::config::{BetaSchedule, Conversion, FinalSigmas, ScheduleConfig, Spacing};
 use super::tables::{self, BetaDefaults};
-use super::{begin_index, weighted_sum};
+use super::{Schedule, begin_index, weighted_sum};
+use crate::noise::NoiseSource;
 use crate::{Error, Result};
 
 /// Timesteps with their sigmas, and one sigma more: the level after the last step.
@@ -205,6 +206,56 @@ impl SigmaPath {
     pub(super) fn multistep_add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
         let (alpha, sigma) = self.alpha_sigma(self.place(i));
         weighted_sum(&[(alpha, original), (sigma, noise)])
+    }
+}
+
+/// A schedule whose samples are clean + σ · noise, as those of the Euler classes. It walks a path and knows how to step;
+/// the rest of a [`Schedule`] follows from the path.
+pub(super) trait SigmaWalk: Send {
+    fn path(&self) -> &SigmaPath;
+
+    /// As [`Schedule::init_noise_sigma`]; depends on the spacing as it is in the file, so it is worked out once.
+    fn init_noise_sigma(&self) -> f64;
+
+    /// As [`Schedule::step`].
+    fn step(
+        &mut self,
+        i: usize,
+        model_output: &Tensor,
+        sample: &Tensor,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor>;
+}
+
+impl<W: SigmaWalk> Schedule for W {
+    fn timesteps(&self) -> &[f64] {
+        self.path().timesteps()
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        SigmaWalk::init_noise_sigma(self)
+    }
+
+    fn scale_model_input(&self, i: usize, sample: &Tensor) -> Result<Tensor> {
+        self.path().euler_model_input(i, sample)
+    }
+
+    fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.path().euler_add_noise(i, original, noise)
+    }
+
+    fn step(
+        &mut self,
+        i: usize,
+        model_output: &Tensor,
+        sample: &Tensor,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor> {
+        SigmaWalk::step(self, i, model_output, sample, noise)
+    }
+
+    fn sigmas(&self) -> Option<&[f64]> {
+        Some(self.path().sigmas())
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use super::config::{BetaSchedule, Prediction, ScheduleConfig};
 use super::ddim::check_timesteps;
 use super::tables::{self, BetaDefaults};
-use super::{Schedule, begin_index, lcm, weighted_sum};
+use super::{Schedule, begin_index, lcm, noised, weighted_sum};
 use crate::Result;
 use crate::noise::NoiseSource;
 
@@ -45,8 +45,7 @@ impl Schedule for Tcd {
     }
 
     fn add_noise(&self, i: usize, original: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let alpha = self.alphas[self.timesteps[i] as usize];
-        weighted_sum(&[(alpha.sqrt(), original), ((1.0 - alpha).sqrt(), noise)])
+        noised(self.alphas[self.timesteps[i] as usize], original, noise)
     }
 
     /// Draws noise at every step but the last.
