@@ -213,7 +213,7 @@ async fn who_leaves_hangs_up_on_its_servers() {
     let route = deploy(RouteSpec { grants, ..concurrent(Limits::default()) }).await;
     let waits = Held::begin(&route, "/sleep").await;
     let asks = waits.join(&route, &format!("/call to={to}\npath=/silent")).await;
-    until(|| target.connections() > 0).await;
+    until(|| target.connections() > target.left()).await;
     drop(asks);
     until(|| target.left() == target.connections() && route.in_flight() == 1).await;
     drop(waits);

@@ -19,7 +19,7 @@ pub(crate) struct Target {
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Clients that hung up after a whole head.
+    /// Clients that hung up, after a whole head or before.
     left: AtomicUsize,
     heads: Mutex<Vec<String>>,
 }
@@ -57,6 +57,7 @@ async fn answer(mut socket: TcpStream, seen: Arc<Seen>) {
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         if socket.read(&mut byte).await.unwrap_or(0) == 0 {
+            seen.left.fetch_add(1, Ordering::SeqCst);
             return;
         }
         head.extend(byte);
