@@ -114,6 +114,34 @@ impl ModelFiles {
         }
     }
 
+    /// The files right inside of a folder, by name; none where there is no such folder.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
+        if let Some((vae, folder)) = self.of_vae(folder) {
+            return vae.list(&folder);
+        }
+        let inside = |name: &str| if folder.is_empty() { name.into() } else { format!("{folder}/{name}") };
+        let mut names: Vec<String> = match &self.root {
+            Root::Folder(root) => match std::fs::read_dir(root.join(folder)) {
+                Ok(entries) => entries
+                    .filter_map(|entry| Some(inside(entry.ok()?.file_name().to_str()?)))
+                    .filter(|name| self.contains(name))
+                    .collect(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => return Err(self.unreadable(folder, source)),
+            },
+            // what is in it has no files of its own
+            Root::Single(_) => Vec::new(),
+            Root::Embedded(files) => {
+                let names = files.iter().map(|(name, _)| name.to_string());
+                names
+                    .filter(|name| name.rsplit_once('/').map_or("", |(parent, _)| parent) == folder)
+                    .collect()
+            }
+        };
+        names.sort();
+        Ok(names)
+    }
+
     /// A small file, whole.
     pub(crate) fn bytes(&self, name: &str) -> Result<Cow<'static, [u8]>> {
         if let Some((vae, at)) = self.of_vae(name) {
@@ -297,6 +325,18 @@ mod tests {
     fn an_embedded_file_reads_as_json() {
         let config: serde_json::Value = ModelFiles::embedded(FILES).json("unet/config.json").unwrap();
         assert_eq!(config["in_channels"], 4);
+    }
+
+    #[test]
+    fn a_folders_own_files_are_listed_and_those_of_no_folder_are_none() {
+        let files = ModelFiles::embedded(FILES);
+        assert_eq!(files.list("unet").unwrap(), ["unet/config.json"]);
+        assert_eq!(files.list("").unwrap(), ["broken.json"]);
+        assert!(files.list("vae").unwrap().is_empty());
+        let source = ModelFiles::folder(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(source.list("").unwrap(), ["Cargo.toml"]);
+        assert!(source.list("src").unwrap().contains(&"src/lib.rs".to_string()));
+        assert!(source.list("vae").unwrap().is_empty());
     }
 
     #[test]

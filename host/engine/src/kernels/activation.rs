@@ -1,12 +1,12 @@
 //! Pointwise activations and the gated unit of the transformer's feed-forward.
 //!
-//! On the CPU, SiLU, GELU and the gated unit are one pass over the memory on all threads; the rest is candle's.
+//! On the CPU, SiLU, both forms of GELU and the gated unit are one pass over the memory on all threads; the rest is candle's.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::contiguous;
-use super::math::{gelu, silu, vectorized};
+use super::math::{gelu, gelu_tanh, silu, vectorized};
 
 /// An activation by the name that configurations use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Activation {
     Silu,
     /// `x * Phi(x)` with the error function, not the tanh approximation.
     Gelu,
+    /// GELU by the tanh approximation, of T5 and FLUX.
+    GeluTanh,
     /// `x * sigmoid(1.702 x)`, of OpenAI's CLIP.
     QuickGelu,
 }
@@ -28,6 +30,7 @@ impl Activation {
             "relu" => Some(Self::Relu),
             "silu" | "swish" => Some(Self::Silu),
             "gelu" => Some(Self::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" => Some(Self::GeluTanh),
             "quick_gelu" => Some(Self::QuickGelu),
             _ => None,
         }
@@ -42,6 +45,9 @@ impl Activation {
             Self::Silu => x.silu(),
             Self::Gelu if has_kernel(x) => x.contiguous()?.apply_op1_no_bwd(&Pointwise(gelu_all)),
             Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh if has_kernel(x) => x.contiguous()?.apply_op1_no_bwd(&Pointwise(gelu_tanh_all)),
+            // candle's own is this approximation
+            Self::GeluTanh => x.gelu(),
             Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
         }
     }
@@ -74,6 +80,12 @@ vectorized! {
 vectorized! {
     fn gelu_all(out: &mut [f32], x: &[f32]) {
         out.iter_mut().zip(x).for_each(|(out, x)| *out = gelu(*x));
+    }
+}
+
+vectorized! {
+    fn gelu_tanh_all(out: &mut [f32], x: &[f32]) {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = gelu_tanh(*x));
     }
 }
 
@@ -141,6 +153,15 @@ mod tests {
             Tensor::new(&[-0.045_500_26f32, -0.154_268_77, 0.0, 0.841_344_8, 2.995_950_2], x.device())
                 .unwrap();
         assert_close(&Activation::Gelu.forward(&x).unwrap(), &known, 1e-6);
+    }
+
+    #[test]
+    fn the_tanh_form_of_gelu_is_that_of_torch() {
+        // torch.nn.functional.gelu(x, approximate="tanh")
+        let x = Tensor::new(&[-2.0f32, -0.5, 0.0, 1.0, 3.0], &candle_core::Device::Cpu).unwrap();
+        let known =
+            Tensor::new(&[-0.045_402_29f32, -0.154_286, 0.0, 0.841_192, 2.996_362_7], x.device()).unwrap();
+        assert_close(&Activation::GeluTanh.forward(&x).unwrap(), &known, 1e-6);
     }
 
     #[test]

@@ -35,19 +35,48 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -
     by_tensors(q, k, v, heads, mask)
 }
 
+/// T5's form (arXiv 1910.10683, 2.1): the products are not scaled, and `bias` (heads, queries, keys) is added to them.
+///
+/// Weights are summed in f64: a text is mostly padding, and over hundreds of equal values the roundings of a running sum
+/// in f32 add up instead of cancelling.
+pub fn biased_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, bias: &Tensor) -> Result<Tensor> {
+    in_slices(q, k, v, heads, DType::F64, |scores, first| {
+        scores.broadcast_add(&bias.narrow(1, first, scores.dim(D::Minus2)?)?)
+    })
+}
+
 /// By tensor operations; for masks and devices without a kernel.
 fn by_tensors(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    // queries carry the scale: they are fewer than the scores
+    let scale = ((q.dim(D::Minus1)? / heads) as f64).powf(-0.5);
+    in_slices(&(q * scale)?, k, v, heads, q.dtype(), |scores, first| match mask {
+        Mask::None => Ok(scores),
+        Mask::Causal => scores.broadcast_add(&causal(&scores, first)?),
+    })
+}
+
+/// A slice of queries at a time. `mask` changes their scores (b, heads, slice, keys), given the number of the first query;
+/// these are summed in `sums`.
+fn in_slices(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    sums: DType,
+    mask: impl Fn(Tensor, usize) -> Result<Tensor>,
+) -> Result<Tensor> {
     let (batch, queries, width) = q.dims3()?;
-    let scale = ((width / heads) as f64).powf(-0.5);
-    let q = (split(q, heads)? * scale)?; // (b, heads, queries, d)
+    let q = split(q, heads)?; // (b, heads, queries, d)
     let k = split(k, heads)?.transpose(2, 3)?; // (b, heads, d, keys)
-    let v = split(v, heads)?; // (b, heads, keys, d)
+    let v = split(v, heads)?.to_dtype(sums)?; // (b, heads, keys, d)
     let keys = v.dim(2)?;
     let slice = (MAX_SCORE_BYTES / (4 * batch * heads * keys).max(1)).clamp(1, queries.max(1));
     let mut parts = Vec::with_capacity(queries.div_ceil(slice));
     for start in (0..queries).step_by(slice) {
         let part = q.narrow(2, start, slice.min(queries - start))?;
-        parts.push(attend(&part, &k, &v, mask, start)?);
+        let scores = mask(part.contiguous()?.matmul(&k)?, start)?; // (b, heads, slice, keys)
+        let weights = candle_nn::ops::softmax_last_dim(&scores.to_dtype(sums)?)?;
+        parts.push(weights.matmul(&v)?.to_dtype(q.dtype())?);
     }
     let out = Tensor::cat(&parts, 2)?; // (b, heads, queries, d)
     out.transpose(1, 2)?.reshape((batch, queries, width))
@@ -57,17 +86,6 @@ fn by_tensors(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> R
 fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, tokens, width) = x.dims3()?;
     x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)?.contiguous()
-}
-
-/// One slice of queries, the first of which is number `first_query` of all: (b, heads, slice, d).
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, first_query: usize) -> Result<Tensor> {
-    // queries carry the scale already: they are fewer than the scores
-    let scores = q.contiguous()?.matmul(k)?; // (b, heads, slice, keys)
-    let scores = match mask {
-        Mask::None => scores,
-        Mask::Causal => scores.broadcast_add(&causal(&scores, first_query)?)?,
-    };
-    candle_nn::ops::softmax_last_dim(&scores)?.matmul(v)
 }
 
 /// 0 where a query may look, minus infinity after itself: (slice, keys).
@@ -222,6 +240,20 @@ mod tests {
             }
         }
         Tensor::from_vec(out, (batch, queries, width), &candle_core::Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn a_bias_without_a_scale_is_a_scaled_product_of_larger_queries() {
+        let (q, k, v) = (ramp((2, 5, 12), 1), ramp((2, 7, 12), 2), ramp((2, 7, 12), 3));
+        let none = Tensor::zeros((3, 5, 7), DType::F32, q.device()).unwrap();
+        let expected = reference(&(&q * 2.0).unwrap(), &k, &v, 3, false);
+        assert_close(&biased_attention(&q, &k, &v, 3, &none).unwrap(), &expected, 1e-5);
+        // minus infinity for all keys but one leaves that one's value
+        let only: Vec<f32> =
+            (0..3 * 5 * 7).map(|at| if at % 7 == 4 { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let only = Tensor::from_vec(only, (3, 5, 7), q.device()).unwrap();
+        let expected = v.narrow(1, 4, 1).unwrap().broadcast_as((2, 5, 12)).unwrap();
+        assert_close(&biased_attention(&q, &k, &v, 3, &only).unwrap(), &expected, 1e-6);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Linear layers. On the CPU the weight is packed when it is loaded, and rows of the input as they are multiplied.
+//! Linear layers. On the CPU the weight is packed when it is loaded, and rows of the input as they are multiplied; a weight
+//! of few bits stays as it is, see `blocks`.
 //!
 //! In the product of `gemm`, rows of the input are `A` and the weight is `B`, the other way round than in a
 //! convolution: the result then has its outputs last, as sequences do.
 
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::blocks::{BlockLinear, Blocks};
 use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows};
 use super::{contiguous, low_rank};
 use crate::weights::{Builder, Slot};
@@ -28,6 +31,10 @@ enum Weight {
     Plain(Tensor),
     /// Columns of outputs, along inputs.
     Packed(PackedColumns),
+    /// Rows of outputs in few bits, in main memory.
+    Blocks(Blocks),
+    /// The same in the memory of another device; widened whole for each product.
+    OnDevice(QTensor),
 }
 
 impl Linear {
@@ -39,7 +46,10 @@ impl Linear {
 
     /// Without one.
     pub fn load_no_bias(inputs: usize, outputs: usize, vb: Builder) -> Result<Self> {
-        let weight = Weight::new(vb.get((outputs, inputs), "weight")?)?;
+        let weight = match vb.is_compact("weight") {
+            true => Weight::compact(vb.get_quantized((outputs, inputs), "weight")?)?,
+            false => Weight::new(vb.get((outputs, inputs), "weight")?)?,
+        };
         Ok(Self { weight, bias: None, slot: vb.slot() })
     }
 
@@ -51,12 +61,18 @@ impl Linear {
 
     /// (..., inputs) to (..., outputs).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let bias = || self.bias.as_ref().map(|bias| bias.to_vec1()).transpose();
         let out = match &self.weight {
             Weight::Packed(weight) => {
-                let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
-                x.contiguous()?.apply_op1_no_bwd(&PackedLinear { weight, bias })
+                x.contiguous()?.apply_op1_no_bwd(&PackedLinear { weight, bias: bias()? })
             }
-            Weight::Plain(weight) => plain(x, weight, self.bias.as_ref()),
+            Weight::Blocks(weight) if gemm::is_available() => {
+                x.contiguous()?.apply_op1_no_bwd(&BlockLinear { weight, bias: bias()? })
+            }
+            Weight::Blocks(weight) => plain(x, &weight.dequantize(x.device())?, self.bias.as_ref()),
+            Weight::OnDevice(weight) => plain(x, &weight.dequantize(x.device())?, self.bias.as_ref()),
+            // halves that a device keeps are widened for each product
+            Weight::Plain(weight) => plain(x, &weight.to_dtype(x.dtype())?, self.bias.as_ref()),
         }?;
         low_rank::add_linear(out, x, &self.slot)
     }
@@ -87,6 +103,18 @@ impl Weight {
         let (outputs, inputs) = weight.dims2()?;
         let values = weight.flatten_all()?.to_vec1::<f32>()?;
         Ok(Self::Packed(PackedColumns::new(inputs, outputs, |k, column| values[column * inputs + k])))
+    }
+
+    /// Keeps the bits of the file.
+    fn compact(weight: QTensor) -> Result<Self> {
+        let device = weight.device();
+        let half = match weight.dtype() {
+            _ if device.is_cpu() => return Ok(Self::Blocks(Blocks::of(&weight)?)),
+            GgmlDType::F16 => DType::F16,
+            GgmlDType::BF16 => DType::BF16,
+            _ => return Ok(Self::OnDevice(weight)),
+        };
+        Ok(Self::Plain(weight.dequantize(&device)?.to_dtype(half)?))
     }
 }
 

@@ -6,20 +6,28 @@
 
 mod activation;
 mod attention;
+mod blocks;
 mod conv;
+mod embedding;
 mod gemm;
 mod layout;
 mod linear;
 mod low_rank;
 mod math;
 mod norm;
+mod rotary;
+mod rows;
 
 pub use activation::{Activation, geglu};
-pub use attention::{Mask, attention};
+pub use attention::{Mask, attention, biased_attention};
+pub use blocks::Blocks;
 pub use conv::{Conv2d, Window};
+pub use embedding::Embedding;
 pub use layout::{to_pixels, to_tokens, upsample_nearest};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
+pub use rotary::Rotation;
+pub use rows::{RmsNorm, modulated_norm};
 
 use candle_core::{CpuStorage, Device, Layout, Result};
 

@@ -110,7 +110,7 @@ impl CustomOp3 for FusedGroupNorm {
 
 vectorized! {
     /// Mean and variance. Blocks are summed in f32 and their sums in f64: exact enough, and quick.
-    fn moments(x: &[f32]) -> (f32, f32) {
+    pub(super) fn moments(x: &[f32]) -> (f32, f32) {
         const BLOCK: usize = 1024;
         let count = x.len().max(1) as f64;
         let mean = x.chunks(BLOCK).map(|block| f64::from(sum(block, |value| value))).sum::<f64>() / count;
@@ -124,7 +124,7 @@ vectorized! {
 
 /// One running sum per lane, which the compiler keeps in a vector register.
 #[inline(always)]
-fn sum(block: &[f32], value: impl Fn(f32) -> f32) -> f32 {
+pub(super) fn sum(block: &[f32], value: impl Fn(f32) -> f32) -> f32 {
     let (lanes, rest) = block.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];
     for lane in lanes {

@@ -128,6 +128,14 @@ impl Builder {
         }
     }
 
+    /// Whether a layer should take this matrix by [`Builder::get_quantized`], because its file has it in few bits.
+    pub fn is_compact(&self, name: &str) -> bool {
+        match &self.state.borrow().source {
+            Source::Files(reader) => reader.is_compact(&self.full(name)),
+            Source::Made(_) => false,
+        }
+    }
+
     /// Where the tensors go.
     pub fn device(&self) -> &Device {
         &self.device

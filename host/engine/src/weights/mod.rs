@@ -43,6 +43,32 @@ impl Weights {
         Ok(Self { reader: open_component(files, component, stem)?, device: device.clone() })
     }
 
+    /// Opens a component as [`Weights::load`] does, or the one file that stands for it: the only one in its folder, or the
+    /// only one beside the folder whose name begins so.
+    ///
+    /// # Errors
+    /// Those of [`Weights::load`], and [`crate::Error::Malformed`] where several files could be meant.
+    pub fn find(
+        files: &ModelFiles,
+        component: &str,
+        stem: &str,
+        beside: &str,
+        device: &Device,
+    ) -> Result<Self> {
+        for (folder, prefix) in [(component, stem), (component, ""), ("", beside)] {
+            match single_names(files, folder, prefix)?.as_slice() {
+                [] => {}
+                _ if prefix == stem => return Self::load(files, component, stem, device),
+                [name] => return Self::file(files, name, device),
+                names => {
+                    let reason = format!("{} could each be the {component}; keep one", names.join(", "));
+                    return Err(files.malformed(folder, reason));
+                }
+            }
+        }
+        Self::load(files, component, stem, device)
+    }
+
     /// Opens one file, safetensors or GGUF.
     pub fn file(files: &ModelFiles, name: &str, device: &Device) -> Result<Self> {
         let mut reader = Reader::new(files);
@@ -81,6 +107,33 @@ impl Weights {
     pub fn split(mut self, parts: impl Fn(&str, &[usize]) -> Option<Vec<(String, usize)>>) -> Result<Self> {
         self.reader.split(parts)?;
         Ok(self)
+    }
+
+    /// Without a tensor that files write twice under two names.
+    pub fn without(mut self, name: &str) -> Self {
+        self.reader.remove(name);
+        self
+    }
+
+    /// Keeps matrices in half precision as they are, for networks too large for f32. Quantized ones always stay so.
+    pub fn compact(mut self) -> Self {
+        self.reader.keep_halves();
+        self
+    }
+
+    /// The shape of a tensor, if there is such a one.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.reader.shape(name)
+    }
+
+    /// Bytes that the network will take in memory.
+    pub fn bytes(&self) -> u64 {
+        self.reader.bytes_in_memory()
+    }
+
+    /// The error for weights that are not what they should be; names their first file.
+    pub fn malformed(&self, reason: &str) -> crate::Error {
+        self.reader.files().malformed(self.reader.first_file(), reason)
     }
 
     /// Builds a network: lets `build` take its tensors. Every tensor must be taken, exactly once. With it come the slots
@@ -152,6 +205,15 @@ fn of_checkpoint(
     Ok(reader)
 }
 
+/// The weights' files in a folder whose names begin so.
+fn single_names(files: &ModelFiles, folder: &str, prefix: &str) -> Result<Vec<String>> {
+    let is_weights = |name: &String| {
+        let name = name.rsplit('/').next().unwrap_or_default();
+        name.starts_with(prefix) && [".safetensors", ".gguf"].iter().any(|end| name.ends_with(end))
+    };
+    Ok(files.list(folder)?.into_iter().filter(is_weights).collect())
+}
+
 /// Full precision before half, one file before shards, quantized last.
 fn file_names(files: &ModelFiles, component: &str, stem: &str) -> Result<Vec<String>> {
     for variant in ["", ".fp16"] {
@@ -198,6 +260,22 @@ fn shard_names(files: &ModelFiles, component: &str, index: &str) -> Result<Vec<S
 /// A file of a component; one that was named alone has no folder of its own.
 fn within(component: &str, name: &str) -> String {
     if component.is_empty() { name.into() } else { format!("{component}/{name}") }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Files of zeros, for tests that look at names and shapes.
+
+    /// A safetensors file with tensors of these names and shapes in f16.
+    pub(crate) fn file_of(tensors: &[(&str, Vec<usize>)]) -> &'static [u8] {
+        use safetensors::tensor::{Dtype, TensorView, serialize};
+        let bytes = |shape: &[usize]| vec![0; 2 * shape.iter().product::<usize>()];
+        let data: Vec<_> = tensors.iter().map(|(_, shape)| bytes(shape)).collect();
+        let views = tensors.iter().zip(&data).map(|((name, shape), data)| {
+            (name.to_string(), TensorView::new(Dtype::F16, shape.clone(), data).unwrap())
+        });
+        serialize(views, None).unwrap().leak()
+    }
 }
 
 #[cfg(test)]
@@ -275,5 +353,25 @@ mod tests {
             vec![("unet/model.safetensors.index.json", index)].leak();
         let error = Weights::load(&ModelFiles::embedded(list), "unet", "model", &Device::Cpu).err();
         assert!(error.is_some_and(|error| error.to_string().contains("plain file name")));
+    }
+
+    #[test]
+    fn one_file_may_stand_for_a_component_and_several_are_refused() {
+        let file = testing::file_of(&[("a", vec![2])]);
+        let find = |names: &[&'static str]| {
+            let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, file)).collect();
+            let files = ModelFiles::embedded(files.leak());
+            Weights::find(&files, "transformer", "model", "flux1", &Device::Cpu)
+        };
+        for names in [
+            &["transformer/flux1-dev.safetensors", "other.safetensors"][..],
+            &["flux1-dev.safetensors", "ae.safetensors"],
+            &["transformer/model.safetensors", "transformer/other.safetensors", "flux1-dev.safetensors"],
+        ] {
+            assert!(find(names).is_ok_and(|found| found.shape("a") == Some(&[2])), "{names:?}");
+        }
+        let error = find(&["flux1-a.safetensors", "flux1-b.gguf"]).err().unwrap().to_string();
+        assert!(error.contains("flux1-a.safetensors, flux1-b.gguf"), "{error}");
+        assert!(find(&["ae.safetensors"]).is_err());
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Reader {
     blobs: Vec<(String, Blob)>,
     left: BTreeMap<String, Stored>,
     doubled: Option<String>,
+    /// Whether matrices in half precision are handed out as they are.
+    keeps_halves: bool,
 }
 
 impl Encoding {
@@ -121,7 +123,13 @@ impl Stored {
 
 impl Reader {
     pub(super) fn new(files: &ModelFiles) -> Self {
-        Self { files: files.clone(), blobs: Vec::new(), left: BTreeMap::new(), doubled: None }
+        Self {
+            files: files.clone(),
+            blobs: Vec::new(),
+            left: BTreeMap::new(),
+            doubled: None,
+            keeps_halves: false,
+        }
     }
 
     /// Adds a file and its tensors.
@@ -163,6 +171,41 @@ impl Reader {
 
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Stored> {
         self.left.values()
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.left.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.left.remove(name);
+    }
+
+    pub(super) fn keep_halves(&mut self) {
+        self.keeps_halves = true;
+    }
+
+    /// Whether layers should take a tensor as its file has it, because it is a matrix of fewer bits than f32.
+    pub(super) fn is_compact(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(|stored| self.stays_compact(stored))
+    }
+
+    fn stays_compact(&self, stored: &Stored) -> bool {
+        let has_few_bits = match stored.encoding {
+            Encoding::Blocks(_) => true,
+            Encoding::F16 | Encoding::Bf16 => self.keeps_halves,
+            _ => false,
+        };
+        has_few_bits && stored.shape.len() == 2 && !stored.is_transposed
+    }
+
+    /// Bytes that all tensors take in memory: f32, but for those that stay compact.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        let bytes = |stored: &Stored| match self.stays_compact(stored) {
+            true => stored.bytes as u64,
+            false => 4 * stored.elements(),
+        };
+        self.left.values().map(bytes).sum()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
