@@ -4,6 +4,9 @@
 //! Must give the ids that transformers gives, token by token: one id off is another picture. So the files become the
 //! `tokenizer.json` that transformers itself would write (`vocabulary`), and the same Rust library runs it.
 
+mod charsmap;
+mod sentencepiece;
+mod t5;
 mod vocabulary;
 
 use serde::Deserialize;
@@ -11,6 +14,8 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use crate::files::ModelFiles;
 use crate::{Error, Result};
+
+pub use t5::T5Tokenizer;
 
 /// Longest context when the file names none, or the placeholder that transformers writes for "no limit".
 const DEFAULT_LENGTH: usize = 77;

@@ -111,7 +111,7 @@ impl Pipeline {
         let left: Vec<f32> = mask.pixels().iter().map(|is_new| f32::from(u8::from(!is_new))).collect();
         let left = Tensor::from_vec(left, (1, 1, height, width), &self.device)?;
         let encoded = self.vae.encode(&whole.broadcast_mul(&left)?)?;
-        Ok((finite(encoded.repeat(images)?.sample(noise)?)? * self.vae.scaling_factor())?)
+        Ok(self.vae.scaled(&finite(encoded.repeat(images)?.sample(noise)?)?)?)
     }
 
     /// (1, 1, h, w) of the latents' size; each takes the pixel at its upper left, as diffusers scales masks.
@@ -139,7 +139,7 @@ impl Pipeline {
     fn source_latents(&self, pixels: &Pixels, images: usize, noise: &mut PerImage) -> Result<Tensor> {
         // encoded once: the images differ in the sample that is drawn from it, not in the distribution
         let latents = finite(self.encode(pixels)?.repeat(images)?.sample(noise)?)?;
-        Ok((latents * self.vae.scaling_factor())?)
+        Ok(self.vae.scaled(&latents)?)
     }
 
     fn encode(&self, pixels: &Pixels) -> Result<Encoded> {

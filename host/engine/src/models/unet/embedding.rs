@@ -13,7 +13,7 @@ const MAX_PERIOD: f32 = 10_000.0;
 
 /// Sines and cosines of one number per sample.
 #[derive(Debug, Clone)]
-struct Sinusoids {
+pub(crate) struct Sinusoids {
     /// (1, width / 2)
     frequencies: Tensor,
     flip_sin_to_cos: bool,
@@ -21,7 +21,7 @@ struct Sinusoids {
 
 impl Sinusoids {
     /// `width` is even.
-    fn new(width: usize, shift: f64, flip_sin_to_cos: bool, device: &Device) -> Result<Self> {
+    pub(crate) fn new(width: usize, shift: f64, flip_sin_to_cos: bool, device: &Device) -> Result<Self> {
         let half = width / 2;
         let exponent = |index: usize| -MAX_PERIOD.ln() * index as f32 / (half as f64 - shift) as f32;
         let frequencies: Vec<f32> = (0..half).map(|index| exponent(index).exp()).collect();
@@ -29,7 +29,7 @@ impl Sinusoids {
     }
 
     /// (b) to (b, width).
-    fn forward(&self, values: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let angles = values.unsqueeze(1)?.broadcast_mul(&self.frequencies)?;
         let (sin, cos) = (angles.sin()?, angles.cos()?);
         if self.flip_sin_to_cos { Tensor::cat(&[cos, sin], 1) } else { Tensor::cat(&[sin, cos], 1) }

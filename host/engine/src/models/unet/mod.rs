@@ -20,6 +20,7 @@ use transformer::SpatialTransformer;
 
 pub use config::{AddedConfig, UNetConfig};
 pub(crate) use config::{BlockConfig, BlockKind};
+pub(crate) use embedding::Sinusoids;
 pub(super) use embedding::TimeEmbedding;
 
 /// The component's folder in a diffusers layout.

@@ -16,7 +16,7 @@ const KL_NEUTRAL: Neutral = Neutral {
     what: WHAT,
     values: r#"{
         "act_fn": "silu", "down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D",
-        "shift_factor": null, "latents_mean": null, "latents_std": null, "mid_block_add_attention": true
+        "latents_mean": null, "latents_std": null, "mid_block_add_attention": true
     }"#,
     // the VAE always runs in f32
     ignored: &["force_upcast"],
@@ -42,6 +42,8 @@ pub(crate) struct KlConfig {
     pub(crate) scaling_factor: f64,
     /// Side in pixels of the pictures that it was trained on.
     pub(crate) sample_size: usize,
+    /// Subtracted from latents before they are scaled.
+    pub(crate) shift_factor: Option<f64>,
     pub(crate) use_quant_conv: bool,
     pub(crate) use_post_quant_conv: bool,
     #[serde(flatten)]
@@ -59,6 +61,7 @@ impl Default for KlConfig {
             norm_num_groups: 32,
             scaling_factor: 0.18215,
             sample_size: 32,
+            shift_factor: None,
             use_quant_conv: true,
             use_post_quant_conv: true,
             rest: Map::new(),
@@ -79,6 +82,8 @@ impl KlConfig {
         ];
         ensure_counts(files, name, &counts)?;
         ensure_scale(files, name, config.scaling_factor)?;
+        let shift = config.shift_factor.unwrap_or_default();
+        ensure(shift.is_finite(), files, name, || format!("shift_factor is {shift}"))?;
         ensure_rgb(config.in_channels, config.out_channels)?;
         Ok(config)
     }

@@ -35,6 +35,7 @@ pub(crate) enum VaeConfig {
 pub struct Vae {
     kind: Kind,
     scaling_factor: f64,
+    shift_factor: f64,
     latent_channels: usize,
     factor: usize,
     tiling: Option<Tiling>,
@@ -139,6 +140,13 @@ impl VaeConfig {
             Self::Tiny(config) => config.scaling_factor,
         }
     }
+
+    fn shift_factor(&self) -> f64 {
+        match self {
+            Self::Kl(config) => config.shift_factor.unwrap_or_default(),
+            Self::Tiny(_) => 0.0,
+        }
+    }
 }
 
 impl Vae {
@@ -156,6 +164,7 @@ impl Vae {
         Ok(Self {
             kind,
             scaling_factor: config.scaling_factor(),
+            shift_factor: config.shift_factor(),
             latent_channels: config.latent_channels(),
             factor: config.factor(),
             tiling: config.tiling(),
@@ -177,6 +186,16 @@ impl Vae {
         self.scaling_factor
     }
 
+    /// What is subtracted from encoded latents before.
+    pub fn shift_factor(&self) -> f64 {
+        self.shift_factor
+    }
+
+    /// Latents of [`Vae::encode`] as the denoiser knows them.
+    pub fn scaled(&self, latents: &Tensor) -> TensorResult<Tensor> {
+        (latents - self.shift_factor)? * self.scaling_factor
+    }
+
     /// Whether decoding is cheap enough for previews.
     pub fn is_tiny(&self) -> bool {
         matches!(self.kind, Kind::Tiny(_))
@@ -192,17 +211,21 @@ impl Vae {
 
     /// Latents as the denoiser knows them, to a picture within about -1 to 1.
     pub fn decode(&self, latents: &Tensor) -> TensorResult<Tensor> {
-        self.decode_unscaled(&(latents / self.scaling_factor)?)
+        self.decode_unscaled(&self.unscaled(latents)?)
     }
 
     /// The same in tiles, where the picture is larger than one and the autoencoder is not small.
     pub fn decode_tiled(&self, latents: &Tensor) -> TensorResult<Tensor> {
-        let latents = (latents / self.scaling_factor)?;
+        let latents = self.unscaled(latents)?;
         let (.., height, width) = latents.dims4()?;
         match self.tiling.filter(|tiling| tiling.divides(height, width)) {
             Some(tiling) => tiling.decode(&latents, |tile| self.decode_unscaled(tile)),
             None => self.decode_unscaled(&latents),
         }
+    }
+
+    fn unscaled(&self, latents: &Tensor) -> TensorResult<Tensor> {
+        (latents / self.scaling_factor)? + self.shift_factor
     }
 
     fn decode_unscaled(&self, latents: &Tensor) -> TensorResult<Tensor> {
