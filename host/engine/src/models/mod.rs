@@ -5,6 +5,8 @@ mod blocks;
 pub mod clip;
 mod config;
 pub mod controlnet;
+pub mod flux;
+pub mod t5;
 pub mod unet;
 pub mod vae;
 

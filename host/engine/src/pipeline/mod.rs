@@ -6,6 +6,7 @@
 mod denoise;
 mod emphasis;
 mod family;
+mod flux;
 mod footprint;
 mod guidance;
 mod latents;
@@ -31,6 +32,7 @@ use prompt::TextEncoders;
 
 pub use denoise::{Decoding, Denoise};
 pub(crate) use family::{Family, Numbers, SourceUse};
+pub use flux::{FluxConditioning, FluxText};
 pub(crate) use footprint::Footprint;
 pub(crate) use preview::small_autoencoder;
 pub use prompt::{Conditioning, Row, Text, rows};
@@ -90,7 +92,7 @@ impl Pipeline {
         match &self.previewer {
             Previewer::Own => Ok(&self.vae),
             Previewer::Beside(small) => Ok(small),
-            Previewer::Matrix(_) | Previewer::Nothing => {
+            Previewer::Matrix(..) | Previewer::Nothing => {
                 let reason = "this model has no small autoencoder; put an AutoencoderTiny for its latents into \
                               `taesd/` beside its vae";
                 Err(Error::Invalid { field: "decoder", reason: reason.into() })

@@ -11,15 +11,66 @@ use crate::{Error, Result};
 const FOLDER: &str = "taesd";
 /// Longest side of a preview, in pixels.
 pub(super) const MAX_SIDE: usize = 256;
-/// Scaled latents of Stable Diffusion 1 and 2 to red, green and blue within -1 to 1; published with ComfyUI (SD15).
-const SD_MATRIX: [[f32; 3]; 4] = [
-    [0.3512, 0.2297, 0.3227],
-    [0.3250, 0.4974, 0.2350],
-    [-0.2829, 0.1762, 0.2721],
-    [-0.2120, -0.2616, -0.7177],
+/// Scaled latents of one family to red, green and blue within -1 to 1; published with ComfyUI.
+struct Colours {
+    /// The scale and the shift of the latents that the matrix was fitted to.
+    scale: f64,
+    shift: f64,
+    /// One row for each channel.
+    matrix: &'static [[f32; 3]],
+    bias: [f32; 3],
+}
+
+const COLOURS: [Colours; 3] = [
+    // Stable Diffusion 1 and 2
+    Colours {
+        scale: 0.18215,
+        shift: 0.0,
+        matrix: &[
+            [0.3512, 0.2297, 0.3227],
+            [0.3250, 0.4974, 0.2350],
+            [-0.2829, 0.1762, 0.2721],
+            [-0.2120, -0.2616, -0.7177],
+        ],
+        bias: [0.0; 3],
+    },
+    // Stable Diffusion XL
+    Colours {
+        scale: 0.13025,
+        shift: 0.0,
+        matrix: &[
+            [0.3651, 0.4232, 0.4341],
+            [-0.2533, -0.0042, 0.1068],
+            [0.1076, 0.1111, -0.0362],
+            [-0.3165, -0.2492, -0.2188],
+        ],
+        bias: [0.1084, -0.0175, -0.0011],
+    },
+    // FLUX.1
+    Colours {
+        scale: 0.3611,
+        shift: 0.1159,
+        matrix: &[
+            [-0.0346, 0.0244, 0.0681],
+            [0.0034, 0.0210, 0.0687],
+            [0.0275, -0.0668, -0.0433],
+            [-0.0174, 0.0160, 0.0617],
+            [0.0859, 0.0721, 0.0329],
+            [0.0004, 0.0383, 0.0115],
+            [0.0405, 0.0861, 0.0915],
+            [-0.0236, -0.0185, -0.0259],
+            [-0.0245, 0.0250, 0.1180],
+            [0.1008, 0.0755, -0.0421],
+            [-0.0515, 0.0201, 0.0011],
+            [0.0428, -0.0012, -0.0036],
+            [0.0817, 0.0765, 0.0749],
+            [-0.1264, -0.0522, -0.1103],
+            [-0.0280, -0.0881, -0.0499],
+            [-0.1262, -0.0982, -0.0778],
+        ],
+        bias: [-0.0329, -0.0718, -0.0851],
+    },
 ];
-/// The scale of the latents that the matrix was fitted to.
-const SD_SCALE: f64 = 0.18215;
 
 /// How previews of a model are made.
 #[derive(Debug)]
@@ -28,8 +79,8 @@ pub(super) enum Previewer {
     Own,
     /// A small autoencoder beside a large one.
     Beside(Box<Vae>),
-    /// (3, latent channels, 1, 1)
-    Matrix(Tensor),
+    /// A 1x1 convolution: (3, latent channels, 1, 1), and (1, 3, 1, 1).
+    Matrix(Tensor, Tensor),
     /// Neither is known for these latents.
     Nothing,
 }
@@ -46,12 +97,14 @@ impl Previewer {
         if let Some(folder) = small_autoencoder(files, vae.latent_channels())? {
             return Ok(Self::Beside(Box::new(Vae::open(files, folder, device)?)));
         }
-        if vae.latent_channels() == SD_MATRIX.len() && (vae.scaling_factor() - SD_SCALE).abs() < 1e-9 {
-            let matrix =
-                Tensor::new(&SD_MATRIX, device)?.t()?.contiguous()?.reshape((3, SD_MATRIX.len(), 1, 1))?;
-            return Ok(Self::Matrix(matrix));
-        }
-        Ok(Self::Nothing)
+        let Some(colours) = COLOURS.iter().find(|colours| colours.are_of(vae)) else {
+            return Ok(Self::Nothing);
+        };
+        let channels = colours.matrix.len();
+        let values = colours.matrix.concat();
+        let matrix = Tensor::from_vec(values, (channels, 3), device)?.t()?.contiguous()?;
+        let bias = Tensor::new(&colours.bias, device)?.reshape((1, 3, 1, 1))?;
+        Ok(Self::Matrix(matrix.reshape((3, channels, 1, 1))?, bias))
     }
 
     /// Latents (b, c, h, w) to pictures (b, 3, h', w') of at most 256 pixels a side, within about -1 to 1.
@@ -59,7 +112,7 @@ impl Previewer {
         let pictures = match self {
             Self::Own => vae.decode(latents)?,
             Self::Beside(small) => small.decode(latents)?,
-            Self::Matrix(matrix) => latents.conv2d(matrix, 0, 1, 1, 1)?,
+            Self::Matrix(matrix, bias) => latents.conv2d(matrix, 0, 1, 1, 1)?.broadcast_add(bias)?,
             Self::Nothing => return Err(refused()),
         };
         let (_, _, height, width) = pictures.dims4()?;
@@ -73,6 +126,14 @@ impl Previewer {
     /// Refuses a job that wants previews where there are none.
     pub(super) fn check(&self) -> Result<()> {
         if matches!(self, Self::Nothing) { Err(refused()) } else { Ok(()) }
+    }
+}
+
+impl Colours {
+    fn are_of(&self, vae: &Vae) -> bool {
+        let is = |value: f64, wanted: f64| (value - wanted).abs() < 1e-9;
+        let (scale, shift) = (vae.scaling_factor(), vae.shift_factor());
+        vae.latent_channels() == self.matrix.len() && is(scale, self.scale) && is(shift, self.shift)
     }
 }
 
@@ -96,4 +157,27 @@ fn refused() -> Error {
     let reason =
         "this model has no previews; put an AutoencoderTiny for its latents into `taesd/` beside its vae";
     Error::Invalid { field: "preview-every", reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latents_of_flux_become_colours_by_matrix_and_bias() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/flux/dev");
+        let (files, device) = (ModelFiles::folder(folder), Device::Cpu);
+        let vae = Vae::open(&files, "vae", &device).unwrap();
+        let previewer = Previewer::open(&files, &vae, &device).unwrap();
+        // one in the last channel, at the second of two latents
+        let mut values = vec![0.0f32; 32];
+        values[31] = 1.0;
+        let latents = Tensor::from_vec(values, (1, 16, 1, 2), &device).unwrap();
+        let colours =
+            previewer.preview(&vae, &latents).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let expected = [-0.0329, -0.0329 - 0.1262, -0.0718, -0.0718 - 0.0982, -0.0851, -0.0851 - 0.0778];
+        for (colour, expected) in colours.iter().zip(expected) {
+            assert!((colour - expected).abs() < 1e-6, "{colours:?}");
+        }
+    }
 }

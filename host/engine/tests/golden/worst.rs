@@ -29,6 +29,7 @@ impl Worst {
         self.compare(place, &(ours / scale).unwrap(), &(theirs / scale).unwrap());
     }
 
+    #[allow(dead_code, reason = "not every family has tables of its own")]
     #[track_caller]
     pub(crate) fn compare_tables(&mut self, place: impl Into<String>, ours: &[f64], theirs: &[f64]) {
         let place = place.into();

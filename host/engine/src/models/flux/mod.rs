@@ -1,0 +1,151 @@
+//! FLUX.1's denoiser (Black Forest Labs; diffusers' `FluxTransformer2DModel`): a transformer over tokens of text and
+//! image. The first blocks keep weights of their own for each of the two, the others share them.
+//!
+//! The time, the pooled text and, in `dev`, the guidance scale become one vector that scales, shifts and gates every
+//! part. Latents come and go as pictures; that four of them make a token is nobody's business but this module's.
+
+mod blocks;
+mod config;
+mod embedding;
+mod names;
+mod tokens;
+
+use candle_core::{Device, Result as TensorResult, Tensor};
+
+use crate::Result;
+use crate::files::ModelFiles;
+use crate::kernels::{Activation, Linear, Rotation, modulated_norm};
+use crate::weights::{Builder, Slots, Weights};
+use blocks::{DoubleBlock, NORM_EPS, SingleBlock};
+use embedding::TimeTextEmbedding;
+use names::Order;
+
+pub use config::FluxConfig;
+
+/// The component's folder in a diffusers layout.
+pub(crate) const FOLDER: &str = "transformer";
+/// Its weights' file, without extension.
+pub(crate) const STEM: &str = "diffusion_pytorch_model";
+/// How the name of a single file begins that stands for the folder.
+const BESIDE: &str = "flux1";
+/// Of the rotary embedding.
+const THETA: f64 = 10_000.0;
+
+/// A denoiser with its weights.
+#[derive(Debug)]
+pub struct FluxTransformer {
+    x_embedder: Linear,
+    context_embedder: Linear,
+    time_text_embed: TimeTextEmbedding,
+    transformer_blocks: Vec<DoubleBlock>,
+    single_transformer_blocks: Vec<SingleBlock>,
+    norm_out: Linear,
+    /// Which half of what `norm_out` makes comes first.
+    order: Order,
+    proj_out: Linear,
+    config: FluxConfig,
+    slots: Slots,
+}
+
+/// What one prediction depends on beside the latents.
+#[derive(Debug, Clone, Copy)]
+pub struct FluxInput<'a> {
+    /// From 1000 (noise) to 0, one for each sample: (b).
+    pub timesteps: &'a Tensor,
+    /// T5's states: (b, tokens, joint_attention_dim).
+    pub text: &'a Tensor,
+    /// CLIP's pooled state: (b, pooled_projection_dim).
+    pub pooled: &'a Tensor,
+    /// Guidance scales (b); what a model without guidance ignores.
+    pub guidance: Option<&'a Tensor>,
+}
+
+impl FluxTransformer {
+    /// Reads `transformer/`, or a single file beside it: safetensors in the names of diffusers or of Black Forest Labs,
+    /// or one GGUF file. Weights stay in the precision of their file.
+    #[doc(hidden)]
+    pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
+        let (weights, order) = open(files, device)?;
+        let config = FluxConfig::of(files, &weights)?;
+        let (flux, slots) = weights.build(|builder| Self::load(config, order, builder))?;
+        Ok(Self { slots, ..flux })
+    }
+
+    fn load(config: FluxConfig, order: Order, builder: Builder) -> TensorResult<Self> {
+        let width = config.width();
+        let (double, single) = (builder.pp("transformer_blocks"), builder.pp("single_transformer_blocks"));
+        Ok(Self {
+            x_embedder: Linear::load(config.in_channels, width, builder.pp("x_embedder"))?,
+            context_embedder: Linear::load(
+                config.joint_attention_dim,
+                width,
+                builder.pp("context_embedder"),
+            )?,
+            time_text_embed: TimeTextEmbedding::load(&config, builder.pp("time_text_embed"))?,
+            transformer_blocks: (0..config.num_layers)
+                .map(|index| DoubleBlock::load(&config, double.pp(index)))
+                .collect::<TensorResult<_>>()?,
+            single_transformer_blocks: (0..config.num_single_layers)
+                .map(|index| SingleBlock::load(&config, single.pp(index)))
+                .collect::<TensorResult<_>>()?,
+            norm_out: Linear::load(width, 2 * width, builder.pp("norm_out").pp("linear"))?,
+            order,
+            proj_out: Linear::load(width, config.in_channels, builder.pp("proj_out"))?,
+            config,
+            slots: Slots::default(),
+        })
+    }
+
+    /// Where adapters are attached to its layers, by their names in diffusers.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &FluxConfig {
+        &self.config
+    }
+
+    /// Whether the guidance scale is an input.
+    pub fn takes_guidance(&self) -> bool {
+        self.config.guidance_embeds
+    }
+
+    /// Latents (b, channels, h, w) of even sides to the velocity from picture to noise, shaped alike.
+    pub fn forward(&self, latents: &Tensor, input: FluxInput<'_>) -> TensorResult<Tensor> {
+        let (.., height, width) = latents.dims4()?;
+        let mut image = self.x_embedder.forward(&tokens::pack(latents)?)?; // (b, image tokens, width)
+        let mut text = self.context_embedder.forward(input.text)?; // (b, text tokens, width)
+        let time = self.time_text_embed.forward(input)?; // (b, width)
+        let positions = tokens::positions(text.dim(1)?, height, width);
+        let rotation = Rotation::new(&positions, self.config.axes_dims_rope, THETA, latents.device())?;
+        for block in &self.transformer_blocks {
+            (image, text) = block.forward(&image, &text, &time, &rotation)?;
+        }
+        let (text_tokens, image_tokens) = (text.dim(1)?, image.dim(1)?);
+        let mut both = Tensor::cat(&[text, image], 1)?;
+        for block in &self.single_transformer_blocks {
+            both = block.forward(&both, &time, &rotation)?;
+        }
+        let image = both.narrow(1, text_tokens, image_tokens)?;
+        let modulation = self.norm_out.forward(&Activation::Silu.forward(&time)?)?;
+        let (scale, shift) = self.order.scale_and_shift(&modulation)?;
+        let image = self.proj_out.forward(&modulated_norm(&image, &scale, &shift, NORM_EPS)?)?;
+        tokens::unpack(&image, height, width)
+    }
+}
+
+/// The component's weights under diffusers' names, whoever wrote them.
+fn open(files: &ModelFiles, device: &Device) -> Result<(Weights, Order)> {
+    let weights = Weights::find(files, FOLDER, STEM, BESIDE, device)?.compact();
+    match names::is_bfl(|name| weights.shape(name).is_some()) {
+        true => Ok((weights.split(names::to_diffusers)?, Order::ShiftFirst)),
+        false => Ok((weights, Order::ScaleFirst)),
+    }
+}
+
+/// Bytes that the denoiser takes in memory, and its configuration, from the headers alone.
+pub fn describe(files: &ModelFiles) -> Result<(FluxConfig, u64)> {
+    let (weights, _) = open(files, &Device::Cpu)?;
+    Ok((FluxConfig::of(files, &weights)?, weights.bytes()))
+}
