@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Component, Places};
+use crate::models::flux::names::of_layer;
 use crate::weights::Slots;
 
 /// What a file's names mean in one model.
@@ -155,62 +156,15 @@ fn ldm(layer: &str, levels: &[Level]) -> Option<String> {
     }
 }
 
-/// Outside of FLUX's blocks.
-const FLUX_OUTER: [(&str, &str); 10] = [
-    ("x_embedder", "img_in"),
-    ("context_embedder", "txt_in"),
-    ("time_text_embed.timestep_embedder.linear_1", "time_in.in_layer"),
-    ("time_text_embed.timestep_embedder.linear_2", "time_in.out_layer"),
-    ("time_text_embed.guidance_embedder.linear_1", "guidance_in.in_layer"),
-    ("time_text_embed.guidance_embedder.linear_2", "guidance_in.out_layer"),
-    ("time_text_embed.text_embedder.linear_1", "vector_in.in_layer"),
-    ("time_text_embed.text_embedder.linear_2", "vector_in.out_layer"),
-    ("norm_out.linear", "final_layer.adaLN_modulation.1"),
-    ("proj_out", "final_layer.linear"),
-];
-
-/// Within a block: diffusers' name, the checkpoint's, and the place in a row of layers that are one there.
-const FLUX_INNER: [(&str, &str, Option<usize>); 20] = [
-    ("attn.to_q", "img_attn.qkv", Some(0)),
-    ("attn.to_k", "img_attn.qkv", Some(1)),
-    ("attn.to_v", "img_attn.qkv", Some(2)),
-    ("attn.add_q_proj", "txt_attn.qkv", Some(0)),
-    ("attn.add_k_proj", "txt_attn.qkv", Some(1)),
-    ("attn.add_v_proj", "txt_attn.qkv", Some(2)),
-    ("attn.to_out.0", "img_attn.proj", None),
-    ("attn.to_add_out", "txt_attn.proj", None),
-    ("norm1.linear", "img_mod.lin", None),
-    ("norm1_context.linear", "txt_mod.lin", None),
-    ("ff.net.0.proj", "img_mlp.0", None),
-    ("ff.net.2", "img_mlp.2", None),
-    ("ff_context.net.0.proj", "txt_mlp.0", None),
-    ("ff_context.net.2", "txt_mlp.2", None),
-    // blocks of one stream
-    ("attn.to_q", "linear1", Some(0)),
-    ("attn.to_k", "linear1", Some(1)),
-    ("attn.to_v", "linear1", Some(2)),
-    ("proj_mlp", "linear1", Some(3)),
-    ("proj_out", "linear2", None),
-    ("norm.linear", "modulation.lin", None),
-];
-/// How many of these are of blocks with two streams.
-const FLUX_TWO_STREAMS: usize = 14;
-
 /// The name in FLUX's own checkpoint. The reference is diffusers' `_convert_kohya_flux_lora_to_diffusers`.
 fn flux(layer: &str) -> Option<(String, Rows)> {
-    if let Some((_, old)) = FLUX_OUTER.iter().find(|(new, _)| *new == layer) {
-        // there the shift comes before the scale
-        let rows = if *old == "final_layer.adaLN_modulation.1" { Rows::HalvesSwapped } else { Rows::All };
-        return Some(((*old).into(), rows));
-    }
-    let (two, one) = FLUX_INNER.split_at(FLUX_TWO_STREAMS);
-    [("transformer_blocks.", "double_blocks", two), ("single_transformer_blocks.", "single_blocks", one)]
-        .into_iter()
-        .find_map(|(start, blocks, table)| {
-            let (block, part) = layer.strip_prefix(start)?.split_once('.')?;
-            let (_, old, place) = table.iter().find(|(new, ..)| *new == part)?;
-            Some((format!("{blocks}.{block}.{old}"), place.map_or(Rows::All, Rows::Place)))
-        })
+    let place = of_layer(layer)?;
+    let rows = match place.part {
+        Some(part) => Rows::Place(part),
+        None if place.swaps_halves => Rows::HalvesSwapped,
+        None => Rows::All,
+    };
+    Some((place.name, rows))
 }
 
 #[cfg(test)]
@@ -246,6 +200,7 @@ mod tests {
     fn joined_layers_of_flux_know_their_place() {
         let name = flux("single_transformer_blocks.37.proj_mlp");
         assert_eq!(name, Some(("single_blocks.37.linear1".into(), Rows::Place(3))));
-        assert_eq!(flux("transformer_blocks.0.attn.norm_q"), None);
+        assert_eq!(flux("norm_out.linear").map(|(_, rows)| rows), Some(Rows::HalvesSwapped));
+        assert_eq!(flux("transformer_blocks.0.attn.to_x"), None);
     }
 }

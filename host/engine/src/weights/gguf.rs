@@ -273,7 +273,16 @@ impl<'a> Cursor<'a> {
             GgmlDType::BF16 => Encoding::Bf16,
             dtype => Encoding::Blocks(dtype),
         };
-        Ok(Stored { name, shape, encoding, file: 0, offset, bytes, is_transposed: false })
+        Ok(Stored {
+            name,
+            shape,
+            encoding,
+            file: 0,
+            offset,
+            bytes,
+            is_transposed: false,
+            has_swapped_halves: false,
+        })
     }
 }
 

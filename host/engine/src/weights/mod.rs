@@ -109,6 +109,12 @@ impl Weights {
         Ok(self)
     }
 
+    /// With the two halves of some tensors' rows in the other order.
+    pub fn with_halves_swapped(mut self, swaps: impl Fn(&str) -> bool) -> Self {
+        self.reader.swap_halves(swaps);
+        self
+    }
+
     /// Without a tensor that files write twice under two names.
     pub fn without(mut self, name: &str) -> Self {
         self.reader.remove(name);

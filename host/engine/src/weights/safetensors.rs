@@ -82,5 +82,6 @@ fn stored(files: &ModelFiles, file: &str, key: String, header: &Metadata, start:
         offset: start + from as u64,
         bytes: to - from,
         is_transposed: false,
+        has_swapped_halves: false,
     })
 }

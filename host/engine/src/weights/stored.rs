@@ -42,6 +42,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: usize,
     /// Whether the file has rows where the shape has columns.
     pub(crate) is_transposed: bool,
+    /// Whether the file has the second half of the rows first.
+    pub(crate) has_swapped_halves: bool,
 }
 
 /// The tensors of a component that nobody took yet, and the open files that they lie in.
@@ -257,6 +259,13 @@ impl Reader {
         Ok(())
     }
 
+    /// Marks tensors whose rows' halves are the other way round in their file.
+    pub(super) fn swap_halves(&mut self, swaps: impl Fn(&str) -> bool) {
+        for (name, stored) in &mut self.left {
+            stored.has_swapped_halves |= swaps(name);
+        }
+    }
+
     /// Hands out where a tensor lies, once.
     pub(super) fn take(&mut self, name: &str, shape: &Shape) -> candle_core::Result<Stored> {
         let Some(stored) = self.left.remove(name) else {
@@ -294,11 +303,19 @@ impl Reader {
         }
     }
 
-    /// A tensor's bytes as the file has them.
+    /// A tensor's bytes, row after row.
     pub(crate) fn bytes(&mut self, stored: &Stored) -> Result<Cow<'static, [u8]>> {
         let (file, blob) = &mut self.blobs[stored.file];
         let bytes = blob.read_at(stored.offset, stored.bytes);
-        bytes.map_err(|source| self.files.unreadable(file, source))
+        let bytes = bytes.map_err(|source| self.files.unreadable(file, source))?;
+        if !stored.has_swapped_halves {
+            return Ok(bytes);
+        }
+        // rows have no bytes in common, quantized or not; an odd number of rows fits no layer that has halves
+        let mut swapped = bytes.into_owned();
+        let half = swapped.len() / 2;
+        swapped.rotate_left(half);
+        Ok(swapped.into())
     }
 }
 

@@ -7,7 +7,7 @@
 mod blocks;
 mod config;
 mod embedding;
-mod names;
+pub(crate) mod names;
 mod tokens;
 
 use candle_core::{Device, Result as TensorResult, Tensor};
@@ -18,7 +18,6 @@ use crate::kernels::{Activation, Linear, Rotation, modulated_norm};
 use crate::weights::{Builder, Slots, Weights};
 use blocks::{DoubleBlock, NORM_EPS, SingleBlock};
 use embedding::TimeTextEmbedding;
-use names::Order;
 
 pub use config::FluxConfig;
 
@@ -40,8 +39,6 @@ pub struct FluxTransformer {
     transformer_blocks: Vec<DoubleBlock>,
     single_transformer_blocks: Vec<SingleBlock>,
     norm_out: Linear,
-    /// Which half of what `norm_out` makes comes first.
-    order: Order,
     proj_out: Linear,
     config: FluxConfig,
     slots: Slots,
@@ -65,13 +62,13 @@ impl FluxTransformer {
     /// or one GGUF file. Weights stay in the precision of their file.
     #[doc(hidden)]
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
-        let (weights, order) = open(files, device)?;
+        let weights = open(files, device)?;
         let config = FluxConfig::of(files, &weights)?;
-        let (flux, slots) = weights.build(|builder| Self::load(config, order, builder))?;
+        let (flux, slots) = weights.build(|builder| Self::load(config, builder))?;
         Ok(Self { slots, ..flux })
     }
 
-    fn load(config: FluxConfig, order: Order, builder: Builder) -> TensorResult<Self> {
+    fn load(config: FluxConfig, builder: Builder) -> TensorResult<Self> {
         let width = config.width();
         let (double, single) = (builder.pp("transformer_blocks"), builder.pp("single_transformer_blocks"));
         Ok(Self {
@@ -89,7 +86,6 @@ impl FluxTransformer {
                 .map(|index| SingleBlock::load(&config, single.pp(index)))
                 .collect::<TensorResult<_>>()?,
             norm_out: Linear::load(width, 2 * width, builder.pp("norm_out").pp("linear"))?,
-            order,
             proj_out: Linear::load(width, config.in_channels, builder.pp("proj_out"))?,
             config,
             slots: Slots::default(),
@@ -129,23 +125,23 @@ impl FluxTransformer {
         }
         let image = both.narrow(1, text_tokens, image_tokens)?;
         let modulation = self.norm_out.forward(&Activation::Silu.forward(&time)?)?;
-        let (scale, shift) = self.order.scale_and_shift(&modulation)?;
-        let image = self.proj_out.forward(&modulated_norm(&image, &scale, &shift, NORM_EPS)?)?;
+        let halves = modulation.chunk(2, 1)?; // scale, then shift
+        let image = self.proj_out.forward(&modulated_norm(&image, &halves[0], &halves[1], NORM_EPS)?)?;
         tokens::unpack(&image, height, width)
     }
 }
 
 /// The component's weights under diffusers' names, whoever wrote them.
-fn open(files: &ModelFiles, device: &Device) -> Result<(Weights, Order)> {
+fn open(files: &ModelFiles, device: &Device) -> Result<Weights> {
     let weights = Weights::find(files, FOLDER, STEM, BESIDE, device)?.compact();
     match names::is_bfl(|name| weights.shape(name).is_some()) {
-        true => Ok((weights.split(names::to_diffusers)?, Order::ShiftFirst)),
-        false => Ok((weights, Order::ScaleFirst)),
+        true => Ok(weights.split(names::to_diffusers)?.with_halves_swapped(names::swaps_halves)),
+        false => Ok(weights),
     }
 }
 
 /// Bytes that the denoiser takes in memory, and its configuration, from the headers alone.
 pub fn describe(files: &ModelFiles) -> Result<(FluxConfig, u64)> {
-    let (weights, _) = open(files, &Device::Cpu)?;
+    let weights = open(files, &Device::Cpu)?;
     Ok((FluxConfig::of(files, &weights)?, weights.bytes()))
 }

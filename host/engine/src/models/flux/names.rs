@@ -1,9 +1,8 @@
 //! The names of Black Forest Labs' own files (`flux1-dev.safetensors`, and GGUF made of it) as diffusers has them.
 //!
 //! Theirs join layers that see the same input: rows of one matrix, which are told apart here without touching them.
-//! diffusers' `convert_flux_transformer_checkpoint_to_diffusers` is the reference.
-
-use candle_core::{Result, Tensor};
+//! diffusers' `convert_flux_transformer_checkpoint_to_diffusers` is the reference. The same table names the layers that
+//! adapters call as these files do.
 
 /// What tools that pack whole pipelines into one file put before each name.
 const PREFIX: &str = "model.diffusion_model.";
@@ -52,30 +51,50 @@ const SINGLE: [(&str, Parts); 5] = [
     ("norm.key_norm", &[("attn.norm_k", 1)]),
 ];
 
-/// In which order the last modulation gives its two halves; it alone differs between the two kinds of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// diffusers'.
-    ScaleFirst,
-    /// Black Forest Labs'.
-    ShiftFirst,
-}
+/// The last modulation, which gives a scale and then a shift in diffusers, and the other way round in their files.
+const SWAPPED: &str = "norm_out.linear";
 
-impl Order {
-    /// Both halves of (b, 2 * width).
-    pub(super) fn scale_and_shift(self, modulation: &Tensor) -> Result<(Tensor, Tensor)> {
-        let halves = modulation.chunk(2, 1)?;
-        let (first, second) = (halves[0].clone(), halves[1].clone());
-        Ok(match self {
-            Self::ScaleFirst => (first, second),
-            Self::ShiftFirst => (second, first),
-        })
-    }
+/// The blocks' two kinds: how names begin in their files and in diffusers, and the layers.
+type Kind = (&'static str, &'static str, &'static [(&'static str, Parts)]);
+const KINDS: [Kind; 2] = [
+    ("double_blocks.", "transformer_blocks.", &DOUBLE),
+    ("single_blocks.", "single_transformer_blocks.", &SINGLE),
+];
+
+/// A layer of diffusers in Black Forest Labs' files.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// Which part it is, where several layers are one there.
+    pub(crate) part: Option<usize>,
+    /// Whether its outputs' second half comes first.
+    pub(crate) swaps_halves: bool,
 }
 
 /// Whether a file's names are Black Forest Labs'.
-pub(super) fn is_bfl(contains: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn is_bfl(contains: impl Fn(&str) -> bool) -> bool {
     ["", PREFIX].iter().any(|prefix| contains(&format!("{prefix}double_blocks.0.img_attn.qkv.weight")))
+}
+
+/// Whether a tensor's halves change places on the way to diffusers; by its name there.
+pub(super) fn swaps_halves(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(layer, _)| layer == SWAPPED)
+}
+
+/// Where a layer of diffusers is in their files.
+pub(crate) fn of_layer(layer: &str) -> Option<Place> {
+    let swaps_halves = layer == SWAPPED;
+    if let Some((theirs, _)) = OUTER.iter().find(|(_, own)| *own == layer) {
+        return Some(Place { name: (*theirs).into(), part: None, swaps_halves });
+    }
+    KINDS.into_iter().find_map(|(prefix, own_prefix, rules)| {
+        let (block, layer) = layer.strip_prefix(own_prefix)?.split_once('.')?;
+        let (theirs, parts, part) = rules.iter().find_map(|(theirs, parts)| {
+            Some((theirs, parts, parts.iter().position(|(own, _)| *own == layer)?))
+        })?;
+        let part = (parts.len() > 1).then_some(part);
+        Some(Place { name: format!("{prefix}{block}.{theirs}"), part, swaps_halves })
+    })
 }
 
 /// The names in diffusers of a tensor's rows, in order, with how many rows each has; `None` for a name that stays.
@@ -94,14 +113,10 @@ fn parts(name: &str) -> Option<Vec<(String, usize)>> {
     if let Some((_, own)) = OUTER.iter().find(|(theirs, _)| *theirs == layer) {
         return Some(vec![(format!("{own}.{kind}"), 1)]);
     }
-    let blocks = [
-        ("double_blocks.", "transformer_blocks", &DOUBLE[..]),
-        ("single_blocks.", "single_transformer_blocks", &SINGLE[..]),
-    ];
-    blocks.into_iter().find_map(|(prefix, own_prefix, rules)| {
+    KINDS.into_iter().find_map(|(prefix, own_prefix, rules)| {
         let (block, layer) = layer.strip_prefix(prefix)?.split_once('.')?;
         let (_, parts) = rules.iter().find(|(theirs, _)| *theirs == layer)?;
-        let own = |(own, share): &(&str, usize)| (format!("{own_prefix}.{block}.{own}.{kind}"), *share);
+        let own = |(own, share): &(&str, usize)| (format!("{own_prefix}{block}.{own}.{kind}"), *share);
         Some(parts.iter().map(own).collect())
     })
 }
@@ -126,6 +141,24 @@ mod tests {
         let expected = [("transformer_blocks.0.attn.norm_added_k.weight".to_string(), 8)];
         assert_eq!(names("double_blocks.0.txt_attn.norm.key_norm.scale", 8), expected);
         assert_eq!(names("model.diffusion_model.img_in.bias", 8), [("x_embedder.bias".to_string(), 8)]);
+    }
+
+    #[test]
+    fn every_name_leads_back() {
+        let layers = KINDS.into_iter().flat_map(|(prefix, _, rules)| {
+            rules.iter().map(move |(theirs, parts)| (format!("{prefix}7.{theirs}"), parts.len()))
+        });
+        for (theirs, count) in layers.chain(OUTER.map(|(theirs, _)| (theirs.to_string(), 1))) {
+            let parts = names(&format!("{theirs}.bias"), 42);
+            assert_eq!(parts.len(), count, "{theirs}");
+            for (index, (own, _)) in parts.iter().enumerate() {
+                let place = of_layer(own.trim_end_matches(".bias")).unwrap();
+                assert_eq!((&place.name, place.part), (&theirs, (count > 1).then_some(index)), "{own}");
+                assert_eq!(place.swaps_halves, swaps_halves(own), "{own}");
+            }
+        }
+        assert!(swaps_halves("norm_out.linear.weight") && !swaps_halves("norm_out.linear"));
+        assert_eq!(of_layer("transformer_blocks.0.attn.to_x"), None);
     }
 
     #[test]
