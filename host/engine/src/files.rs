@@ -24,6 +24,7 @@ const MAX_TEXT_BYTES: u64 = 32 << 20;
 const VAE: &str = "vae";
 const VAE_CONFIG: &str = "vae/config.json";
 const SCALE: &str = "scaling_factor";
+const SHIFT: &str = "shift_factor";
 
 /// Where a model's files come from. Names are relative, with `/`, as in `unet/config.json`.
 #[derive(Debug, Clone)]
@@ -239,12 +240,16 @@ impl ModelFiles {
         let mut config: Map<String, Value> =
             serde_json::from_slice(&config).map_err(|error| vae.malformed(VAE_CONFIG, error.to_string()))?;
         let own = ModelFiles { vae: None, ..self.clone() };
-        let scale = match &self.root {
-            Root::Single(single) => Some(Value::from(single.checkpoint()?.scale())),
-            _ if own.contains(VAE_CONFIG) => own.json::<Map<String, Value>>(VAE_CONFIG)?.remove(SCALE),
-            _ => None,
+        let mut of_model: Map<String, Value> = match &self.root {
+            Root::Single(single) => {
+                [(SCALE.into(), single.checkpoint()?.scale().into())].into_iter().collect()
+            }
+            _ if own.contains(VAE_CONFIG) => own.json(VAE_CONFIG)?,
+            _ => Map::new(),
         };
-        config.extend(scale.map(|scale| (SCALE.to_string(), scale)));
+        for key in [SCALE, SHIFT] {
+            config.extend(of_model.remove(key).map(|value| (key.to_string(), value)));
+        }
         Ok(Value::Object(config).to_string().into_bytes().into())
     }
 

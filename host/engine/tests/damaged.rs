@@ -310,6 +310,10 @@ fn a_broken_single_file_is_refused_by_its_name() {
         ModelFiles::single_file(folder.path().join("dream.safetensors"), None).text("model_index.json");
     let error = error.unwrap_err().to_string();
     assert!(error.contains("dream.safetensors: no tensor below `model.diffusion_model.`"), "{error}");
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures");
+    let flux = ModelFiles::single_file(fixtures.join("flux-schnell/flux1-schnell.safetensors"), None);
+    let error = flux.text("model_index.json").unwrap_err().to_string();
+    assert!(error.contains("flux1-schnell.safetensors: holds FLUX's transformer"), "{error}");
     let missing =
         ModelFiles::single_file("/nowhere/x.safetensors", None).text("model_index.json").unwrap_err();
     assert!(missing.to_string().contains("cannot read /nowhere/x.safetensors"), "{missing}");

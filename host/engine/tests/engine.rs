@@ -9,6 +9,7 @@ use atelier_inference::{
     Decoder, Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
 };
 use candle_core::{DType, Device};
+use serde_json::json;
 
 type Files = Vec<(String, Vec<u8>)>;
 
@@ -142,6 +143,40 @@ fn what_the_files_ask_for_and_we_lack_is_refused_by_name() {
 }
 
 #[test]
+fn parts_of_flux_that_do_not_fit_each_other_are_named_when_the_engine_starts() {
+    let (denoiser, encoder) = ("transformer/config.json", "text_encoder_2/config.json");
+    for (name, key, value, named) in [
+        (
+            denoiser,
+            "joint_attention_dim",
+            json!(64),
+            "text_encoder_2: d_model 32 is not the transformer's 64",
+        ),
+        (denoiser, "pooled_projection_dim", json!(8), "text_encoder: hidden_size 16 is not"),
+        (denoiser, "in_channels", json!(32), "vae: latent_channels 16 is not the transformer's 8"),
+        (encoder, "vocab_size", json!(100), "tokenizer_2: has more than the 100 ids"),
+    ] {
+        let mut files = files("flux-dev");
+        let (_, text) = files.iter().find(|(file, _)| *file == name).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(text).unwrap();
+        config[key] = value;
+        set(&mut files, name, config.to_string());
+        let error = try_engine(files).err().unwrap();
+        assert!(error.contains(named), "{error}");
+    }
+    let edm = r#"{"_class_name": "EDMEulerScheduler"}"#;
+    for (name, text, named) in [
+        ("scheduler/scheduler_config.json", edm, "edm_euler means nothing to FLUX"),
+        ("atelier.json", r#"{"guidance": 3.5}"#, "guidance must be 1 or less"),
+    ] {
+        let mut files = files("flux-schnell");
+        set(&mut files, name, text);
+        let error = try_engine(files).err().unwrap();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
 fn a_weights_file_that_does_not_fit_its_configuration_fails_the_job_by_name() {
     let mut changed = files("sd1");
     set(
@@ -216,7 +251,8 @@ fn a_strength_that_leaves_no_step_is_refused() {
 
 #[test]
 fn previews_come_after_every_so_many_steps_but_not_after_the_last() {
-    for (name, side) in [("sd1", 8), ("nano", 16)] {
+    // a preview's pixel is a latent where a matrix makes it
+    for (name, side) in [("sd1", 8), ("nano", 16), ("flux-schnell", 8), ("flux-q8", 8)] {
         let asked = Request { preview_every: Some(2), steps: Some(6), count: Some(2), ..request() };
         let (_, previews) = run(&mut engine(files(name)), asked).unwrap();
         let places: Vec<_> = previews.iter().map(|preview| (preview.step, preview.index)).collect();

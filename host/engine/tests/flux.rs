@@ -1,116 +1,57 @@
-//! FLUX.1 against diffusers, stage by stage, for every folder that `golden/make_flux.py` wrote (`ATELIER_GOLDEN_DIR` names
-//! others). Each stage is fed with what diffusers fed it, so that a failure names the stage.
+//! The networks of FLUX.1 against diffusers, stage by stage, for every fixture folder that `golden/make_flux.py` wrote
+//! (`ATELIER_GOLDEN_DIR` names others), each in files of another kind. Whole runs are in `golden.rs`, with those of all
+//! families.
 
+#[path = "golden/fixture.rs"]
+#[expect(dead_code, reason = "shared with golden.rs, which runs whole pipelines")]
+mod fixture;
 #[path = "golden/worst.rs"]
 mod worst;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use atelier_engine::ModelFiles;
 use atelier_engine::kernels::Blocks;
 use atelier_engine::models::clip::{ClipTextEncoder, States};
 use atelier_engine::models::flux::{FluxInput, FluxTransformer};
 use atelier_engine::models::t5::T5Encoder;
-use atelier_engine::models::vae::Vae;
-use atelier_engine::noise::{NoiseSource, PerImage};
 use atelier_engine::pipeline::{FluxText, rows};
-use atelier_engine::tokenizer::{ClipTokenizer, T5Tokenizer};
-use atelier_inference::Emphasis;
+use atelier_engine::tokenizer::T5Tokenizer;
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_inference::{Emphasis, Engine, Error, Job, Request, Size};
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
-use serde::Deserialize;
+use fixture::{Fixture, Text};
 use worst::Worst;
 
 const ENCODERS: f64 = 1e-5;
 const DENOISER: f64 = 1e-4;
-const IMAGE: f64 = 2e-3;
 /// Widening is exact but for the order of two multiplications.
 const BLOCKS: f64 = 1e-6;
 
-/// A pipeline's folder and what diffusers made of it.
-struct Fixture {
-    name: String,
-    files: ModelFiles,
-    golden: Golden,
-    tensors: Tensors,
+/// FLUX's fixtures; there is always at least one.
+fn all() -> Vec<Fixture> {
+    let all: Vec<_> = fixture::all().into_iter().filter(Fixture::is_flux).collect();
+    assert!(!all.is_empty(), "no fixture is of FLUX; run make_flux.py");
+    all
 }
 
-/// What was asked.
-#[derive(Deserialize)]
-struct Golden {
-    cases: BTreeMap<String, Case>,
-    texts: Vec<Text>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    prompt: String,
-    guidance: f64,
-    seeds: Vec<u64>,
-    strength: Option<f64>,
-}
-
-/// A text and its ids, the end included.
-#[derive(Deserialize)]
-struct Text {
-    text: String,
-    ids: Vec<u32>,
-}
-
-struct Tensors(HashMap<String, Tensor>);
-
-impl Tensors {
-    fn open(file: &Path) -> Self {
-        Self(candle_core::safetensors::load(file, &Device::Cpu).unwrap())
-    }
-
-    fn get(&self, name: &str) -> Tensor {
-        self.0[name].to_dtype(DType::F32).unwrap()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        self.0[name].to_dtype(DType::U32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
-}
-
-fn root() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/flux");
-    std::env::var_os("ATELIER_GOLDEN_DIR").map_or(own, PathBuf::from)
-}
-
-/// The two pipelines.
-fn pipelines() -> [Fixture; 2] {
-    ["dev", "schnell"].map(|name| {
-        let folder = root().join(name);
-        let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
-        Fixture {
-            name: name.into(),
-            golden: serde_json::from_str(&golden).unwrap(),
-            tensors: Tensors::open(&folder.join("golden.safetensors")),
-            files: ModelFiles::folder(folder),
-        }
-    })
-}
-
-/// The two folders of GGUF files.
-fn quantized() -> [(&'static str, ModelFiles, Tensors); 2] {
-    ["q8", "q4"].map(|name| {
-        let folder = root().join(name);
-        (name, ModelFiles::folder(&folder), Tensors::open(&folder.join("golden.safetensors")))
-    })
+/// A case's only row of ids for T5.
+fn ids(fixture: &Fixture, case: &str) -> Vec<u32> {
+    let ids = fixture.expected(case, "ids_2").to_dtype(DType::U32).unwrap();
+    ids.to_vec1().unwrap()
 }
 
 #[test]
 fn every_text_becomes_the_ids_of_transformers() {
-    for fixture in pipelines() {
+    for fixture in all() {
         let tokenizer = T5Tokenizer::open(&fixture.files).unwrap();
-        for text in &fixture.golden.texts {
+        let texts = std::fs::read_to_string(fixture.folder.join("texts_2.json")).unwrap();
+        for text in serde_json::from_str::<Vec<Text>>(&texts).unwrap() {
             let ids = tokenizer.ids(&text.text).unwrap();
             assert_eq!(ids, text.ids, "{}: {:?}", fixture.name, text.text);
         }
-        for case in fixture.golden.cases.values() {
-            let expected = fixture.tensors.ids(&format!("ids/{}", case.prompt));
+        for (name, case) in &fixture.cases {
+            let expected = ids(&fixture, name);
             assert_eq!(tokenizer.row(&case.prompt, expected.len()).unwrap(), expected);
         }
         let error = tokenizer.row("far too long for two tokens", 2).unwrap_err().to_string();
@@ -122,68 +63,46 @@ fn every_text_becomes_the_ids_of_transformers() {
 fn text_encoders_equal_transformers() {
     let mut worst = Worst::new("T5", ENCODERS);
     let mut pooled = Worst::new("pooled CLIP", ENCODERS);
-    for fixture in pipelines() {
+    for fixture in all() {
         let t5 = T5Encoder::open(&fixture.files, &Device::Cpu).unwrap();
         let clip = ClipTextEncoder::open(&fixture.files, "text_encoder", &Device::Cpu).unwrap();
-        let tokenizer = ClipTokenizer::open(&fixture.files, "tokenizer").unwrap();
-        for case in fixture.golden.cases.values() {
-            let place = format!("{}/{}", fixture.name, case.prompt);
-            let named = |stage: &str| format!("{stage}/{}", case.prompt);
-            let states = t5.forward(&fixture.tensors.ids(&named("ids"))).unwrap();
-            worst.compare(&place, &states, &fixture.tensors.get(&named("states")));
-            let rows = rows(&tokenizer, &case.prompt, Emphasis::None).unwrap();
+        for (name, case) in &fixture.cases {
+            let place = format!("{}/{name}", fixture.name);
+            let states = t5.forward(&ids(&fixture, name)).unwrap();
+            worst.compare(&place, &states, &fixture.expected(name, "context"));
+            let rows = rows(&fixture.tokenizer(), &case.prompt, Emphasis::None).unwrap();
             let encoded = clip.forward(&[rows[0].ids.clone()], States::Normed(0)).unwrap();
-            pooled.compare(&place, &encoded.pooled, &fixture.tensors.get(&named("pooled")));
+            pooled.compare(&place, &encoded.pooled, &fixture.expected(name, "pooled"));
         }
     }
 }
 
 #[test]
-fn prompts_are_encoded_as_the_pipeline_does_and_parts_that_do_not_fit_are_named() {
-    let mut worst = Worst::new("conditioning", ENCODERS);
-    for fixture in pipelines() {
-        let flux = FluxTransformer::open(&fixture.files, &Device::Cpu).unwrap();
-        let text = FluxText::open(&fixture.files, flux.config(), &Device::Cpu).unwrap();
-        for case in fixture.golden.cases.values() {
-            let place = format!("{}/{}", fixture.name, case.prompt);
-            let encoded = text.encode(&case.prompt).unwrap();
-            let expected = |stage: &str| fixture.tensors.get(&format!("{stage}/{}", case.prompt));
-            worst.compare(&place, &encoded.states, &expected("states"));
-            worst.compare(&place, &encoded.pooled, &expected("pooled"));
-        }
-        assert!(text.encode("short").unwrap().note.is_none());
-        assert!(
-            text.encode(&"z".repeat(100)).unwrap().note.is_some_and(|note| note.contains("first 75 tokens"))
-        );
-        let error = text.encode(&"z".repeat(1_000)).unwrap_err().to_string();
-        assert!(error.starts_with("prompt: is "), "{error}");
-        let mut wider = flux.config().clone();
-        wider.joint_attention_dim = 64;
-        let error = FluxText::open(&fixture.files, &wider, &Device::Cpu).unwrap_err().to_string();
-        assert!(error.contains("text_encoder_2") && error.contains("d_model 32"), "{error}");
-    }
+fn a_network_in_blocks_of_256_values_gives_what_its_widened_weights_give() {
+    let mut worst = Worst::new("T5 in Q4_K and Q6_K", ENCODERS);
+    let fixtures = all();
+    let folder =
+        fixtures.iter().map(|fixture| fixture.folder.join("k")).find(|folder| folder.is_dir()).unwrap();
+    let t5 = T5Encoder::open(&ModelFiles::folder(&folder), &Device::Cpu).unwrap();
+    let tensors = candle_core::safetensors::load(folder.join("golden.safetensors"), &Device::Cpu).unwrap();
+    let ids = tensors["ids"].to_dtype(DType::U32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    worst.compare("k", &t5.forward(&ids).unwrap(), &tensors["states"]);
 }
 
 #[test]
-fn the_denoiser_equals_diffusers_at_every_step_under_both_sets_of_names() {
+fn the_denoiser_equals_diffusers_at_every_step_whatever_its_files_are() {
     let mut worst = Worst::new("denoiser", DENOISER);
-    for fixture in pipelines() {
+    for fixture in all() {
         let flux = FluxTransformer::open(&fixture.files, &Device::Cpu).unwrap();
-        assert_eq!(flux.takes_guidance(), fixture.name == "dev");
-        for (name, case) in &fixture.golden.cases {
-            let get = |stage: &str| fixture.tensors.get(&format!("{name}/{stage}"));
+        for (name, case) in fixture.cases.iter().filter(|(_, case)| case.adapters.is_empty()) {
+            let get = |stage: &str| fixture.expected(name, stage);
             let (latents, outputs) = (get("latents"), get("outputs"));
-            let timesteps: Vec<f32> = get("timesteps").to_vec1().unwrap();
             let images = case.seeds.len();
-            let repeat = |stage: &str| {
-                let of_prompt = fixture.tensors.get(&format!("{stage}/{}", case.prompt));
-                let repeats: Vec<usize> =
-                    std::iter::once(images).chain(vec![1; of_prompt.rank() - 1]).collect();
-                of_prompt.repeat(repeats).unwrap()
-            };
-            let full = |value: f32| Tensor::full(value, images, &Device::Cpu).unwrap();
-            let (text, pooled, guidance) = (repeat("states"), repeat("pooled"), full(case.guidance as f32));
-            for (step, timestep) in timesteps.into_iter().enumerate() {
+            let text = get("context").repeat((images, 1, 1)).unwrap();
+            let pooled = get("pooled").repeat((images, 1)).unwrap();
+            let full = |value: f64| Tensor::full(value as f32, images, &Device::Cpu).unwrap();
+            let guidance = full(case.guidance);
+            for (step, timestep) in fixture.table(name, "timesteps").into_iter().enumerate() {
                 let timesteps = full(timestep);
                 let guidance = flux.takes_guidance().then_some(&guidance);
                 let input = FluxInput { timesteps: &timesteps, text: &text, pooled: &pooled, guidance };
@@ -195,26 +114,12 @@ fn the_denoiser_equals_diffusers_at_every_step_under_both_sets_of_names() {
 }
 
 #[test]
-fn quantized_files_give_what_their_widened_weights_give() {
-    let mut worst = Worst::new("quantized denoiser", DENOISER);
-    let mut encoder = Worst::new("quantized T5", ENCODERS);
-    for (name, files, tensors) in quantized() {
-        let flux = FluxTransformer::open(&files, &Device::Cpu).unwrap();
-        let (timesteps, guidance) = (tensors.get("timesteps"), tensors.get("guidance"));
-        let (text, pooled) = (tensors.get("states"), tensors.get("pooled"));
-        let input =
-            FluxInput { timesteps: &timesteps, text: &text, pooled: &pooled, guidance: Some(&guidance) };
-        let out = flux.forward(&tensors.get("latents"), input).unwrap();
-        worst.compare(name, &out, &tensors.get("output"));
-        let t5 = T5Encoder::open(&files, &Device::Cpu).unwrap();
-        encoder.compare(name, &t5.forward(&tensors.ids("ids")).unwrap(), &tensors.get("t5"));
-    }
-}
-
-#[test]
 fn blocks_of_every_kind_widen_to_the_values_of_the_reference() {
     let mut worst = Worst::new("blocks", BLOCKS);
-    let tensors = Tensors::open(&root().join("blocks.safetensors"));
+    let fixtures = all();
+    let files = fixtures.iter().map(|fixture| fixture.folder.join("blocks.safetensors"));
+    let file = files.into_iter().find(|file| file.is_file()).unwrap();
+    let tensors = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     for (name, encoding) in [
         ("Q4_0", GgmlDType::Q4_0),
         ("Q4_1", GgmlDType::Q4_1),
@@ -227,29 +132,70 @@ fn blocks_of_every_kind_widen_to_the_values_of_the_reference() {
         ("Q5_K", GgmlDType::Q5K),
         ("Q6_K", GgmlDType::Q6K),
     ] {
-        let bytes = tensors.0[&format!("{name}/bytes")].flatten_all().unwrap().to_vec1::<u8>().unwrap();
-        let expected = tensors.get(&format!("{name}/values"));
+        let bytes = tensors[&format!("{name}/bytes")].flatten_all().unwrap().to_vec1::<u8>().unwrap();
+        let expected = &tensors[&format!("{name}/values")];
         let blocks = Blocks::new(encoding, expected.dims2().unwrap(), bytes).unwrap();
-        worst.compare_scaled(name, &blocks.dequantize(&Device::Cpu).unwrap(), &expected);
+        worst.compare_scaled(name, &blocks.dequantize(&Device::Cpu).unwrap(), expected);
     }
 }
 
 #[test]
-fn first_latents_and_decoded_pictures_equal_diffusers() {
-    let mut noise = Worst::new("first latents", BLOCKS);
-    let mut image = Worst::new("decoder", IMAGE);
-    for fixture in pipelines() {
-        let vae = Vae::open(&fixture.files, "vae", &Device::Cpu).unwrap();
-        for (name, case) in &fixture.golden.cases {
-            let place = format!("{}/{name}", fixture.name);
-            let latents = fixture.tensors.get(&format!("{name}/latents"));
-            let (first, last) = (latents.get(0).unwrap(), latents.get(latents.dim(0).unwrap() - 1).unwrap());
-            // noise is drawn for the latents as a picture, and packed after
-            if case.strength.is_none() {
-                noise.compare(&place, &PerImage::new(&case.seeds).draw(&first).unwrap(), &first);
-            }
-            let expected = fixture.tensors.get(&format!("{name}/image"));
-            image.compare(&place, &vae.decode(&last).unwrap(), &expected);
+fn a_prompt_is_encoded_whole_or_the_answer_says_what_was_not_seen() {
+    for fixture in all() {
+        let text = FluxText::open(&fixture.files, &Device::Cpu).unwrap();
+        assert!(text.condition("short").unwrap().notes.is_empty());
+        let notes = text.condition(&"z".repeat(100)).unwrap().notes;
+        assert!(notes.len() == 1 && notes[0].contains("first 75 tokens"), "{notes:?}");
+        let error = text.condition(&"z".repeat(1_000)).unwrap_err().to_string();
+        assert!(error.starts_with("prompt: is "), "{error}");
+    }
+}
+
+/// An engine with one model.
+fn engine(files: ModelFiles, extras: Extras) -> atelier_engine::Result<CandleEngine> {
+    let (id, source) = ("flux".to_string(), "fixture".to_string());
+    let spec = ModelSpec { id, source, files, description: None, extras };
+    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
+}
+
+#[test]
+fn the_catalog_says_what_each_model_can_and_what_it_cannot_is_refused_by_name() {
+    for fixture in all() {
+        let model = fixture.engine().models().remove(0);
+        let has_guidance = ["flux-dev", "flux-q8"].contains(&fixture.name.as_str());
+        assert_eq!(model.family, "flux");
+        let (steps, guidance) = if has_guidance { (28, 3.5) } else { (4, 0.0) };
+        assert_eq!((model.default_steps, model.default_guidance), (steps, guidance), "{}", fixture.name);
+        // two pixels for a latent and two latents for a token, along a side
+        assert_eq!((model.side_multiple, model.default_strength), (4, 0.6));
+        assert_eq!(model.schedules[0], "flow_match_euler");
+        let features = model.features;
+        assert!(features.text_to_image && features.image_to_image && features.inpaint);
+        assert_eq!(features.guidance, has_guidance);
+        let refused = |request: Request| match Job::new(request, &model) {
+            Err(Error::Invalid { field, .. }) => field,
+            other => panic!("{}: {other:?}", fixture.name),
+        };
+        assert_eq!(
+            refused(Request { negative_prompt: Some("rain".into()), ..Request::default() }),
+            "negative-prompt"
+        );
+        assert_eq!(refused(Request { clip_skip: Some(1), ..Request::default() }), "clip-skip");
+        assert_eq!(refused(Request { emphasis: Emphasis::A1111, ..Request::default() }), "emphasis");
+        assert_eq!(
+            refused(Request { guidance_rescale: Some(0.5), ..Request::default() }),
+            "guidance-rescale"
+        );
+        assert_eq!(refused(Request { schedule: Some("ddim".into()), ..Request::default() }), "schedule");
+        let odd = Some(Size { width: model.native_size.width + 2, height: model.native_size.height });
+        assert_eq!(refused(Request { size: odd, ..Request::default() }), "size");
+        let strong = Request { guidance: Some(3.5), ..Request::default() };
+        match has_guidance {
+            true => assert_eq!(Job::new(strong, &model).unwrap().guidance, 3.5),
+            false => assert_eq!(refused(strong), "guidance"),
         }
+        let extras = Extras { embeddings: vec![Path::new("word.safetensors").into()], ..Extras::default() };
+        let error = engine(fixture.files, extras).err().unwrap().to_string();
+        assert!(error.contains("embeddings of") && error.contains("FLUX"), "{error}");
     }
 }

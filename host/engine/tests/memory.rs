@@ -1,6 +1,7 @@
 //! What the engine says of memory, held against what the process really allocates. The tests take turns: the allocator
 //! counts for the whole process.
 
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,8 @@ use atelier_inference::{
     Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler, SchedulerConfig,
     Size, Source, StepState,
 };
+use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
+use candle_core::{DType, Device, Tensor};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -38,9 +41,16 @@ const SD2: &str = "tests/golden/fixtures/sd2";
 const LCM: &str = "tests/golden/fixtures/lcm";
 const XL: &str = "tests/golden/fixtures/xl";
 const EDIT: &str = "tests/golden/fixtures/instruct";
+const FLUX: &str = "tests/golden/fixtures/flux-schnell";
+/// Its denoiser, beside the folder.
+const FLUX_FILE: &str = "flux1-schnell.safetensors";
 
 /// A folder's files without what it says of its own limits, so that any size can be asked for.
 fn files(folder: &str) -> ModelFiles {
+    ModelFiles::embedded(listed(folder).leak())
+}
+
+fn listed(folder: &str) -> Vec<(&'static str, &'static [u8])> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<(&'static str, &'static [u8])> = Vec::new();
     let mut folders = vec![root.clone()];
@@ -55,7 +65,73 @@ fn files(folder: &str) -> ModelFiles {
             }
         }
     }
+    files
+}
+
+/// FLUX with a denoiser of few layers, but with heads of the real width, in blocks of four bits.
+fn quantized_flux() -> ModelFiles {
+    let mut files = listed(FLUX);
+    files.retain(|(name, _)| ![FLUX_FILE, "transformer/config.json"].contains(name));
+    files.push(("flux1.gguf", gguf_of_zeros(&flux_layers(256, 3, 6))));
     ModelFiles::embedded(files.leak())
+}
+
+/// Layers by Black Forest Labs' names: outputs and inputs of their matrices, nothing for norms of heads.
+fn flux_layers(width: usize, double: usize, single: usize) -> Vec<(String, usize, usize)> {
+    let mut layers = Vec::new();
+    let mut add = |name: String, outputs: usize, inputs: usize| layers.push((name, outputs, inputs));
+    for (name, outputs, inputs) in [
+        ("img_in", width, 64),
+        ("txt_in", width, 32),
+        ("time_in.in_layer", width, 256),
+        ("time_in.out_layer", width, width),
+        ("vector_in.in_layer", width, 16),
+        ("vector_in.out_layer", width, width),
+        ("final_layer.adaLN_modulation.1", 2 * width, width),
+        ("final_layer.linear", 64, width),
+    ] {
+        add(name.into(), outputs, inputs);
+    }
+    for block in (0..double).map(|block| format!("double_blocks.{block}")) {
+        for stream in ["img", "txt"] {
+            add(format!("{block}.{stream}_mod.lin"), 6 * width, width);
+            add(format!("{block}.{stream}_attn.qkv"), 3 * width, width);
+            add(format!("{block}.{stream}_attn.proj"), width, width);
+            add(format!("{block}.{stream}_attn.norm.query_norm"), 128, 0);
+            add(format!("{block}.{stream}_attn.norm.key_norm"), 128, 0);
+            add(format!("{block}.{stream}_mlp.0"), 4 * width, width);
+            add(format!("{block}.{stream}_mlp.2"), width, 4 * width);
+        }
+    }
+    for block in (0..single).map(|block| format!("single_blocks.{block}")) {
+        add(format!("{block}.modulation.lin"), 3 * width, width);
+        add(format!("{block}.linear1"), 7 * width, width);
+        add(format!("{block}.linear2"), width, 5 * width);
+        add(format!("{block}.norm.query_norm"), 128, 0);
+        add(format!("{block}.norm.key_norm"), 128, 0);
+    }
+    layers
+}
+
+/// A GGUF file of such layers.
+fn gguf_of_zeros(layers: &[(String, usize, usize)]) -> &'static [u8] {
+    let zeros = |shape: &[usize], encoding| {
+        QTensor::quantize(&Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap(), encoding).unwrap()
+    };
+    let mut tensors = Vec::new();
+    for (name, outputs, inputs) in layers {
+        if *inputs == 0 {
+            tensors.push((format!("{name}.scale"), zeros(&[*outputs], GgmlDType::F32)));
+            continue;
+        }
+        let encoding = if inputs.is_multiple_of(32) { GgmlDType::Q4_0 } else { GgmlDType::F16 };
+        tensors.push((format!("{name}.weight"), zeros(&[*outputs, *inputs], encoding)));
+        tensors.push((format!("{name}.bias"), zeros(&[*outputs], GgmlDType::F32)));
+    }
+    let named: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut file = Cursor::new(Vec::new());
+    gguf_file::write(&mut file, &[], &named).unwrap();
+    file.into_inner().leak()
 }
 
 /// An engine whose models are all of the same files.
@@ -97,7 +173,8 @@ fn measured(engine: &mut CandleEngine, request: Request) -> (usize, usize) {
 #[test]
 fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
     let _turn = turn();
-    let [nano, sd1, sd2, lcm, xl, edit] = [NANO, SD1, SD2, LCM, XL, EDIT].map(files);
+    let [nano, sd1, sd2, lcm, xl, edit, flux] = [NANO, SD1, SD2, LCM, XL, EDIT, FLUX].map(files);
+    let quantized = quantized_flux();
     let source = Pixels::new(192, 128, vec![200; 192 * 128 * 4]).unwrap();
     let edited = Source::Edit { pixels: source.clone(), guidance: None };
     let mut wrong = Vec::new();
@@ -110,11 +187,22 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         (
             "kl, from a picture",
             &sd1,
-            Request { source: Some(Source::Start { pixels: source, strength: None }), ..request(192, 128) },
+            Request {
+                source: Some(Source::Start { pixels: source.clone(), strength: None }),
+                ..request(192, 128)
+            },
         ),
         ("three levels", &sd2, request(192, 192)),
         ("distilled", &lcm, request(192, 192)),
         ("two text encoders", &xl, request(192, 192)),
+        ("flux", &flux, request(192, 192)),
+        (
+            "flux, from a picture",
+            &flux,
+            Request { source: Some(Source::Start { pixels: source, strength: None }), ..request(192, 128) },
+        ),
+        ("flux, quantized", &quantized, request(128, 128)),
+        ("flux, quantized and large", &quantized, request(256, 256)),
         ("edit", &edit, Request { source: Some(edited), ..request(192, 128) }),
     ] {
         let (took, estimate) = measured(&mut engine(&["model"], files), request);
@@ -132,7 +220,24 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
 #[test]
 fn a_loaded_model_takes_what_the_catalog_says_and_gives_it_all_back() {
     let _turn = turn();
-    let mut engine = engine(&["nano"], &files(NANO));
+    takes_what_the_catalog_says(&files(NANO));
+}
+
+#[test]
+fn a_quantized_model_takes_the_bytes_of_its_file_and_not_those_of_its_values() {
+    let _turn = turn();
+    let files = quantized_flux();
+    let values: usize = flux_layers(256, 3, 6).iter().map(|(_, outputs, inputs)| outputs * inputs).sum();
+    let info = engine(&["flux"], &files).models().remove(0);
+    // a block holds 32 values in 18 bytes; the text encoders and the autoencoder beside it are small
+    let (blocks, floats) = (values * 18 / 32, values * 4);
+    let said = info.memory_bytes as usize;
+    assert!((blocks..floats / 4).contains(&said), "{said} for {values} values");
+    takes_what_the_catalog_says(&files);
+}
+
+fn takes_what_the_catalog_says(files: &ModelFiles) {
+    let mut engine = engine(&["model"], files);
     let info = engine.models().remove(0);
     // once for what is made once
     engine.load(&info.id).unwrap();
@@ -150,15 +255,17 @@ fn a_loaded_model_takes_what_the_catalog_says_and_gives_it_all_back() {
 #[test]
 fn loading_takes_at_its_widest_no_more_than_the_model_and_a_run_of_its_own_size() {
     let _turn = turn();
-    let mut engine = engine(&["nano"], &files(NANO));
-    let info = engine.models().remove(0);
-    let own = Job::new(Request::default(), &info).unwrap();
-    let allowed = (info.memory_bytes + engine.estimate()(&own)) as usize;
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    engine.load(&info.id).unwrap();
-    let took = ALLOCATOR.peak_usage() - before;
-    assert!(took <= allowed, "took {took}, and {allowed} were leased");
+    for files in [files(NANO), quantized_flux()] {
+        let mut engine = engine(&["model"], &files);
+        let info = engine.models().remove(0);
+        let own = Job::new(Request::default(), &info).unwrap();
+        let allowed = (info.memory_bytes + engine.estimate()(&own)) as usize;
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        engine.load(&info.id).unwrap();
+        let took = ALLOCATOR.peak_usage() - before;
+        assert!(took <= allowed, "took {took}, and {allowed} were leased");
+    }
 }
 
 /// Resident bytes of this process.

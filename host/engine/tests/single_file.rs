@@ -368,6 +368,11 @@ fn an_autoencoder_may_come_from_its_own_file_or_folder_with_the_models_scale() {
         }
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures");
+    // FLUX also shifts its latents
+    let lone = kind("sd1").file.into_iter().filter(|(name, _)| name.starts_with("first_stage_model."));
+    let (_vae_folder, vae) = checkpoint(&lone.collect(), None);
+    let config = json(&ModelFiles::folder(fixtures.join("flux-dev")).with_vae(vae), "vae/config.json");
+    assert_eq!((&config["scaling_factor"], &config["shift_factor"]), (&0.3611.into(), &0.1159.into()));
     let model = ModelFiles::folder(fixtures.join("sd1"));
     for folder in ["nano/vae", "nano"] {
         let files = model.clone().with_vae(ModelFiles::folder(fixtures.join(folder)));

@@ -350,12 +350,12 @@ impl Job {
             negative_prompt: checked_negative(request.negative_prompt, model)?,
             size,
             steps: in_range("steps", request.steps.unwrap_or(model.default_steps), 1, MAX_STEPS)?,
-            guidance: within("guidance", request.guidance.unwrap_or(model.default_guidance), MAX_GUIDANCE)?,
+            guidance: checked_guidance(request.guidance, model)?,
             seeds: seeds(request.seed, in_range("count", request.count.unwrap_or(1), 1, MAX_PICTURES)?),
             schedule: checked_schedule(request.schedule, model)?,
-            clip_skip: in_range("clip-skip", request.clip_skip.unwrap_or(0), 0, MAX_CLIP_SKIP)?,
-            guidance_rescale: within("guidance-rescale", request.guidance_rescale.unwrap_or(0.0), 1.0)?,
-            emphasis: request.emphasis,
+            clip_skip: checked_skip(request.clip_skip.unwrap_or(0), model)?,
+            guidance_rescale: checked_rescale(request.guidance_rescale.unwrap_or(0.0), model)?,
+            emphasis: checked_emphasis(request.emphasis, model)?,
             seed_profile: request.seed_profile,
             decoder: request.decoder,
             adapters: checked_adapters(request.adapters, model)?,
@@ -393,6 +393,42 @@ fn checked_negative(text: Option<String>, model: &ModelInfo) -> Result<String> {
         )),
         text => checked_text("negative-prompt", text.unwrap_or_default()),
     }
+}
+
+/// What switches guidance off is taken by every model: without it that is what happens.
+fn checked_guidance(scale: Option<f64>, model: &ModelInfo) -> Result<f64> {
+    let scale = within("guidance", scale.unwrap_or(model.default_guidance), MAX_GUIDANCE)?;
+    if scale > 1.0 && !model.features.guidance {
+        let reason = format!("model `{}` was trained to run without; leave it out", model.id);
+        return Err(Error::invalid("guidance", reason));
+    }
+    Ok(scale)
+}
+
+/// There is a prompt's own deviation to go back to only where it is mixed with a negative one.
+fn checked_rescale(share: f64, model: &ModelInfo) -> Result<f64> {
+    let share = within("guidance-rescale", share, 1.0)?;
+    if share > 0.0 && !model.features.negative_prompt {
+        let reason = format!("model `{}` mixes no predictions; leave it out", model.id);
+        return Err(Error::invalid("guidance-rescale", reason));
+    }
+    Ok(share)
+}
+
+fn checked_skip(layers: u32, model: &ModelInfo) -> Result<u32> {
+    if layers > 0 && !model.features.clip_skip {
+        let reason = format!("model `{}` reads its text encoders' last layers only; leave it out", model.id);
+        return Err(Error::invalid("clip-skip", reason));
+    }
+    in_range("clip-skip", layers, 0, MAX_CLIP_SKIP)
+}
+
+fn checked_emphasis(emphasis: Emphasis, model: &ModelInfo) -> Result<Emphasis> {
+    if emphasis != Emphasis::None && !model.features.emphasis {
+        let reason = format!("model `{}` does not know weights in brackets; leave it out", model.id);
+        return Err(Error::invalid("emphasis", reason));
+    }
+    Ok(emphasis)
 }
 
 fn checked_size(request: &Request, model: &ModelInfo) -> Result<Size> {

@@ -44,6 +44,27 @@ pub struct Features {
     pub inpaint: bool,
     /// Being told of the picture's original size, crop and target size.
     pub framing: bool,
+    /// A guidance scale, whether predictions are mixed by it or the model takes it as an input.
+    pub guidance: bool,
+    /// Layers left out at the text encoder's end.
+    pub clip_skip: bool,
+    /// Weights in brackets.
+    pub emphasis: bool,
+}
+
+impl Features {
+    /// Everything that there is.
+    pub const ALL: Self = Self {
+        text_to_image: true,
+        image_to_image: true,
+        negative_prompt: true,
+        edit: true,
+        inpaint: true,
+        framing: true,
+        guidance: true,
+        clip_skip: true,
+        emphasis: true,
+    };
 }
 
 /// One model and its limits. Sides are in pixels.

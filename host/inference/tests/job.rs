@@ -2,7 +2,9 @@
 
 mod scripted;
 
-use atelier_inference::{Adapted, Crop, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task};
+use atelier_inference::{
+    Adapted, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task,
+};
 use scripted::{model, pixels};
 
 fn size(width: u32, height: u32) -> Option<Size> {
@@ -62,6 +64,32 @@ fn a_negative_prompt_is_refused_by_a_model_that_would_ignore_it() {
     let (field, _) = refused_by(Request { negative_prompt: Some("x".into()), ..Request::default() }, &model);
     assert_eq!(field, "negative-prompt");
     Job::new(Request { negative_prompt: Some(String::new()), ..Request::default() }, &model).unwrap();
+}
+
+#[test]
+fn what_a_model_would_ignore_is_refused_by_name_and_what_asks_for_nothing_is_taken() {
+    let mut model = model();
+    let features = &mut model.features;
+    (features.guidance, features.clip_skip, features.emphasis) = (false, false, false);
+    features.negative_prompt = false;
+    model.default_guidance = 0.0;
+    let nothing = Request {
+        guidance: Some(1.0),
+        guidance_rescale: Some(0.0),
+        clip_skip: Some(0),
+        emphasis: Emphasis::None,
+        ..Request::default()
+    };
+    assert_eq!(Job::new(nothing.clone(), &model).unwrap().guidance, 1.0);
+    for (named, asked) in [
+        ("guidance", Request { guidance: Some(1.1), ..nothing.clone() }),
+        ("guidance-rescale", Request { guidance_rescale: Some(0.5), ..nothing.clone() }),
+        ("clip-skip", Request { clip_skip: Some(1), ..nothing.clone() }),
+        ("emphasis", Request { emphasis: Emphasis::Comfy, ..nothing }),
+    ] {
+        assert_eq!(refused_by(asked.clone(), &model).0, named);
+        taken(asked);
+    }
 }
 
 #[test]

@@ -243,6 +243,9 @@ fn model(info: types::ModelInfo) -> Model {
         edit: can(types::Features::EDIT),
         inpaint: can(types::Features::INPAINT),
         framing: can(types::Features::FRAMING),
+        guidance: can(types::Features::GUIDANCE),
+        clip_skip: can(types::Features::CLIP_SKIP),
+        emphasis: can(types::Features::EMPHASIS),
         id: info.id,
         family: info.family,
         source: info.source,
@@ -273,6 +276,9 @@ fn model_info(model: &Model) -> types::ModelInfo {
     features.set(types::Features::EDIT, model.edit);
     features.set(types::Features::INPAINT, model.inpaint);
     features.set(types::Features::FRAMING, model.framing);
+    features.set(types::Features::GUIDANCE, model.guidance);
+    features.set(types::Features::CLIP_SKIP, model.clip_skip);
+    features.set(types::Features::EMPHASIS, model.emphasis);
     types::ModelInfo {
         id: model.id.clone(),
         family: model.family.clone(),

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::files::{Blob, ModelFiles};
+use crate::models::flux::names::is_bfl;
 use crate::weights::{Stored, open_safetensors};
 use family::{Family, Marks};
 use layout::Shapes;
@@ -101,6 +102,10 @@ const LEFTOVERS: [&str; 22] = [
 /// Last parts of names that no encoder uses: tables that follow from the configuration, and training's temperature.
 const LEFTOVER_ENDS: [&str; 3] = ["position_ids", "attn_mask", "logit_scale"];
 
+/// FLUX is shared without its text encoders and its autoencoder.
+const FLUX_ALONE: &str = "holds FLUX's transformer, which is no model by itself; put it into a folder of its repository, \
+                          beside model_index.json, text encoders and autoencoder, and name that folder as the source";
+
 /// How names of a text encoder begin below `text_model`.
 const UNWRAPPED: [&str; 3] = ["embeddings.", "encoder.", "final_layer_norm."];
 
@@ -120,6 +125,9 @@ impl Checkpoint {
         let (blob, tensors) = open_safetensors(files, name)?;
         if let Some(tensors) = lone_vae(&tensors) {
             return Self::of_vae(files, name, tensors);
+        }
+        if is_bfl(|wanted| tensors.iter().any(|tensor| tensor.name == wanted)) {
+            return Err(files.malformed(name, FLUX_ALONE));
         }
         let mut parts = Parts::sort(files, name, blob, tensors)?;
         let malformed = |reason: String| files.malformed(name, reason);

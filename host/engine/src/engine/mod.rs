@@ -4,6 +4,7 @@
 //! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: a job comes in
 //! checked against `ModelInfo`, a run goes out and is stepped by the worker.
 
+mod components;
 mod info;
 
 use std::collections::BTreeMap;

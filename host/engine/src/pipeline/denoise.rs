@@ -9,10 +9,10 @@ use std::sync::Arc;
 use atelier_inference::{Decoder, Job, Pixels, Task};
 use candle_core::Tensor;
 
+use super::denoiser::Question;
 use super::guidance::{Branch, Guidance};
 use super::latents::{Kept, Start};
 use super::{Conditioning, Pipeline, picture};
-use crate::models::unet::{Added, Input};
 use crate::noise::PerImage;
 use crate::schedule::{self, Schedule};
 use crate::{Error, Result};
@@ -63,12 +63,14 @@ impl Denoise {
             Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => Some(strength),
             Task::TextToImage | Task::Edit { .. } => None,
         };
-        let schedule = schedule::build(&job.schedule, &pipeline.schedule, job.steps as usize, strength)?;
+        let (height, width) = pipeline.latent_size(job);
+        let config = pipeline.denoiser.schedule(&pipeline.schedule, height, width);
+        let schedule = schedule::build(&job.schedule, &config, job.steps as usize, strength)?;
         if schedule.timesteps().is_empty() {
             let reason = format!("leaves none of {} steps; raise strength or steps", job.steps);
             return Err(Error::Invalid { field: "strength", reason });
         }
-        let guidance = Guidance::of(job, pipeline.unet.takes_guidance());
+        let guidance = Guidance::of(job, pipeline.denoiser.takes_guidance());
         let conditioning = pipeline.condition(job, guidance.is_on())?;
         let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
         let mut noise = PerImage::of(&job.seeds, job.seed_profile);
@@ -117,6 +119,11 @@ impl Denoise {
             true => Ok(true),
             false => Err(Error::NotFinite { op: "the denoiser" }),
         }
+    }
+
+    /// The run's own schedule.
+    pub fn schedule(&self) -> &dyn Schedule {
+        self.schedule.as_ref()
     }
 
     /// The latents after the steps done: (images, channels, h, w).
@@ -203,28 +210,17 @@ impl Denoise {
         };
         let pooled = each(&|branch| branch.text.pooled.as_ref())?;
         let numbers = each(&|branch| branch.numbers.as_ref())?;
-        let added = pooled.zip(numbers).map(|(pooled, numbers)| Added { pooled, numbers });
-        let Some(context) = each(&|branch| Some(&branch.text.states))? else {
+        let Some(states) = each(&|branch| Some(&branch.text.states))? else {
             return Err(candle_core::Error::Msg("a step without a question".into()).into());
         };
-        self.forward(&input, &context, timestep, added.as_ref())
-    }
-
-    /// One pass of the denoiser: `input` (b, channels, h, w) and `context` (b, tokens, width) at one timestep.
-    fn forward(
-        &self,
-        input: &Tensor,
-        context: &Tensor,
-        timestep: f64,
-        added: Option<&Added>,
-    ) -> Result<Tensor> {
-        let (batch, device) = (input.dim(0)?, input.device());
-        let unet = &self.pipeline.unet;
-        let timesteps = Tensor::full(timestep as f32, batch, device)?;
-        let scale = Tensor::full(self.scale as f32, batch, device)?;
-        let guidance = unet.takes_guidance().then_some(&scale);
-        let x = &input.contiguous()?;
-        Ok(unet.forward(&Input { x, timesteps: &timesteps, context, guidance, added })?)
+        self.pipeline.denoiser.forward(Question {
+            x: &input.contiguous()?,
+            timestep,
+            states: &states,
+            pooled: pooled.as_ref(),
+            numbers: numbers.as_ref(),
+            guidance: self.scale,
+        })
     }
 
     /// Applies `f` to as many images at a time as the device runs together.

@@ -1,4 +1,4 @@
-//! What tells the families of Stable Diffusion apart beside their networks: which text encoders there are and which
+//! What tells the families of models apart beside their networks: which text encoders there are and which
 //! of their states count, which numbers XL is told, and what a source picture is to the denoiser. Read from
 //! `model_index.json`; everything that differs between families is a field here, so that there is one loop for all.
 
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 const NAME: &str = "model_index.json";
 const SUPPORTED: &str = "StableDiffusionPipeline, StableDiffusionXLPipeline, their Img2Img, Inpaint and InstructPix2Pix \
-                         relatives, LatentConsistencyModelPipeline";
+                         relatives, LatentConsistencyModelPipeline, FluxPipeline with Img2Img and Inpaint";
 
 /// One family's pipeline, as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) enum TextLayout {
     Both,
     /// `text_encoder_2` alone, as in XL's refiner.
     Second,
+    /// T5's states from `text_encoder_2`, and the pooled state of `text_encoder`; the denoiser is FLUX's.
+    Flux,
 }
 
 /// The numbers that go into XL's second embedding (arXiv 2307.01952, 2.2).
@@ -83,6 +85,7 @@ impl Family {
             "StableDiffusionXLPipeline" => Self::xl(SourceUse::Start),
             "StableDiffusionXLImg2ImgPipeline" if is("requires_aesthetics_score", false) => Self::refiner(),
             "StableDiffusionXLImg2ImgPipeline" => Self::xl(SourceUse::Start),
+            "FluxPipeline" | "FluxImg2ImgPipeline" | "FluxInpaintPipeline" => Self::flux(),
             "StableDiffusionXLInstructPix2PixPipeline" => {
                 Self::xl(SourceUse::Channels { is_scaled: is("is_cosxl_edit", false) })
             }
@@ -101,7 +104,7 @@ impl Family {
         if family.text == TextLayout::Both && !has("text_encoder") {
             return Err(files.malformed(NAME, "text_encoder is missing; only a refiner has none"));
         }
-        let zeros = family.text != TextLayout::One && is("force_zeros_for_empty_prompt", true);
+        let zeros = family.zeros_for_no_negative && is("force_zeros_for_empty_prompt", true);
         Ok(Self { zeros_for_no_negative: zeros, has_checker: has("safety_checker"), ..family })
     }
 
@@ -121,10 +124,11 @@ impl Family {
 
     /// The family's name for people.
     pub(crate) fn title(&self) -> &'static str {
-        match self.numbers {
-            Numbers::None => "Stable Diffusion",
-            Numbers::Sizes => "Stable Diffusion XL",
-            Numbers::Score => "Stable Diffusion XL's refiner",
+        match self.text {
+            TextLayout::One => "Stable Diffusion",
+            TextLayout::Both => "Stable Diffusion XL",
+            TextLayout::Second => "Stable Diffusion XL's refiner",
+            TextLayout::Flux => "FLUX.1",
         }
     }
 
@@ -141,12 +145,17 @@ impl Family {
 
     fn xl(source: SourceUse) -> Self {
         let (name, text, numbers) = ("stable-diffusion-xl", TextLayout::Both, Numbers::Sizes);
-        Self { name, text, numbers, ..Self::stable_diffusion(source) }
+        Self { name, text, numbers, zeros_for_no_negative: true, ..Self::stable_diffusion(source) }
     }
 
     fn refiner() -> Self {
         let (name, text, numbers) = ("stable-diffusion-xl-refiner", TextLayout::Second, Numbers::Score);
-        Self { name, text, numbers, ..Self::stable_diffusion(SourceUse::Start) }
+        Self { name, text, numbers, ..Self::xl(SourceUse::Start) }
+    }
+
+    /// Its guidance is an input or none at all, so that there is no negative prompt.
+    fn flux() -> Self {
+        Self { name: "flux", text: TextLayout::Flux, ..Self::stable_diffusion(SourceUse::Start) }
     }
 }
 
@@ -168,12 +177,12 @@ impl Numbers {
 }
 
 impl TextLayout {
-    /// The folders of tokenizer and encoder, in the order in which their states stand side by side.
+    /// The folders of CLIP's tokenizers and encoders, in the order in which their states stand side by side.
     pub(crate) fn folders(self) -> &'static [(&'static str, &'static str)] {
         const FIRST: (&str, &str) = ("tokenizer", "text_encoder");
         const SECOND: (&str, &str) = ("tokenizer_2", "text_encoder_2");
         match self {
-            Self::One => &[FIRST],
+            Self::One | Self::Flux => &[FIRST],
             Self::Both => &[FIRST, SECOND],
             Self::Second => &[SECOND],
         }

@@ -8,12 +8,15 @@
 use atelier_inference::{Decoder, Job, MAX_EVENTS};
 use candle_core::Device;
 
+use super::denoiser::DenoiserConfig;
 use super::guidance::Guidance;
 use super::lane;
 use super::preview::MAX_SIDE;
 use super::prompt::MAX_CHUNKS;
 use crate::kernels;
 use crate::models::clip::ClipConfig;
+use crate::models::flux::FluxConfig;
+use crate::models::t5::T5Config;
 use crate::models::unet::{BlockConfig, BlockKind, UNetConfig, skips};
 use crate::models::vae::{Tiling, VaeConfig};
 
@@ -23,10 +26,23 @@ const VALUE: f64 = 4.0;
 const KEPT_PER_PIXEL: f64 = 40.0;
 /// Tensors shaped like the latents: those of the loop and what a multistep schedule remembers.
 const LATENTS: f64 = 16.0;
+/// FLUX's schedule remembers nothing.
+const FLUX_LATENTS: f64 = 8.0;
 /// Of a transformer block with its feed-forward part, in widths of the block.
 const TRANSFORMER: f64 = 18.0;
 /// More of it where the gate is computed by tensor operations.
 const UNFUSED_GATE: f64 = 8.0;
+/// Of FLUX's blocks, in widths for a token: the states, and what attention and feed-forward part make beside each other.
+const FLUX_BLOCK: f64 = 13.0;
+/// Rows of the input that are packed at a time where a weight is in few bits, and the widest input of FLUX in widths.
+const PACKED_ROWS: f64 = 384.0;
+const FLUX_INPUTS: f64 = 5.0;
+/// T5's layers, in widths of the states and of the feed-forward part.
+const T5_STATES: f64 = 8.0;
+const T5_FEED_FORWARD: f64 = 4.0;
+/// Scores of T5 in f32 and, for their sums, in f64; a slice of them has at most so many bytes.
+const T5_SCORES: f64 = 6.0;
+const SLICE_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 /// Of attention between the pixels of a latent picture, in widths.
 const PIXEL_ATTENTION: f64 = 12.0;
 /// Panels that a thread packs for itself.
@@ -40,6 +56,10 @@ pub(crate) struct Footprint {
     device: Device,
     /// Bytes of one prediction at its widest, for a pixel of the picture.
     predict: f64,
+    /// Bytes of one prediction beside that, for texts of one length.
+    predict_text: f64,
+    /// Bytes of T5 at its widest, which is over before the first step.
+    encode_text: f64,
     /// Bytes of encoding or decoding at its widest, for a pixel of the picture.
     decode: f64,
     /// The same for decoding by the small autoencoder.
@@ -54,10 +74,24 @@ pub(crate) struct Footprint {
     token: f64,
     /// Tokens of a chunk, with those that begin and end it.
     chunk: usize,
+    /// Most chunks that are encoded.
+    max_chunks: usize,
     /// Whether guidance is an input, so that one prediction is enough.
     takes_guidance: bool,
     /// Bytes whatever the job.
     fixed: f64,
+}
+
+/// A model's networks, by their configurations.
+#[derive(Clone, Copy)]
+pub(crate) struct Networks<'a> {
+    /// Of every CLIP encoder.
+    pub(crate) text: &'a [ClipConfig],
+    pub(crate) t5: Option<&'a T5Config>,
+    pub(crate) denoiser: &'a DenoiserConfig,
+    pub(crate) vae: &'a VaeConfig,
+    /// The small autoencoder beside the model's own.
+    pub(crate) tiny: Option<&'a VaeConfig>,
 }
 
 /// What layers hold for a moment, in copies of their input.
@@ -72,15 +106,9 @@ struct Scratch {
 }
 
 impl Footprint {
-    /// `tiny` is the small autoencoder beside the model's own; `room` are the bytes that a run may take.
-    pub(crate) fn new(
-        text: &[ClipConfig],
-        unet: &UNetConfig,
-        vae: &VaeConfig,
-        tiny: Option<&VaeConfig>,
-        room: u64,
-        device: &Device,
-    ) -> Self {
+    /// `room` are the bytes that a run may take.
+    pub(crate) fn new(networks: Networks<'_>, room: u64, device: &Device) -> Self {
+        let Networks { text, t5, denoiser, vae, tiny } = networks;
         let is_packed = kernels::are_packed(device);
         let scratch = match is_packed {
             true => Scratch { conv: 1.0, norm: 0.0, transformer: TRANSFORMER },
@@ -88,17 +116,27 @@ impl Footprint {
         };
         let latents_per_pixel = (vae.factor() as f64).powi(-2);
         let threads = rayon::current_num_threads() as f64;
+        let (latent, predict_text, widest, latents) = match denoiser {
+            DenoiserConfig::UNet(unet) => (scratch.unet(unet), 0.0, 4.0 * widest_block(unet), LATENTS),
+            DenoiserConfig::Flux(flux) => {
+                let (token, patch) = (flux_token(flux), flux.patch() as f64);
+                (token / patch.powi(2), flux_text(flux, token, is_packed), 0.0, FLUX_LATENTS)
+            }
+        };
         Self {
             device: device.clone(),
-            predict: VALUE * latents_per_pixel * scratch.unet(unet),
+            predict: VALUE * latents_per_pixel * latent,
+            predict_text: VALUE * predict_text,
+            encode_text: t5.map_or(0.0, |t5| t5_bytes(t5, denoiser)),
             decode: VALUE * scratch.vae(vae),
             decode_tiny: VALUE * scratch.vae(tiny.unwrap_or(vae)),
             tiling: vae.tiling(),
             room: room as f64,
-            kept: KEPT_PER_PIXEL + VALUE * LATENTS * vae.latent_channels() as f64 * latents_per_pixel,
-            token: VALUE * token(text, unet),
+            kept: KEPT_PER_PIXEL + VALUE * latents * vae.latent_channels() as f64 * latents_per_pixel,
+            token: VALUE * (text.iter().map(clip_token).sum::<f64>() + widest),
             chunk: text.iter().map(|text| text.max_position_embeddings).max().unwrap_or_default(),
-            takes_guidance: unet.time_cond_proj_dim.is_some(),
+            max_chunks: if t5.is_some() { 1 } else { MAX_CHUNKS },
+            takes_guidance: denoiser.takes_guidance(),
             fixed: THREAD_BYTES * threads + if is_packed { 0.0 } else { SCORE_BYTES },
         }
     }
@@ -123,8 +161,9 @@ impl Footprint {
         let (pixels, pictures) = (pixels(job), job.seeds.len());
         let together = lane(&self.device, pictures) as f64;
         let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
-        let widest = (pixels * self.predict * predictions).max(decode) * together;
-        self.fixed + widest + pixels * self.kept * pictures as f64 + self.texts(job) + previews(job)
+        let predict = (pixels * self.predict + self.predict_text) * predictions;
+        let run = predict.max(decode) * together + pixels * self.kept * pictures as f64;
+        self.fixed + run.max(self.encode_text) + self.texts(job) + previews(job)
     }
 
     fn decoded_whole(&self, job: &Job) -> f64 {
@@ -142,7 +181,7 @@ impl Footprint {
     /// Bytes of the texts, if every token were a single byte long.
     fn texts(&self, job: &Job) -> f64 {
         let longest = job.prompt.len().max(job.negative_prompt.len());
-        let chunks = longest.div_ceil(self.chunk.saturating_sub(2).max(1)).clamp(1, MAX_CHUNKS);
+        let chunks = longest.div_ceil(self.chunk.saturating_sub(2).max(1)).clamp(1, self.max_chunks);
         self.token * (chunks * self.chunk) as f64
     }
 }
@@ -158,15 +197,38 @@ fn previews(job: &Job) -> f64 {
     if job.preview_every.is_some() { preview * MAX_EVENTS as f64 } else { 0.0 }
 }
 
-/// Values for a token: of the text encoders' layers, then of the states and what the denoiser makes of them.
-fn token(text: &[ClipConfig], unet: &UNetConfig) -> f64 {
-    let encoder = |text: &ClipConfig| {
-        let (width, inner) = (text.hidden_size as f64, text.intermediate_size as f64);
-        let scores = (text.num_attention_heads * text.max_position_embeddings) as f64;
-        12.0 * width + 4.0 * inner + 4.0 * scores
-    };
-    let widest = unet.down.iter().map(|block| block.channels).max().unwrap_or_default() as f64;
-    text.iter().map(encoder).sum::<f64>() + 4.0 * widest
+/// Values for a token in the layers of a text encoder.
+fn clip_token(text: &ClipConfig) -> f64 {
+    let (width, inner) = (text.hidden_size as f64, text.intermediate_size as f64);
+    let scores = (text.num_attention_heads * text.max_position_embeddings) as f64;
+    12.0 * width + 4.0 * inner + 4.0 * scores
+}
+
+/// Channels of the widest block: what the denoiser makes of a text's states has as many.
+fn widest_block(unet: &UNetConfig) -> f64 {
+    unet.down.iter().map(|block| block.channels).max().unwrap_or_default() as f64
+}
+
+/// Values for a token of text or image at the widest moment, the rotation's angles included.
+fn flux_token(flux: &FluxConfig) -> f64 {
+    FLUX_BLOCK * flux.width() as f64 + flux.attention_head_dim as f64
+}
+
+/// Values that a prediction takes whatever the picture: the text's tokens and their states, and the input that is packed
+/// for a weight of few bits or, on devices without a kernel, that weight in f32.
+fn flux_text(flux: &FluxConfig, token: f64, is_packed: bool) -> f64 {
+    let rows = if is_packed { PACKED_ROWS } else { flux.width() as f64 };
+    let states = 2.0 * flux.joint_attention_dim as f64;
+    flux.text_tokens() as f64 * (token + states) + rows * FLUX_INPUTS * flux.width() as f64
+}
+
+/// Bytes of T5 for a text of the denoiser's length: the bias that all layers share, and a layer.
+fn t5_bytes(t5: &T5Config, denoiser: &DenoiserConfig) -> f64 {
+    let DenoiserConfig::Flux(flux) = denoiser else { return 0.0 };
+    let tokens = flux.text_tokens() as f64;
+    let scores = VALUE * t5.num_heads as f64 * tokens * tokens;
+    let layer = T5_STATES * t5.d_model as f64 + T5_FEED_FORWARD * t5.d_ff as f64;
+    scores + T5_SCORES * scores.min(SLICE_BYTES) + VALUE * tokens * layer
 }
 
 impl Scratch {
@@ -263,25 +325,18 @@ mod tests {
     fn footprint(room: u64) -> Footprint {
         let files = ModelFiles::embedded(FILES);
         let text = ClipConfig::read(&files, "text_encoder").unwrap();
-        let (unet, vae) = (UNetConfig::read(&files).unwrap(), VaeConfig::read(&files, "vae").unwrap());
-        Footprint::new(&[text], &unet, &vae, None, room, &Device::Cpu)
+        let denoiser = &DenoiserConfig::UNet(UNetConfig::read(&files).unwrap());
+        let (text, vae) = (&[text], &VaeConfig::read(&files, "vae").unwrap());
+        Footprint::new(Networks { text, t5: None, denoiser, vae, tiny: None }, room, &Device::Cpu)
     }
 
     fn job(side: u32, decoder: Decoder) -> Job {
-        let features = Features {
-            text_to_image: true,
-            image_to_image: true,
-            negative_prompt: true,
-            edit: false,
-            inpaint: true,
-            framing: false,
-        };
         let model = ModelInfo {
             id: ModelId::new("sd15"),
             family: String::new(),
             source: String::new(),
             description: String::new(),
-            features,
+            features: Features::ALL,
             native_size: Size { width: 512, height: 512 },
             min_side: 64,
             max_side: 1_024,

@@ -45,8 +45,7 @@ impl Pipeline {
     /// The generators are used in diffusers' order: first the autoencoder's sample of a source, then the noise, then the
     /// sample of what a mask leaves.
     pub(super) fn start(&self, job: &Job, schedule: &dyn Schedule, noise: &mut PerImage) -> Result<Start> {
-        let factor = self.vae.factor();
-        let (height, width) = (job.size.height as usize / factor, job.size.width as usize / factor);
+        let (height, width) = self.latent_size(job);
         let shape = (job.seeds.len(), self.vae.latent_channels(), height, width);
         let like = Tensor::zeros(shape, DType::F32, &self.device)?;
         match &job.task {
@@ -64,7 +63,13 @@ impl Pipeline {
         }
     }
 
-    /// Follows `StableDiffusionInpaintPipeline`: from noise alone where the whole schedule is run.
+    /// Height and width of the job's latents.
+    pub(super) fn latent_size(&self, job: &Job) -> (usize, usize) {
+        let factor = self.vae.factor();
+        (job.size.height as usize / factor, job.size.width as usize / factor)
+    }
+
+    /// Follows `StableDiffusionInpaintPipeline`, and `FluxInpaintPipeline` does the same: from noise alone where the whole schedule is run.
     fn start_of_a_part(
         &self,
         picture: &Pixels,

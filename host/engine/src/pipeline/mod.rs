@@ -1,9 +1,10 @@
 //! A job becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
-//! (`denoise`) and what it asks (`guidance`), pixels (`picture`) and previews (`preview`); `run` puts these behind the
+//! (`denoise`), whom and what it asks (`denoiser`, `guidance`), pixels (`picture`) and previews (`preview`); `run` puts these behind the
 //! engine's `Run`, `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all
 //! this will take. Knows every network and no file format; the engine owns it, one job uses it at a time.
 
 mod denoise;
+mod denoiser;
 mod emphasis;
 mod family;
 mod flux;
@@ -20,20 +21,21 @@ use std::collections::BTreeMap;
 use atelier_inference::{Adapted, Job};
 use candle_core::Device;
 
-use crate::adapters::{Adapter, Attached, Bound, Component};
+use crate::adapters::{Adapter, Attached, Bound};
 use crate::engine::Extras;
 use crate::files::ModelFiles;
-use crate::models::unet::UNet;
 use crate::models::vae::{self, Vae};
 use crate::schedule::ScheduleConfig;
 use crate::{Error, Result};
+use denoiser::Denoiser;
 use preview::Previewer;
 use prompt::TextEncoders;
 
 pub use denoise::{Decoding, Denoise};
-pub(crate) use family::{Family, Numbers, SourceUse};
-pub use flux::{FluxConditioning, FluxText};
-pub(crate) use footprint::Footprint;
+pub(crate) use denoiser::DenoiserConfig;
+pub(crate) use family::{Family, Numbers, SourceUse, TextLayout};
+pub use flux::FluxText;
+pub(crate) use footprint::{Footprint, Networks};
 pub(crate) use preview::small_autoencoder;
 pub use prompt::{Conditioning, Row, Text, rows};
 pub(crate) use run::DenoiseRun;
@@ -43,7 +45,7 @@ pub(crate) use run::DenoiseRun;
 pub struct Pipeline {
     family: Family,
     text_encoders: TextEncoders,
-    unet: UNet,
+    denoiser: Denoiser,
     vae: Vae,
     /// Chosen at loading, so that a job that wants previews which cannot be made is refused before it begins.
     previewer: Previewer,
@@ -69,8 +71,9 @@ impl Pipeline {
         let vae = Vae::open(files, vae::FOLDER, device)?;
         let family = Family::read(files)?;
         let text_encoders = TextEncoders::open(files, family.text, &extras.embeddings, device)?;
-        let unet = UNet::open(files, device)?;
-        let places = text_encoders.places().with(Component::UNet, unet.slots());
+        let denoiser = Denoiser::open(files, &family, device)?;
+        let (component, slots) = denoiser.slots();
+        let places = text_encoders.places().with(component, slots);
         let adapters = extras
             .adapters
             .iter()
@@ -79,7 +82,7 @@ impl Pipeline {
             adapters: adapters.collect::<Result<_>>()?,
             text_encoders,
             family,
-            unet,
+            denoiser,
             previewer: Previewer::open(files, &vae, device)?,
             schedule: schedule_config(files)?,
             vae,

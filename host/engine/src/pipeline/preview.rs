@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn latents_of_flux_become_colours_by_matrix_and_bias() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/flux/dev");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fixtures/flux-dev");
         let (files, device) = (ModelFiles::folder(folder), Device::Cpu);
         let vae = Vae::open(&files, "vae", &device).unwrap();
         let previewer = Previewer::open(&files, &vae, &device).unwrap();

@@ -9,6 +9,7 @@ use candle_core::{D, Device, Tensor};
 use super::Pipeline;
 use super::emphasis::{self, Piece};
 use super::family::TextLayout;
+use super::flux::FluxText;
 use crate::adapters::{Component, Places};
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipTextEncoder, States};
@@ -19,9 +20,18 @@ use crate::{Error, Result};
 /// Most chunks: the cost of cross attention grows with them. Enough for 4,096 characters of two tokens each.
 pub(super) const MAX_CHUNKS: usize = 128;
 
-/// A model's text encoders, each with its tokenizer.
+/// A model's text encoders.
 #[derive(Debug)]
-pub(super) struct TextEncoders {
+pub(super) enum TextEncoders {
+    /// CLIP's, of Stable Diffusion and its relatives.
+    Clip(ClipEncoders),
+    /// T5 beside CLIP.
+    Flux(Box<FluxText>),
+}
+
+/// One or two of CLIP's encoders, each with its tokenizer.
+#[derive(Debug)]
+pub(super) struct ClipEncoders {
     layout: TextLayout,
     /// In the order in which their states stand side by side.
     encoders: Vec<(ClipTokenizer, ClipTextEncoder)>,
@@ -91,28 +101,15 @@ impl Row {
 }
 
 impl Pipeline {
-    /// Encodes a job's texts. As in diffusers, `clip_skip` concerns the prompt alone.
+    /// Encodes a job's texts.
     pub(super) fn condition(&self, job: &Job, is_guided: bool) -> Result<Conditioning> {
-        let encoders = &self.text_encoders;
-        let skip = encoders.checked_skip(job)?;
-        let has_zeros = self.family.zeros_for_no_negative && job.negative_prompt.is_empty();
-        let prompt = encoders.rows("prompt", &job.prompt, job.emphasis)?;
-        let negative = match is_guided && !has_zeros {
-            true => Some(encoders.rows("negative-prompt", &job.negative_prompt, job.emphasis)?),
-            false => None,
-        };
-        let named = [("prompt", Some(&prompt)), ("negative prompt", negative.as_ref())];
-        let notes = named.into_iter().filter_map(|(name, rows)| encoders.note(name, longest(rows?)));
-        let notes = notes.collect();
-        // all predictions are made in one pass, so all texts need the same number of tokens: empty chunks fill up
-        let count = longest(&prompt).max(negative.as_deref().map_or(0, longest));
-        let prompt = encoders.encode(prompt, count, skip, job.emphasis)?;
-        let negative = match negative {
-            Some(rows) => Some(encoders.encode(rows, count, 0, job.emphasis)?),
-            None if is_guided => Some(prompt.zeros()?),
-            None => None,
-        };
-        Ok(Conditioning { prompt, negative, notes })
+        match &self.text_encoders {
+            TextEncoders::Clip(encoders) => {
+                let has_zeros = self.family.zeros_for_no_negative && job.negative_prompt.is_empty();
+                encoders.condition(job, is_guided, has_zeros)
+            }
+            TextEncoders::Flux(encoders) => encoders.condition(&job.prompt),
+        }
     }
 }
 
@@ -129,6 +126,23 @@ impl TextEncoders {
         embeddings: &[PathBuf],
         device: &Device,
     ) -> Result<Self> {
+        Ok(match layout {
+            TextLayout::Flux => Self::Flux(Box::new(FluxText::open(files, device)?)),
+            _ => Self::Clip(ClipEncoders::open(files, layout, embeddings, device)?),
+        })
+    }
+
+    /// Where adapters find the encoders' layers. Nobody trains them for T5.
+    pub(super) fn places(&self) -> Places {
+        match self {
+            Self::Clip(encoders) => encoders.places(),
+            Self::Flux(encoders) => Places::default().with(Component::TextEncoder, encoders.slots()),
+        }
+    }
+}
+
+impl ClipEncoders {
+    fn open(files: &ModelFiles, layout: TextLayout, embeddings: &[PathBuf], device: &Device) -> Result<Self> {
         let words = embeddings.iter().map(|path| Inversion::open(path, None, device));
         let words: Vec<_> = words.collect::<Result<_>>()?;
         let open = |(tokenizer, encoder): &(&str, &str)| {
@@ -142,8 +156,29 @@ impl TextEncoders {
         Ok(Self { layout, encoders: layout.folders().iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// Where adapters find the encoders' layers.
-    pub(super) fn places(&self) -> Places {
+    /// As in diffusers, `clip_skip` concerns the prompt alone.
+    fn condition(&self, job: &Job, is_guided: bool, has_zeros: bool) -> Result<Conditioning> {
+        let skip = self.checked_skip(job)?;
+        let prompt = self.rows("prompt", &job.prompt, job.emphasis)?;
+        let negative = match is_guided && !has_zeros {
+            true => Some(self.rows("negative-prompt", &job.negative_prompt, job.emphasis)?),
+            false => None,
+        };
+        let named = [("prompt", Some(&prompt)), ("negative prompt", negative.as_ref())];
+        let notes = named.into_iter().filter_map(|(name, rows)| self.note(name, longest(rows?)));
+        let notes = notes.collect();
+        // all predictions are made in one pass, so all texts need the same number of tokens: empty chunks fill up
+        let count = longest(&prompt).max(negative.as_deref().map_or(0, longest));
+        let prompt = self.encode(prompt, count, skip, job.emphasis)?;
+        let negative = match negative {
+            Some(rows) => Some(self.encode(rows, count, 0, job.emphasis)?),
+            None if is_guided => Some(prompt.zeros()?),
+            None => None,
+        };
+        Ok(Conditioning { prompt, negative, notes })
+    }
+
+    fn places(&self) -> Places {
         let folders = self.layout.folders().iter().filter_map(|(_, encoder)| Component::of_folder(encoder));
         let named = folders.zip(&self.encoders);
         named.fold(Places::default(), |places, (component, (_, encoder))| {
@@ -189,7 +224,7 @@ impl TextEncoders {
     /// Rows of each encoder, filled up to `count` with empty ones, to the text's states.
     fn encode(&self, rows: Vec<Vec<Row>>, count: usize, skip: usize, emphasis: Emphasis) -> Result<Text> {
         let states = match self.layout {
-            TextLayout::One => States::Normed(skip),
+            TextLayout::One | TextLayout::Flux => States::Normed(skip),
             TextLayout::Both | TextLayout::Second => States::Raw(skip + self.always_skipped()),
         };
         let (mut all, mut pooled) = (Vec::with_capacity(rows.len()), None);

@@ -143,6 +143,14 @@ def source_picture(height, width, seed):
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def mask_of(pixels):
+    """White where a picture is painted anew."""
+    height, width, _ = pixels.shape
+    mask = np.zeros_like(pixels)
+    mask[height // 3 :, : width // 2 + 1] = 255
+    return mask
+
+
 # a prompt with brackets, and what they mean in the web UI's syntax
 EMPHASIZED = "a (red:1.4) ball, [blurry] BREAK ((detailed))"
 PIECES = [[("a ", 1.0), ("red", 1.4), (" ball, ", 1.0), ("blurry", 1 / 1.1)], [("detailed", 1.1 * 1.1)]]
@@ -201,8 +209,7 @@ def run(pipeline, base, case, keep, texts):
         }
     if case["inpaint"]:
         pixels = source_picture(case["height"], case["width"], case["seeds"][0])
-        mask = np.zeros_like(pixels)
-        mask[case["height"] // 3 :, : case["width"] // 2 + 1] = 255
+        mask = mask_of(pixels)
         keep("source", torch.from_numpy(pixels)), keep("mask", torch.from_numpy(mask))
         picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
         call |= {
@@ -279,7 +286,8 @@ def tile(vae, keep):
     side = vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1)
     latents = torch.randn(1, vae.config.latent_channels, 2 * side + 3, side + side // 2)
     vae.enable_tiling()
-    keep("latents", latents), keep("image", vae.decode(latents / vae.config.scaling_factor).sample)
+    shift = vae.config.shift_factor or 0.0
+    keep("latents", latents), keep("image", vae.decode(latents / vae.config.scaling_factor + shift).sample)
     vae.disable_tiling()
 
 
@@ -295,20 +303,24 @@ def case(arguments, **changes):
 
 
 def main(description, families):
-    """`families`: a name to `(build(folder) -> pipeline, cases(arguments) -> dict, run(pipeline, base, case, keep))`."""
+    """`families`: a name to `(build(folder) -> pipeline, cases(arguments) -> dict, run(pipeline, base, case, keep))`, and
+    where its folder has more than diffusers writes `files(pipeline, folder, arguments)`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of the weights, and of the first image")
     parser.add_argument("--height", type=int, default=16)
     parser.add_argument("--width", type=int, default=16)
     arguments = parser.parse_args()
-    for name, (build, cases, run) in families.items():
+    for name, (build, cases, run, *files) in families.items():
         torch.manual_seed(arguments.seed)
         folder = arguments.out / name
         folder.mkdir(parents=True, exist_ok=True)
         pipeline = build(folder)
-        strengthen(pipeline.unet)
+        if "unet" in pipeline.components:
+            strengthen(pipeline.unet)
         pipeline.save_pretrained(folder, safe_serialization=True)
+        for write in files:
+            write(pipeline, folder, arguments)
         if getattr(pipeline, "is_cosxl_edit", False):
             # diffusers saves it nowhere: those who load such a folder have to say it
             index = json.loads((folder / "model_index.json").read_text())

@@ -7,7 +7,7 @@ use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Decoder, Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source,
+    Adapted, Decoder, Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source,
 };
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 /// A pipeline's folder and its golden values.
 pub(crate) struct Fixture {
     pub(crate) name: String,
+    pub(crate) folder: PathBuf,
     pub(crate) files: ModelFiles,
     pub(crate) cases: BTreeMap<String, Case>,
     pub(crate) texts: Vec<Text>,
@@ -39,6 +40,9 @@ pub(crate) struct Case {
     pub(crate) rescale: f64,
     pub(crate) framing: Option<Framing>,
     pub(crate) emphasis: Emphasis,
+    /// Files beside the pipeline's, and how strong each is.
+    #[serde(default)]
+    pub(crate) adapters: Vec<(String, f64)>,
 }
 
 /// A text and its ids, `bos` and `eos` included.
@@ -73,11 +77,17 @@ impl Fixture {
             candle_core::safetensors::load(folder.join("golden.safetensors"), &Device::Cpu).unwrap();
         Fixture {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
-            files: ModelFiles::folder(folder),
+            files: ModelFiles::folder(&folder),
+            folder,
             cases: golden.cases,
             texts: golden.texts,
             tensors,
         }
+    }
+
+    /// Whether the denoiser is FLUX's, whose tests are in `flux.rs`.
+    pub(crate) fn is_flux(&self) -> bool {
+        self.folder.join("transformer").is_dir()
     }
 
     /// What diffusers made, in f32.
@@ -113,14 +123,21 @@ impl Fixture {
             source: "fixture".into(),
             files: self.files.clone(),
             description: None,
-            extras: Extras::default(),
+            extras: self.extras(),
         };
         CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
             .unwrap()
     }
 
     pub(crate) fn pipeline(&self) -> std::sync::Arc<Pipeline> {
-        std::sync::Arc::new(Pipeline::open(&self.files, &Extras::default(), &Device::Cpu).unwrap())
+        std::sync::Arc::new(Pipeline::open(&self.files, &self.extras(), &Device::Cpu).unwrap())
+    }
+
+    /// The adapters that the cases name.
+    fn extras(&self) -> Extras {
+        let named = self.cases.values().flat_map(|case| &case.adapters).map(|(id, _)| id);
+        let file = |id: &String| (id.clone(), self.folder.join(format!("{id}.safetensors")));
+        Extras { adapters: named.map(file).collect(), embeddings: Vec::new() }
     }
 
     /// The case as a job of our own.
@@ -150,7 +167,11 @@ impl Fixture {
             emphasis: case.emphasis,
             seed_profile: SeedProfile::Diffusers,
             decoder: Decoder::Full,
-            adapters: Vec::new(),
+            adapters: case
+                .adapters
+                .iter()
+                .map(|(id, weight)| Adapted { id: id.clone(), weight: *weight })
+                .collect(),
             framing: case.framing,
             preview_every: None,
             source,

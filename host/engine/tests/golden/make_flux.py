@@ -1,36 +1,46 @@
-"""Makes the golden fixtures of tests/flux.rs: tiny random-weight FLUX pipelines and every stage of what diffusers makes of them.
+"""Makes the fixtures of FLUX for tests/golden.rs and tests/flux.rs: tiny random-weight pipelines and every stage of what diffusers makes of them.
 
-    python make_flux.py --out flux                               # the committed ones
+    python make_flux.py --out fixtures                               # the committed ones
     python make_flux.py --out other --seed 7 --height 24 --width 40
-    ATELIER_GOLDEN_DIR=$PWD/other cargo test --release -p atelier-engine --test flux
+    ATELIER_GOLDEN_DIR=$PWD/other cargo test --release --workspace --test golden --test flux
 
-`dev` and `schnell` are folders in the layout of their repositories, with `golden.json` (what was asked) and
-`golden.safetensors` (what diffusers made: `<case>/<stage>`, and `<stage>/<prompt>` of the texts): `dev` has guidance, f32 weights and `tokenizer.json`, `schnell`
-has Black Forest Labs' single file in bf16, a T5 in f16 and `spiece.model`. `q8` and `q4` hold GGUF files of the
-transformer and of T5 alone; the reference there is diffusers with the dequantized weights. Latents are kept unpacked:
-(images, 16, h, w). `blocks.safetensors` has random blocks of the types of few bits and their values.
+Four pipelines, each in files as people have them. `flux-dev` has guidance, shards in f32 and `tokenizer.json`; `flux-schnell`
+has Black Forest Labs' single file in bf16, a T5 in f16 and `spiece.model`; `flux-q8` and `flux-q4` have GGUF files of the
+transformer and of T5, with guidance and without. The reference runs with what these files widen to. Stages are named as in
+common.py, latents are kept unpacked: (images, 16, h, w). `flux-q4/blocks.safetensors` has random blocks of the types of
+few bits and their values, `flux-q4/k` a T5 in the types whose blocks hold 256 values, too wide for the other networks here.
 """
 
-import argparse
 import functools
 import inspect
 import json
-import pathlib
+import shutil
 
 import gguf
 import numpy as np
 import sentencepiece
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxImg2ImgPipeline, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from diffusers.loaders import single_file_utils
 from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-from common import CORPUS, TEXTS, source_picture, text_encoder, tokenizer
+import common
+from common import CORPUS, TEXTS, text_encoder, tokenizer
 
 WIDTH, HEADS = 32, 2
-LENGTH = {"dev": 512, "schnell": 256}
-GGUF = {"q8": gguf.GGMLQuantizationType.Q8_0, "q4": gguf.GGMLQuantizationType.Q4_0}
+LENGTH = {True: 512, False: 256}
+HAS_GUIDANCE = {"flux-dev": True, "flux-schnell": False, "flux-q8": True, "flux-q4": False}
+GGUF = {"flux-q8": gguf.GGMLQuantizationType.Q8_0, "flux-q4": gguf.GGMLQuantizationType.Q4_0}
+# layers that the two kinds of files have joined, or in another order
+ADAPTED = ["x_embedder", "transformer_blocks.0.attn.to_k", "single_transformer_blocks.1.proj_mlp", "norm_out.linear", "proj_out"]
 BLOCKS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
 
 
@@ -52,11 +62,12 @@ def t5_tokenizer(folder, as_json):
     return made
 
 
-def t5_encoder(tokens):
-    config = T5Config(
-        vocab_size=len(tokens), d_model=WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
-    )
+def t5_encoder(tokens, **changes):
+    config = {
+        "vocab_size": len(tokens), "d_model": WIDTH, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4,
+        "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+    }
+    config = T5Config(**{**config, **changes})
     made = T5EncoderModel(config).eval()
     with torch.no_grad():
         # transformers starts it so small that a wrong one would hardly show
@@ -84,38 +95,117 @@ def vae():
     ).eval()
 
 
-def scheduler(name):
-    if name == "schnell":
-        return FlowMatchEulerDiscreteScheduler(shift=1.0)
-    return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+def scheduler(guidance):
+    if guidance:
+        return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return FlowMatchEulerDiscreteScheduler(shift=1.0)
 
 
-def build(name, out):
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
+def build(name, folder):
+    guidance, as_json = HAS_GUIDANCE[name], name != "flux-schnell"
     tokens = tokenizer(folder, "<|endoftext|>", 77, as_files=True)
-    tokens_2 = t5_tokenizer(folder, as_json=name == "dev")
-    pipeline = FluxPipeline(
-        scheduler=scheduler(name), vae=vae(), text_encoder=text_encoder(tokens, "quick_gelu", 2, old_eos=False),
-        tokenizer=tokens, text_encoder_2=t5_encoder(tokens_2), tokenizer_2=tokens_2, transformer=transformer(name == "dev"),
+    tokens_2 = t5_tokenizer(folder, as_json)
+    return FluxPipeline(
+        scheduler=scheduler(guidance), vae=vae(), text_encoder=text_encoder(tokens, "quick_gelu", 2, old_eos=False),
+        tokenizer=tokens, text_encoder_2=t5_encoder(tokens_2), tokenizer_2=tokens_2, transformer=transformer(guidance),
     )
-    if name == "schnell":
-        # halves first, so that the golden values are of what the files hold
-        halve(pipeline.transformer, torch.bfloat16), halve(pipeline.text_encoder_2, torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    if name == "dev":
-        pipeline.transformer.save_pretrained(folder / "transformer", max_shard_size="300KB")
-        (folder / "transformer/diffusion_pytorch_model.safetensors").unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def files(name, pipeline, folder, arguments):
+    """The large networks as this repository has them, in place of what diffusers wrote, and what lies beside them."""
+    if name == "flux-dev":
+        shards(pipeline, folder)
+    elif name == "flux-schnell":
+        single_file(pipeline, folder)
     else:
-        vocabulary = [path for path in (folder / "tokenizer_2").iterdir() if path.name != "spiece.model"]
-        [path.unlink() for path in vocabulary]
-        t5_tokenizer(folder, as_json=False)
-        pipeline.text_encoder_2.to(torch.float16).save_pretrained(folder / "text_encoder_2")
-        pipeline.text_encoder_2.to(torch.float32)
-        (folder / "transformer/diffusion_pytorch_model.safetensors").unlink()
-        state = {key: value.to(torch.bfloat16) for key, value in to_bfl(pipeline.transformer).items()}
-        save_file(state, folder / "flux1-schnell.safetensors")
-    return folder, pipeline
+        gguf_files(GGUF[name], pipeline, folder)
+    if name == "flux-q4":
+        blocks(folder, arguments.seed), k_quants(folder / "k", arguments.seed)
+    if name not in GGUF:
+        pipeline.adapters = {"adapter": adapter(pipeline.transformer)}
+        save_file(pipeline.adapters["adapter"], folder / "adapter.safetensors")
+    # FLUX was trained on pictures of a size that no file says; the stand-in's is that of the cases
+    own = {"width": arguments.width, "height": arguments.height, "min_side": 4}
+    (folder / "atelier.json").write_text(json.dumps(own) + "\n")
+    texts = [{"text": text, "ids": pipeline.tokenizer_2(text).input_ids} for text in TEXTS]
+    (folder / "texts_2.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")
+
+
+def adapter(network):
+    """A LoRA as peft writes it."""
+    tensors = {}
+    for name in ADAPTED:
+        outputs, inputs = network.get_submodule(name).weight.shape
+        for kind, shape in [("A", (2, inputs)), ("B", (outputs, 2))]:
+            tensors[f"transformer.{name}.lora_{kind}.weight"] = torch.randn(shape) * 0.3
+    return tensors
+
+
+def shards(pipeline, folder):
+    """As the larger repositories have it."""
+    shutil.rmtree(folder / "transformer")
+    pipeline.transformer.save_pretrained(folder / "transformer", max_shard_size="300KB")
+
+
+def single_file(pipeline, folder):
+    """Black Forest Labs' own file beside the folder, and halves; golden values are of what the files hold."""
+    shutil.rmtree(folder / "tokenizer_2")
+    t5_tokenizer(folder, as_json=False)
+    halve(pipeline.transformer, torch.bfloat16), halve(pipeline.text_encoder_2, torch.float16)
+    pipeline.text_encoder_2.to(torch.float16).save_pretrained(folder / "text_encoder_2")
+    pipeline.text_encoder_2.to(torch.float32)
+    (folder / "transformer/diffusion_pytorch_model.safetensors").unlink()
+    state = {key: value.to(torch.bfloat16) for key, value in to_bfl(pipeline.transformer).items()}
+    save_file(state, folder / "flux1-schnell.safetensors")
+
+
+def gguf_files(kind, pipeline, folder):
+    """Both large networks in blocks of a few bits. Nothing but the file says what T5 is like."""
+    network, encoder = pipeline.transformer, pipeline.text_encoder_2
+    (folder / "transformer/diffusion_pytorch_model.safetensors").unlink()
+    network.load_state_dict(from_bfl(
+        write_gguf(folder / "transformer/flux1.gguf", "flux", to_bfl(network), lambda _, values: quantize(values, kind))
+    ))
+    shutil.rmtree(folder / "text_encoder_2")
+    (folder / "text_encoder_2").mkdir()
+    t5_file(folder, encoder, lambda _, values: quantize(values, kind))
+
+
+def t5_file(folder, encoder, encode):
+    """Writes an encoder under llama.cpp's names, from the package that writes its files, and leaves it with what they widen to."""
+    table = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5ENCODER, encoder.config.num_layers)
+    own = {key: value for key, value in encoder.state_dict().items() if key != "encoder.embed_tokens.weight"}
+    names = {key: table.get_name(key, try_suffixes=(".weight",)) for key in own}
+    state = {names[key]: value for key, value in own.items()}
+    widened = write_gguf(folder / "text_encoder_2/t5-encoder.gguf", "t5encoder", state, encode)
+    widened = {key: widened[names[key]] for key in own}
+    encoder.load_state_dict(widened | {"encoder.embed_tokens.weight": widened["shared.weight"]})
+
+
+@torch.no_grad()
+def k_quants(folder, seed):
+    """Nothing but llama.cpp quantizes to these, so that the blocks are random, with scales that keep the values small."""
+    (folder / "text_encoder_2").mkdir(parents=True, exist_ok=True)
+    encoder, random = t5_encoder(range(40), d_model=256, d_kv=64, d_ff=256, num_layers=1), np.random.RandomState(seed)
+    scale = lambda value: np.frombuffer(np.float16(value).tobytes(), np.uint8)
+
+    def encode(name, values):
+        if values.ndim == 1 or values.shape[-1] % 256:
+            return values.numpy(), gguf.GGMLQuantizationType.F32
+        # as llama.cpp's mixtures have it: more bits for some
+        kind = gguf.GGMLQuantizationType.Q6_K if name.endswith(("attn_v.weight", "ffn_down.weight", "embd.weight")) else gguf.GGMLQuantizationType.Q4_K
+        size = gguf.GGML_QUANT_SIZES[kind][1]
+        blocks = random.randint(0, 256, (values.shape[0], values.shape[1] // 256, size), dtype=np.uint8)
+        if kind == gguf.GGMLQuantizationType.Q6_K:
+            blocks[..., -2:] = scale(2.5e-5)
+        else:
+            blocks[..., :2], blocks[..., 2:4] = scale(1e-4), scale(7.5e-4)
+        return blocks.reshape(values.shape[0], -1), kind
+
+    t5_file(folder, encoder, encode)
+    ids = torch.randint(0, 40, (1, 48))
+    save_file({"ids": ids, "states": encoder.double()(ids).last_hidden_state.float()}, folder / "golden.safetensors")
 
 
 @torch.no_grad()
@@ -170,79 +260,87 @@ def from_bfl(state):
     return scope["convert_flux_transformer_checkpoint_to_diffusers"](dict(state))
 
 
-def cases(name, height, width, seed):
-    base = {
-        "prompt": CORPUS[0], "height": height, "width": width, "steps": 4, "guidance": 3.5, "seeds": [seed], "strength": None,
-    }
-    if name == "schnell":
-        base |= {"guidance": 0.0}
-    return {
-        "t2i": base, "i2i": base | {"strength": 0.6, "steps": 5}, "batch": base | {"seeds": [seed, seed + 1], "prompt": ""},
-        "batch-i2i": base | {"seeds": [seed, seed + 1], "strength": 0.75},
-        "odd-size": base | {"height": height + 4, "width": width + 12, "steps": 2, "guidance": base["guidance"] * 2},
+def cases(name, arguments):
+    guidance = 3.5 if HAS_GUIDANCE[name] else 0.0
+    case = functools.partial(common.case, arguments, prompt=CORPUS[0], schedule="flow_match_euler", guidance=guidance)
+    pair = [arguments.seed, arguments.seed + 1]
+    first = {"t2i": case(), "i2i": case(strength=0.6, steps=5)}
+    if name in GGUF:
+        return first
+    return first | {
+        "batch": case(seeds=pair, prompt=""), "batch-i2i": case(seeds=pair, strength=0.75),
+        "adapter": case(adapters=[["adapter", 0.7]], steps=2), "inpaint": case(inpaint=True), "inpaint-part": case(inpaint=True, strength=0.7, seeds=pair),
+        "odd-size": case(height=arguments.height + 4, width=arguments.width + 12, steps=2, guidance=2 * guidance),
     }
 
 
 @torch.no_grad()
-def encode(pipeline, length, prompt):
-    """A prompt's ids for T5, its states and CLIP's pooled state."""
-    ids = pipeline.tokenizer_2(prompt, padding="max_length", max_length=length, truncation=True).input_ids
+def encode(pipeline, prompt, length):
+    """T5's states and CLIP's pooled state."""
     # in f64: a text is mostly padding, over which torch's own sums in f32 are off by as much as is allowed
     pipeline.text_encoder_2.double()
     states, pooled, _ = pipeline.encode_prompt(prompt, None, max_sequence_length=length)
     pipeline.text_encoder_2.float()
-    states = states.float()
-    return {"ids": torch.tensor(ids), "states": states, "pooled": pooled}
+    return states.float(), pooled
 
 
 @torch.no_grad()
-def run(pipeline, text, case, keep):
+def run(pipeline, base, case, keep):
     """One case; `keep(stage, tensor)` takes what is made on the way."""
-    height, width = case["height"], case["width"]
+    for file, weight in case.get("adapters", []):
+        pipeline.load_lora_weights(dict(pipeline.adapters[file]), adapter_name=file)
+        pipeline.set_adapters([file], [weight])
+    height, width, images = case["height"], case["width"], len(case["seeds"])
+    length = LENGTH[pipeline.transformer.config.guidance_embeds]
     unpack = lambda x: pipeline._unpack_latents(x, height, width, pipeline.vae_scale_factor)
-    if case["strength"] is not None:
-        pipeline = FluxImg2ImgPipeline(**pipeline.components)
-        pipeline.set_progress_bar_config(disable=True)
-    states, pooled = text["states"], text["pooled"]
-    images = len(case["seeds"])
-    call = {
-        "prompt_embeds": states.repeat(images, 1, 1), "pooled_prompt_embeds": pooled.repeat(images, 1), "height": height,
-        "width": width, "num_inference_steps": case["steps"], "guidance_scale": case["guidance"], "output_type": "latent",
-        "generator": [torch.Generator("cpu").manual_seed(seed) for seed in case["seeds"]],
-    }
-    if case["strength"] is not None:
-        pixels = source_picture(height, width, case["seeds"][0])
+    states, pooled = encode(pipeline, case["prompt"], length)
+    ids = pipeline.tokenizer_2(case["prompt"], padding="max_length", max_length=length, truncation=True).input_ids
+    keep("ids_2", torch.tensor(ids)), keep("context", states), keep("pooled", pooled)
+    source, class_ = {}, FluxPipeline
+    if case["inpaint"] or case["strength"] is not None:
+        pixels = common.source_picture(height, width, case["seeds"][0])
         keep("source", torch.from_numpy(pixels))
         picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
-        call |= {"image": (picture * 2 - 1).repeat(images, 1, 1, 1), "strength": case["strength"]}
+        source = {"image": (picture * 2 - 1).repeat(images, 1, 1, 1), "strength": case["strength"] or 1.0}
+        class_ = FluxImg2ImgPipeline
+    if case["inpaint"]:
+        mask = common.mask_of(pixels)
+        keep("mask", torch.from_numpy(mask))
+        source["mask_image"] = torch.from_numpy(mask[None, None, :, :, 0] / 255.0).float()
+        class_ = FluxInpaintPipeline
+    pipeline = class_(**pipeline.components)
+    pipeline.set_progress_bar_config(disable=True)
     outputs, latents = [], []
-    forward, step = pipeline.transformer.forward, pipeline.scheduler.step
+    forward = pipeline.transformer.forward
 
     def recording_forward(*args, **kwargs):
+        if not latents:
+            latents.append(unpack(kwargs["hidden_states"]))
         result = forward(*args, **kwargs)
         outputs.append(unpack(result[0]))
         return result
 
-    # pipelines look at the signature before they pass a generator
-    @functools.wraps(step)
-    def recording_step(output, timestep, sample, *args, **kwargs):
-        if not latents:
-            latents.append(unpack(sample))
-        result = step(output, timestep, sample, *args, **kwargs)
-        latents.append(unpack(result[0]))
-        return result
+    # after what inpainting puts back
+    def after_step(_, index, timestep, values):
+        latents.append(unpack(values["latents"]))
+        return {}
 
-    pipeline.transformer.forward, pipeline.scheduler.step = recording_forward, recording_step
+    pipeline.transformer.forward = recording_forward
     try:
-        final = unpack(pipeline(**call).images)
+        pipeline(
+            prompt_embeds=states.repeat(images, 1, 1), pooled_prompt_embeds=pooled.repeat(images, 1), height=height, width=width,
+            num_inference_steps=case["steps"], guidance_scale=case["guidance"], output_type="latent",
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in case["seeds"]], callback_on_step_end=after_step, **source,
+        )
     finally:
-        pipeline.transformer.forward, pipeline.scheduler.step = forward, step
-    steps = len(outputs)
+        pipeline.transformer.forward = forward
+    if "adapters" in case:
+        pipeline.unload_lora_weights()
+    steps, vae = len(outputs), pipeline.vae
     keep("timesteps", pipeline.scheduler.timesteps[-steps:].to(torch.float64))
     keep("sigmas", pipeline.scheduler.sigmas[-steps - 1 :].to(torch.float64))
     keep("outputs", torch.stack(outputs)), keep("latents", torch.stack(latents))
-    scaled = final / pipeline.vae.config.scaling_factor + pipeline.vae.config.shift_factor
-    image = pipeline.vae.decode(scaled).sample
+    image = vae.decode(latents[-1] / vae.config.scaling_factor + vae.config.shift_factor).sample
     keep("image", image)
     picture = pipeline.image_processor.postprocess(image, output_type="np")
     keep("pixels", torch.from_numpy((picture * 255).round().astype("uint8")))
@@ -258,55 +356,18 @@ def quantize(values, kind):
     return gguf.quants.quantize(array, kind), kind
 
 
-def write_gguf(path, architecture, state, kind):
+def write_gguf(path, architecture, state, encode):
     """Writes a file and returns what its values widen to."""
     writer, widened = gguf.GGUFWriter(path, architecture), {}
     for name, values in state.items():
-        data, own = quantize(values, kind)
+        data, own = encode(name, values)
         writer.add_tensor(name, data, raw_dtype=own)
         widened[name] = torch.from_numpy(gguf.quants.dequantize(data, own).astype(np.float32).reshape(values.shape))
     writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
     return widened
 
 
-def t5_names(layers):
-    """llama.cpp's names by transformers' names, from the package that writes its files."""
-    table = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5ENCODER, layers)
-    return lambda name: table.get_name(name, try_suffixes=(".weight",))
-
-
-@torch.no_grad()
-def build_gguf(name, out, seed):
-    folder = out / name
-    (folder / "transformer").mkdir(parents=True, exist_ok=True), (folder / "text_encoder_2").mkdir(exist_ok=True)
-    network, tensors = transformer(guidance=True), {}
-    widened = write_gguf(folder / "transformer/flux1-dev.gguf", "flux", to_bfl(network), GGUF[name])
-    network.load_state_dict(from_bfl(widened))
-    network.save_config(folder / "transformer")
-    inputs = {
-        "latents": torch.randn(2, 16, 8, 12), "states": torch.randn(2, 24, WIDTH), "pooled": torch.randn(2, 16),
-        "timesteps": torch.tensor([1000.0, 137.25]), "guidance": torch.tensor([3.5, 1.25]),
-    }
-    tokens = FluxPipeline._pack_latents(inputs["latents"], 2, 16, 8, 12)
-    ids = FluxPipeline._prepare_latent_image_ids(2, 4, 6, "cpu", torch.float32)
-    output = network(
-        tokens, inputs["states"], inputs["pooled"], inputs["timesteps"] / 1000, ids, torch.zeros(24, 3), inputs["guidance"],
-    ).sample
-    tensors |= inputs | {"output": FluxPipeline._unpack_latents(output, 16, 24, 2)}
-    encoder = t5_encoder(range(420))
-    names = t5_names(encoder.config.num_layers)
-    state = {key: value for key, value in encoder.state_dict().items() if key != "encoder.embed_tokens.weight"}
-    widened = write_gguf(
-        folder / "text_encoder_2/t5-encoder.gguf", "t5encoder", {names(key): value for key, value in state.items()}, GGUF[name]
-    )
-    encoder.load_state_dict({key: widened[names(key)] for key in state}, strict=False)
-    ids = torch.randint(0, 420, (1, 40))
-    tensors |= {"ids": ids, "t5": encoder.double()(ids).last_hidden_state.float()}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "golden.safetensors")
-    return folder
-
-
-def blocks(out, seed):
+def blocks(folder, seed):
     """Random bytes are valid blocks, but for their scales, which are halves: those that are no numbers are replaced."""
     tensors, random = {}, np.random.RandomState(seed)
     for name in BLOCKS:
@@ -317,39 +378,9 @@ def blocks(out, seed):
         sound = np.isfinite(values).all(axis=1) & (np.abs(values).max(axis=1) < 1e6)
         tensors[f"{name}/bytes"] = torch.from_numpy(data[sound].copy())
         tensors[f"{name}/values"] = torch.from_numpy(values[sound].astype(np.float32).copy())
-    save_file(tensors, out / "blocks.safetensors")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, and of the first image")
-    parser.add_argument("--height", type=int, default=16)
-    parser.add_argument("--width", type=int, default=16)
-    arguments = parser.parse_args()
-    for name in ["dev", "schnell"]:
-        torch.manual_seed(arguments.seed)
-        folder, pipeline = build(name, arguments.out)
-        pipeline.set_progress_bar_config(disable=True)
-        asked, tensors = cases(name, arguments.height, arguments.width, arguments.seed), {}
-        encoded = {prompt: encode(pipeline, LENGTH[name], prompt) for prompt in {case["prompt"] for case in asked.values()}}
-        for prompt, text in encoded.items():
-            tensors |= {f"{stage}/{prompt}": value.contiguous() for stage, value in text.items()}
-        for case in asked:
-            text = encoded[asked[case]["prompt"]]
-            run(pipeline, text, asked[case], lambda stage, value: tensors.__setitem__(f"{case}/{stage}", value.contiguous()))
-        texts = [{"text": text, "ids": pipeline.tokenizer_2(text).input_ids} for text in TEXTS]
-        save_file(tensors, folder / "golden.safetensors")
-        golden = {"cases": asked, "texts": texts}
-        (folder / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
-    for name in GGUF:
-        torch.manual_seed(arguments.seed)
-        build_gguf(name, arguments.out, arguments.seed)
-    blocks(arguments.out, arguments.seed)
-    for path in sorted(arguments.out.iterdir()):
-        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        print(path.name, sum(file.stat().st_size for file in files) // 1024, "KiB")
+    save_file(tensors, folder / "blocks.safetensors")
 
 
 if __name__ == "__main__":
-    main()
+    of = lambda name: [functools.partial(build, name), functools.partial(cases, name), run, functools.partial(files, name)]
+    common.main(__doc__, {name: of(name) for name in HAS_GUIDANCE})

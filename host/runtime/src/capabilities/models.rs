@@ -60,6 +60,9 @@ fn features(info: &HostModelInfo) -> Features {
         (info.features.edit, Features::EDIT),
         (info.features.inpaint, Features::INPAINT),
         (info.features.framing, Features::FRAMING),
+        (info.features.guidance, Features::GUIDANCE),
+        (info.features.clip_skip, Features::CLIP_SKIP),
+        (info.features.emphasis, Features::EMPHASIS),
     ] {
         if has {
             features |= feature;

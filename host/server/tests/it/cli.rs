@@ -159,6 +159,45 @@ fn a_single_file_is_listed_with_what_is_wrong_with_it_and_written_only_where_not
 }
 
 #[test]
+fn a_folder_of_flux_is_listed_paints_and_says_what_it_cannot() {
+    // the engine's own tiny stand-ins: one with Black Forest Labs' file, one with GGUF files
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/fixtures");
+    let model = |id: &str| format!("[[model]]\nid = \"{id}\"\nsource = {:?}\n", fixtures.join(id));
+    let folder = with_manifest(&(model("flux-schnell") + &model("flux-q8")));
+    let listed = run(folder.path(), &["models", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    for (index, id) in ["flux-schnell", "flux-q8"].into_iter().enumerate() {
+        assert_eq!(
+            (&listed[index]["id"], &listed[index]["problem"]),
+            (&id.into(), &Value::Null),
+            "{listed:#}"
+        );
+        let arguments = [
+            "generate",
+            "a red boat",
+            "--model",
+            id,
+            "--steps",
+            "2",
+            "--seed",
+            "1",
+            "-o",
+            "boat.png",
+            "--json",
+        ];
+        let painted = run(folder.path(), &arguments);
+        assert!(painted.status.success(), "{}", text(&painted.stderr));
+        let told: Value = serde_json::from_slice(&painted.stdout).unwrap();
+        assert_eq!((&told["model"], &told["schedule"]), (&id.into(), &"flow_match_euler".into()), "{told:#}");
+        let png = std::fs::read(folder.path().join("boat.png")).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        let refused = run(folder.path(), &["generate", "a red boat", "--model", id, "--negative", "rain"]);
+        assert!(!refused.status.success());
+        assert!(text(&refused.stderr).contains("negative-prompt"), "{}", text(&refused.stderr));
+    }
+}
+
+#[test]
 fn the_list_of_models_tells_what_they_take_of_the_memory_and_how_they_are_kept() {
     let nano = |id: &str, keep: &str| {
         format!("[[model]]\nid = \"{id}\"\nsource = \"builtin:atelier-nano\"\n{keep}\n")

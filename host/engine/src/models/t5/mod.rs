@@ -160,9 +160,10 @@ fn open(files: &ModelFiles, device: &Device) -> Result<Weights> {
     Ok(weights.renamed(names::to_transformers).without("encoder.embed_tokens.weight"))
 }
 
-/// Bytes that the encoder takes in memory, from the headers alone.
-pub fn bytes_in_memory(files: &ModelFiles) -> Result<u64> {
-    Ok(open(files, &Device::Cpu)?.bytes())
+/// The encoder's configuration and the bytes that it takes in memory, from the headers alone.
+pub(crate) fn describe(files: &ModelFiles) -> Result<(T5Config, u64)> {
+    let weights = open(files, &Device::Cpu)?;
+    Ok((T5Config::of(files, &weights)?, weights.bytes()))
 }
 
 #[cfg(test)]
