@@ -92,10 +92,8 @@ fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
     let mut ratios = Vec::new();
     for (side, ours) in SIDES.iter().zip(ours) {
         for precision in ["f32", "bf16"] {
-            let Some(seconds) = theirs["seconds"][side.to_string()][precision].as_f64() else {
-                println!("{side:>4} px  torch has no {precision} kernels for this processor: not measured");
-                continue;
-            };
+            let seconds = theirs["seconds"][side.to_string()][precision].as_f64();
+            let seconds = seconds.ok_or(format!("{script} gave no time for {side} px in {precision}"))?;
             println!(
                 "{side:>4} px  torch {:<14} {precision:<5} {seconds:>7.3} s",
                 theirs["torch"].as_str().unwrap_or("")
@@ -104,6 +102,9 @@ fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
         }
     }
     println!("{}", ratios.join("\n"));
+    if theirs["bf16_kernels"] == false {
+        println!("torch has no bf16 kernels for this processor: its bf16 is slower than its f32");
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Bodies on both sides of a guest: the request's, which is cut at its limit on the way in, and the response's, which is
 //! cut at its limit, breaks off when its guest was stopped, and stops its guest when nobody wants it any more.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use crate::sandbox::Meter;
@@ -99,36 +100,57 @@ fn data_len(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
-/// The task that runs a guest; dropping this ends the guest at its next breath.
+/// A guest at work on a request. Dropping this ends its work at its next breath.
 pub(crate) struct Guest {
-    task: AbortHandle,
+    work: Work,
     wanted: bool,
     /// Told when the answer was taken to its end.
     taken: Option<oneshot::Sender<()>>,
-    /// Says when the request is stopped, where its guest goes on with others.
-    stopped: Option<Stopped>,
 }
 
-type Stopped = Pin<Box<dyn Future<Output = Failure> + Send>>;
+enum Work {
+    /// A task of its own, which knows the guest's limits.
+    Alone(JoinHandle<Result<(), Failure>>),
+    /// An instance that goes on for others: says when this request must end, by its limits or by theirs.
+    Shared(Arc<Meter>, Pin<Box<dyn Future<Output = Failure> + Send>>),
+}
 
 impl Guest {
-    pub(crate) fn new(task: AbortHandle, taken: Option<oneshot::Sender<()>>) -> Self {
-        Self { task, wanted: true, taken, stopped: None }
+    pub(crate) fn alone(task: JoinHandle<Result<(), Failure>>, taken: Option<oneshot::Sender<()>>) -> Self {
+        Self { work: Work::Alone(task), wanted: true, taken }
     }
 
-    /// A guest that may work for others as well.
-    pub(crate) fn shared(mut self, meter: &Arc<Meter>) -> Self {
-        self.stopped = Some(Box::pin(meter.clone().stopped()));
-        self
+    /// A guest that may work for others as well, and who is told when its answer was taken.
+    pub(crate) fn shared(meter: &Arc<Meter>) -> (Self, oneshot::Receiver<()>) {
+        let (taken, end) = oneshot::channel();
+        let work = Work::Shared(meter.clone(), Box::pin(meter.clone().must_end()));
+        (Self { work, wanted: true, taken: Some(taken) }, end)
+    }
+
+    /// Ends when the request does before its answer. A task of its own tells by itself.
+    pub(crate) async fn stopped(&mut self) -> Failure {
+        poll_fn(|cx| self.poll_stopped(cx)).await
     }
 
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        self.stopped.as_mut().map_or(Poll::Pending, |stopped| stopped.as_mut().poll(cx))
+        match &mut self.work {
+            Work::Alone(_) => Poll::Pending,
+            Work::Shared(_, stopped) => stopped.as_mut().poll(cx),
+        }
     }
 
-    /// Nobody will take an answer: there is none.
-    pub(crate) fn forget(&mut self) {
+    /// Why there is no answer, when there will be none.
+    pub(crate) async fn silence(mut self, meter: &Meter) -> Failure {
         self.taken = None;
+        let ended = match &mut self.work {
+            Work::Alone(task) => task.await,
+            Work::Shared(_, stopped) => return stopped.await,
+        };
+        match ended {
+            Ok(Err(failure)) => failure,
+            Ok(Ok(())) => Failure::NoResponse { route: meter.route(), detail: "the guest ended".into() },
+            Err(error) => Failure::host(error),
+        }
     }
 
     /// Lets the guest run on by itself, within its limits.
@@ -141,8 +163,10 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if self.wanted {
-            self.task.abort();
+        match &self.work {
+            _ if !self.wanted => (),
+            Work::Alone(task) => task.abort(),
+            Work::Shared(meter, _) => meter.give_up(),
         }
     }
 }

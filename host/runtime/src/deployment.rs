@@ -8,7 +8,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use http_body::Body as HttpBody;
-use tokio::task::JoinHandle;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyPre;
 
@@ -17,8 +16,9 @@ use crate::body::{self, Guest};
 use crate::code::Compiled;
 use crate::context::{RequestContext, Scope};
 use crate::drive::{self, Call};
+use crate::in_flight::{InFlight, Over};
 use crate::metrics::{ComponentMetrics, count};
-use crate::reuse::{Idle, Instance, Shared};
+use crate::reuse::{Arrival, Idle, Instance, Shared};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox, is_unset};
 use crate::{Body, Failure, Tenant};
@@ -150,57 +150,46 @@ impl Deployment {
         let waited = self.idle.take(&tenant.id);
         let meter = Arc::new(self.meter(tenant, waited.as_ref(), span.scope()));
         let request = body::incoming(request, &meter)?;
-        let (sender, receiver) = oneshot::channel();
-        let is_reused = self.shared.is_some() || self.idle.is_open();
-        let (taken, end) = is_reused.then(oneshot::channel).unzip();
-        let (counted, run) = (InFlight::new(self.clone()), meter.clone());
-        let task = match (&self.shared, end) {
-            (Some(shared), Some(end)) => {
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    let result = shared.serve(run.clone(), place, request, sender, end).await;
-                    counted.report(&result, &run);
-                    span.settle(&result);
-                    result
-                })
+        let (answer, receiver) = oneshot::channel();
+        let counted = InFlight::new(self.clone());
+        let guest = match &self.shared {
+            Some(shared) => {
+                let (guest, taken) = Guest::shared(&meter);
+                let over = Over::new(counted, span, meter.clone());
+                shared.dispatch(Arrival { meter: meter.clone(), place, request, answer, taken, over });
+                guest
             }
-            (_, end) => {
-                let call = Call { host: self.host.clone(), route: self.route.clone(), meter: run };
+            None => {
+                let call = Call { host: self.host.clone(), route: self.route.clone(), meter: meter.clone() };
                 let pre = self.pre.clone();
-                tokio::spawn(async move {
+                let (taken, end) = self.idle.is_open().then(oneshot::channel).unzip();
+                let task = tokio::spawn(async move {
                     let run = call.meter.clone();
-                    let result = drive::serve(call, waited, pre, request, sender).await;
+                    let result = drive::serve(call, waited, pre, request, answer).await;
                     counted.report(&result, &run);
                     span.settle(&result);
                     drop((span, run));
-                    let result = counted.0.keep(result, end).await;
+                    let result = counted.deployment().keep(result, end).await;
                     drop((place, counted));
                     result
-                })
+                });
+                Guest::alone(task, taken)
             }
         };
-        self.head(receiver, task, taken, meter).await
+        self.head(receiver, guest, meter).await
     }
 
     /// Waits for the answer's head.
     async fn head(
         self: &Arc<Self>,
         receiver: oneshot::Receiver<wasmtime::Result<http::Response<WasiBody>>>,
-        task: JoinHandle<Result<(), Failure>>,
-        taken: Option<oneshot::Sender<()>>,
+        mut guest: Guest,
         meter: Arc<Meter>,
     ) -> Result<http::Response<Body>, Failure> {
-        let mut guest = Guest::new(task.abort_handle(), taken);
-        let answer = if self.shared.is_some() {
-            guest = guest.shared(&meter);
-            // its guest may go on with others when this one is stopped
-            tokio::select! {
-                biased;
-                answer = receiver => answer,
-                failure = meter.clone().stopped() => return Err(failure),
-            }
-        } else {
-            receiver.await
+        let answer = tokio::select! {
+            biased;
+            answer = receiver => answer,
+            failure = guest.stopped() => return Err(failure),
         };
         match answer {
             Ok(Ok(response)) if response.status().is_informational() => {
@@ -213,11 +202,8 @@ impl Deployment {
                 Ok(response.map(|body| Body::new(body, guest, meter, self.clone())))
             }
             Ok(Err(error)) if !is_unset(&error) => Err(meter.judge_answer(&error)),
-            Ok(Err(_)) | Err(oneshot::Canceled) => {
-                // there is no answer that anybody could take
-                guest.forget();
-                Err(ended_without_answer(task, &meter).await)
-            }
+            // there is no answer that anybody could take
+            Ok(Err(_)) | Err(oneshot::Canceled) => Err(guest.silence(&meter).await),
         }
     }
 
@@ -256,49 +242,6 @@ impl Deployment {
             self.route.metrics.admission.record(waited);
         }
         place
-    }
-}
-
-/// The guest is gone, and its answer with it: its task knows why.
-async fn ended_without_answer(task: JoinHandle<Result<(), Failure>>, meter: &Meter) -> Failure {
-    match task.await {
-        Ok(Err(failure)) => failure,
-        Ok(Ok(())) => Failure::NoResponse { route: meter.route(), detail: "the guest ended".into() },
-        Err(error) => Failure::host(error),
-    }
-}
-
-/// One request that a deployment works on.
-struct InFlight(Arc<Deployment>);
-
-impl InFlight {
-    fn new(deployment: Arc<Deployment>) -> Self {
-        deployment.in_flight.fetch_add(1, Ordering::Relaxed);
-        let metrics = &deployment.host.metrics;
-        count(&metrics.requests);
-        count(&metrics.in_flight);
-        deployment.route.metrics.enter();
-        Self(deployment)
-    }
-
-    /// Whoever waits for the answer reports a failure; after the answer nobody does but this.
-    fn report<R>(&self, result: &Result<R, Failure>, meter: &Meter) {
-        if let Err(failure) = result
-            && meter.is_answered()
-            && meter.first_report()
-        {
-            self.0.count_failure(failure);
-            let (id, code) = (meter.context().id(), failure.code());
-            tracing::warn!(id, code, "a guest failed after its answer: {}", failure.internal());
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.host.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.route.metrics.leave();
     }
 }
 

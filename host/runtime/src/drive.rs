@@ -5,7 +5,7 @@
 //! there are threads, tenant by tenant. So a request that computes little meets none of them.
 
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -17,12 +17,52 @@ use wasmtime_wasi_http::handler::{Prepared, ProxyPre, Request, Response};
 
 use crate::Failure;
 use crate::admission::Place;
+use crate::persist::Persistent;
 use crate::reuse::Instance;
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 
 /// Where the response goes, as soon as its head is known.
 pub(crate) type Answer = oneshot::Sender<wasmtime::Result<Response>>;
+
+/// An answer whose head waits until its guest does: what the guest has written of the body by then goes out with it, in one
+/// piece and not in two.
+pub(crate) struct Head {
+    inner: oneshot::Receiver<wasmtime::Result<Response>>,
+    answer: Option<Answer>,
+}
+
+impl Head {
+    /// Where the guest's answer goes, and what passes it on.
+    pub(crate) fn new(answer: Answer) -> (Answer, Self) {
+        let (outer, inner) = oneshot::channel();
+        (outer, Self { inner, answer: Some(answer) })
+    }
+
+    /// The guest waits: passes on what there is, or that there will be nothing. Whether that was all.
+    pub(crate) fn pass(&mut self) -> bool {
+        match self.inner.try_recv() {
+            Ok(None) => return false,
+            Ok(Some(head)) => {
+                // whoever waited for it may be gone
+                let _ = self.answer.take().map(|answer| answer.send(head));
+            }
+            Err(oneshot::Canceled) => self.answer = None,
+        }
+        true
+    }
+
+    /// Polls a guest's work, and passes its head on.
+    async fn after<R>(mut self, meter: Arc<Meter>, work: impl Future<Output = R>) -> R {
+        let (mut work, persistent) = (pin!(work), Persistent::new());
+        poll_fn(|cx| {
+            let polled = persistent.poll(work.as_mut(), || meter.gave_way(), cx);
+            self.pass();
+            polled
+        })
+        .await
+    }
+}
 
 /// Everything that a request runs with.
 #[derive(Clone)]
@@ -47,7 +87,8 @@ pub(crate) async fn serve(
     request: Request,
     answer: Answer,
 ) -> Result<Instance, Failure> {
-    let meter = call.meter.clone();
+    let (meter, judge) = (call.meter.clone(), call.meter.clone());
+    let (answer, head) = Head::new(answer);
     let start = match waited {
         Some(mut instance) => {
             instance.turn_to(meter.clone());
@@ -71,10 +112,10 @@ pub(crate) async fn serve(
         });
         let ended = run.await.and_then(|ended| ended);
         // while the store stands: with it goes the rest of the answer, whose end must not look like a whole one's
-        ended.inspect_err(|error| drop(meter.judge(error)))?;
+        ended.inspect_err(|error| drop(judge.judge(error)))?;
         Ok(instance)
     };
-    limited(call, work).await
+    limited(call, head.after(meter, work)).await
 }
 
 /// Polls a guest's work until it ends or its deadline comes. Work that turns out to be long goes on elsewhere.

@@ -1,9 +1,6 @@
-//! What an instance that answers several requests at a time has to do, as those see it who choose one: who waits for it, who
-//! is in it, and whether it has room.
+//! What an instance that answers several requests at a time has to do, as those see it who call one: who is in it, whether it
+//! has room, and whether it is free.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
@@ -16,31 +13,31 @@ use wasmtime_wasi_http::handler::Request;
 use crate::Failure;
 use crate::admission::Place;
 use crate::drive::Answer;
-use crate::sandbox::{Meter, Over};
+use crate::in_flight::Over;
+use crate::sandbox::Meter;
 
 /// A request on its way into an instance.
-pub(super) struct Arrival {
-    pub(super) meter: Arc<Meter>,
-    pub(super) place: Place,
-    pub(super) request: Request,
-    pub(super) answer: Answer,
+pub(crate) struct Arrival {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) place: Place,
+    pub(crate) request: Request,
+    pub(crate) answer: Answer,
     /// Told when the answer was taken to its end.
-    pub(super) taken: oneshot::Receiver<()>,
-    pub(super) over: Over,
+    pub(crate) taken: oneshot::Receiver<()>,
+    pub(crate) over: Over,
 }
 
 pub(super) struct Load {
     /// Counts what is no request's own.
     pub(super) own: Arc<Meter>,
-    /// Whether the guest computes, or will in a moment.
-    busy: AtomicBool,
+    /// Whether the guest computes, as far as anybody knows who is not its thread.
+    computes: AtomicBool,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arrival>,
     running: Vec<Arc<Meter>>,
     /// Those that left the instance without being over: it ends.
     lost: Vec<Arc<Meter>>,
@@ -49,32 +46,28 @@ struct State {
 
 impl Load {
     pub(super) fn new(own: Arc<Meter>) -> Arc<Self> {
-        let (busy, state) = (AtomicBool::new(true), Mutex::default());
-        Arc::new(Self { own, busy, state, waker: AtomicWaker::new() })
+        let (computes, state) = (AtomicBool::new(true), Mutex::default());
+        Arc::new(Self { own, computes, state, waker: AtomicWaker::new() })
     }
 
-    /// Whether another request may come, of so many at a time. An instance that computes has none: its requests would
-    /// take turns, and others may be free.
-    pub(super) fn has_room(&self, at_a_time: u32) -> bool {
+    /// Whether another request may come in, of so many at a time.
+    pub(super) fn has_room(&self, at_a_time: usize) -> bool {
         let state = self.state();
-        let busy = self.busy.load(Ordering::Relaxed);
-        !busy && !state.closed && state.waiting.is_empty() && state.running.len() < at_a_time as usize
+        !state.closed && state.running.len() < at_a_time
     }
 
-    pub(super) fn push(&self, arrival: Arrival) {
-        self.busy.store(true, Ordering::Relaxed);
-        self.state().waiting.push_back(arrival);
+    /// Whether it would take another one soon. One that computes would let it wait, and others may be free.
+    pub(super) fn is_free(&self, at_a_time: usize) -> bool {
+        !self.computes.load(Ordering::Relaxed) && self.has_room(at_a_time)
+    }
+
+    pub(super) fn wake(&self) {
         self.waker.wake();
     }
 
-    /// Who waits; wakes the task when somebody comes, or nobody will any more.
-    pub(super) fn next(&self, cx: &Context<'_>) -> Option<Arrival> {
+    /// Who is woken when a request waits, or none will come any more.
+    pub(super) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
-        self.state().waiting.pop_front()
-    }
-
-    pub(super) fn take_waiting(&self) -> VecDeque<Arrival> {
-        std::mem::take(&mut self.state().waiting)
     }
 
     pub(super) fn close(&self) {
@@ -100,23 +93,18 @@ impl Load {
         }
     }
 
-    /// Whether a request is still in the instance that was given up so long ago.
+    /// Ends requests whose time is over. Whether one is still in the instance that was given up so long ago.
     pub(super) fn overlooks(&self, time: Duration) -> bool {
         let overlooked =
             |meter: &Arc<Meter>| meter.given_up_since().is_some_and(|since| since.elapsed() > time);
-        self.state().running.iter().any(overlooked)
+        let running = self.state().running.clone();
+        running.iter().for_each(|meter| meter.end_if_overdue());
+        running.iter().any(overlooked)
     }
 
-    /// Notes whether the instance computes or waits.
-    pub(super) async fn watched<R>(self: Arc<Self>, work: impl Future<Output = R>) -> R {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            self.busy.store(true, Ordering::Relaxed);
-            let polled = work.as_mut().poll(cx);
-            self.busy.store(polled.is_ready() || self.own.gave_way(), Ordering::Relaxed);
-            polled
-        })
-        .await
+    /// Notes whether the guest computes.
+    pub(super) fn note(&self, computes: bool) {
+        self.computes.store(computes, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

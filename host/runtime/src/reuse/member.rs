@@ -5,9 +5,9 @@
 //! The instance takes no more requests once one was given up or failed, and ends with the last of those that it has.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ use super::load::{Arrival, Load};
 use super::shared::Shared;
 use crate::Tenant;
 use crate::admission::Place;
-use crate::drive::{Call, driven};
+use crate::drive::{Call, Head, driven};
+use crate::persist::Persistent;
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox, share};
 
@@ -40,7 +41,12 @@ pub(super) struct Member {
     route: Arc<Route>,
     tenant: Arc<Tenant>,
     load: Arc<Load>,
-    born: Instant,
+    /// Whether it may take a request in this slice of its time.
+    may_take: AtomicBool,
+    /// Of answers that are not there yet.
+    heads: Mutex<Vec<Head>>,
+    /// When it takes no more requests.
+    until: Instant,
 }
 
 /// How many requests are in which stage, and how they are moved on.
@@ -75,10 +81,11 @@ impl Member {
         shared: &Arc<Shared>,
         tenant: Arc<Tenant>,
         load: Arc<Load>,
-        born: Instant,
+        until: Instant,
     ) -> Arc<Self> {
         let (host, route) = (shared.host.clone(), shared.route.clone());
-        Arc::new(Self { shared: Arc::downgrade(shared), host, route, tenant, load, born })
+        let (shared, may_take, heads) = (Arc::downgrade(shared), AtomicBool::new(false), Mutex::default());
+        Arc::new(Self { shared, host, route, tenant, load, may_take, heads, until })
     }
 
     /// Makes the instance for its first request, and drives it to its end.
@@ -91,7 +98,7 @@ impl Member {
         let work = async move { member.run(store, &pre, first).await };
         tokio::select! {
             biased;
-            ended = driven(call, self.load.clone().watched(work)) => {
+            ended = driven(call, self.clone().watched(work)) => {
                 if let Err(error) = ended {
                     tracing::error!(route = %self.route.name, "an instance was lost: {error:?}");
                 }
@@ -101,9 +108,22 @@ impl Member {
             }
         }
         self.close();
-        for arrival in self.load.take_waiting() {
-            self.hand_back(arrival);
-        }
+        self.look_after();
+    }
+
+    /// Says whether the guest computes, and sees to it that no request waits for that.
+    async fn watched<R>(self: Arc<Self>, work: impl Future<Output = R>) -> R {
+        let (mut work, persistent) = (pin!(work), Persistent::new());
+        poll_fn(|cx| {
+            self.load.note(true);
+            self.may_take.store(true, Ordering::Relaxed);
+            let polled = persistent.poll(work.as_mut(), || self.load.own.gave_way(), cx);
+            self.heads().retain_mut(|head| !head.pass());
+            self.load.note(polled.is_ready() || self.load.own.gave_way());
+            self.look_after();
+            polled
+        })
+        .await
     }
 
     /// Fails by the host's doing only.
@@ -121,8 +141,7 @@ impl Member {
                 if self.load.own.was_refused_memory() {
                     first.meter.refuse_memory();
                 }
-                // whoever waited for it may be gone
-                let _ = first.over.send(Err(first.meter.judge(&error)));
+                first.over.tell(Err(first.meter.judge(&error)));
                 return Ok(());
             }
         };
@@ -148,6 +167,7 @@ impl Member {
     ) -> wasmtime::Result<()> {
         let (stages, mut requests, mut rest) = (Stages::default(), FuturesUnordered::new(), Rest::default());
         requests.push(self.answer(accessor, proxy, first, &stages));
+        self.may_take.store(false, Ordering::Relaxed);
         let mut is_fit = true;
         poll_fn(|cx| {
             loop {
@@ -161,7 +181,7 @@ impl Member {
                         is_fit = false;
                         self.close();
                     }
-                } else if is_fit && let Some(arrival) = self.load.next(cx) {
+                } else if is_fit && let Some(arrival) = self.next(cx) {
                     rest = Rest::default();
                     requests.push(self.answer(accessor, proxy, arrival, &stages));
                 } else if requests.is_empty() {
@@ -186,26 +206,28 @@ impl Member {
         let Arrival { meter, place, request, answer, taken, over } = arrival;
         let mut running = self.load.begin(meter.clone());
         if meter.given_up_since().is_some() {
+            over.tell(Ok(()));
             running.is_over = true;
             return Ok(Ended { place, is_fit: true });
         }
-        let head = Stage::enter(&stages.heads);
+        let stage = Stage::enter(&stages.heads);
+        let (answer, head) = Head::new(answer);
+        self.heads().push(head);
         let prepared = accessor
             .with(|mut store| Prepared::new(store.as_context_mut(), proxy, request, Sandbox::http, answer));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                // whoever waited for it may be gone
-                let _ = over.send(Err(meter.judge(&error)));
+                over.tell(Err(meter.judge(&error)));
                 running.is_over = true;
                 return Ok(Ended { place, is_fit: false });
             }
         };
         let task = task(&prepared);
-        accessor.with(|mut store| store.get().admit(task, meter.clone(), over));
+        let admitted = accessor.with(|mut store| store.get().admit(task, meter.clone(), over));
         let mut is_fit = prepared.run(accessor, meter.given_up()).await?;
         let body = Stage::enter(&stages.bodies);
-        drop(head);
+        drop(stage);
         if is_fit {
             tokio::select! {
                 biased;
@@ -221,7 +243,7 @@ impl Member {
             () = meter.given_up() => is_fit = false,
             () = finish => (),
         }
-        accessor.with(|mut store| store.get().release(task));
+        accessor.with(|mut store| store.get().release(admitted));
         running.is_over = true;
         Ok(Ended { place, is_fit: is_fit && meter.verdict().is_none() })
     }
@@ -273,7 +295,7 @@ impl Member {
                 return Poll::Ready(Ok(()));
             };
             let limits = &self.route.limits;
-            let until = (self.born + limits.reuse_age).min(Instant::now() + limits.reuse_idle);
+            let until = self.until.min(Instant::now() + limits.reuse_idle);
             let timer = Some(Box::pin(sleep_until(until)));
             *rest = Rest { place: Some(place), idle: true, timer };
         }
@@ -291,11 +313,25 @@ impl Member {
         self.load.close();
     }
 
-    /// Gives a request to another instance.
-    fn hand_back(&self, arrival: Arrival) {
-        // while a request waits, its deployment stands
+    /// The next request, unless one was taken since the guest was last seen to wait: the guest may compute for it for long.
+    fn next(&self, cx: &Context<'_>) -> Option<Arrival> {
+        self.load.register(cx);
+        if !self.may_take.load(Ordering::Relaxed) {
+            return None;
+        }
+        let arrival = self.shared.upgrade()?.take(&self.load)?;
+        self.may_take.store(false, Ordering::Relaxed);
+        Some(arrival)
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Vec<Head>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While a request waits, its deployment stands.
+    fn look_after(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.dispatch(arrival);
+            shared.look_after(&self.tenant.id);
         }
     }
 

@@ -27,6 +27,7 @@ use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use crate::context::Scope;
 use crate::sandbox::{Meter, Sandbox};
 pub(crate) use idle::Idle;
+pub(crate) use load::Arrival;
 pub(crate) use shared::Shared;
 
 /// How long an instance waits, when its guest is done, for the client to take what is left of the answer. Longer is no

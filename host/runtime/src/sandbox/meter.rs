@@ -311,13 +311,30 @@ impl Meter {
     }
 
     /// Ends when there is a reason why the guest ends.
-    pub(crate) async fn stopped(self: Arc<Self>) -> Failure {
+    async fn stopped(&self) -> Failure {
         loop {
             let change = self.ending.notified();
             if let Some(failure) = self.verdict.get() {
                 return failure.clone();
             }
             change.await;
+        }
+    }
+
+    /// Ends when the request must: there is a reason already, or its time is over.
+    pub(crate) async fn must_end(self: Arc<Self>) -> Failure {
+        tokio::select! {
+            biased;
+            failure = self.stopped() => failure,
+            failure = self.deadline() => failure,
+        }
+    }
+
+    /// Ends the request if its time is over and nobody saw it: the answer was taken, or its client takes none.
+    pub(crate) fn end_if_overdue(&self) {
+        if let Err(failure) = self.time_left() {
+            self.stop(failure);
+            self.give_up();
         }
     }
 

@@ -29,7 +29,7 @@ use logs::{Log, Output};
 use meter::Tick;
 pub(crate) use meter::{HeldJob, HeldPicture, Meter, Wait};
 use sharing::Sharing;
-pub(crate) use sharing::{Over, share};
+pub(crate) use sharing::share;
 pub(crate) use verdict::is_unset;
 
 /// What every store of a route shares and nobody changes.

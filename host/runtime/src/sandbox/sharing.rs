@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::channel::oneshot;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{CallHook, Store};
 
@@ -13,16 +12,16 @@ use super::meter::Tick;
 use super::{Meter, Sandbox, Served};
 use crate::Failure;
 use crate::context::Scope;
-
-/// Told how a request ended. A channel that is closed says that its store went for another's fault.
-pub(crate) type Over = oneshot::Sender<Result<(), Failure>>;
+use crate::in_flight::Over;
 
 /// The requests of a store.
 #[derive(Default)]
 pub(super) struct Sharing {
-    /// By their tasks, until nothing that they began can be running.
-    requests: BTreeMap<GuestTaskId, Request>,
-    current: Option<GuestTaskId>,
+    /// In the order of their coming, until nothing that they began can be running.
+    requests: Vec<Request>,
+    /// Which request a task works for, by its place in that order. Tasks that have ended leave their numbers to later ones.
+    tasks: BTreeMap<GuestTaskId, usize>,
+    current: Option<usize>,
     /// Computing that is no request's; what the store's own meter adds up are the ends of many short slices.
     background: Option<Arc<Meter>>,
 }
@@ -35,11 +34,11 @@ struct Request {
 
 impl Sharing {
     pub(super) fn current(&self) -> Option<&Served> {
-        self.current.and_then(|task| self.requests.get(&task)).map(|request| &request.served)
+        self.current.and_then(|place| self.requests.get(place)).map(|request| &request.served)
     }
 
     pub(super) fn current_mut(&mut self) -> Option<&mut Served> {
-        self.current.and_then(|task| self.requests.get_mut(&task)).map(|request| &mut request.served)
+        self.current.and_then(|place| self.requests.get_mut(place)).map(|request| &mut request.served)
     }
 }
 
@@ -59,30 +58,29 @@ pub(crate) fn share(store: &mut Store<Sandbox>) {
 }
 
 impl Sandbox {
-    /// Takes a request in, before its task begins.
-    pub(crate) fn admit(&mut self, task: GuestTaskId, meter: Arc<Meter>, over: Over) {
+    /// Takes a request in, before its task begins. Returns its place, for [`Sandbox::release`].
+    pub(crate) fn admit(&mut self, task: GuestTaskId, meter: Arc<Meter>, over: Over) -> usize {
         meter.join(&self.served.meter, self.limiter.memory_bytes());
         let served = Served::new(self.host.clone(), self.route.clone(), meter);
-        self.sharing.requests.insert(task, Request { served, over: Some(over) });
-        if self.sharing.current == Some(task) {
-            // the number of a task that has ended
-            self.sharing.current = None;
-        }
+        let place = self.sharing.requests.len();
+        self.sharing.requests.push(Request { served, over: Some(over) });
+        self.sharing.tasks.insert(task, place);
+        place
     }
 
     /// The request has its answer; its task may go on.
-    pub(crate) fn release(&mut self, task: GuestTaskId) {
-        if let Some(over) = self.sharing.requests.get_mut(&task).and_then(|request| request.over.take()) {
-            // whoever waited for it may be gone
-            let _ = over.send(Ok(()));
+    pub(crate) fn release(&mut self, place: usize) {
+        if let Some(over) = self.sharing.requests.get_mut(place).and_then(|request| request.over.take()) {
+            over.tell(Ok(()));
         }
     }
 
     /// No task runs any more. Whether none of them kept anything of its request.
     pub(crate) fn forget_requests(&mut self) -> bool {
         self.turn_to_task(None);
+        self.sharing.tasks.clear();
         let requests = std::mem::take(&mut self.sharing.requests);
-        requests.values().all(|request| request.served.meter.is_clean())
+        requests.iter().all(|request| request.served.meter.is_clean())
     }
 
     /// The store goes, by the fault of the request for which the guest works. Tells all of them; the failure, when nobody
@@ -92,15 +90,15 @@ impl Sandbox {
         let failure = faulty.judge(error);
         let culprit = self.sharing.current;
         let mut is_told = false;
-        for (task, Request { served, over }) in &mut self.sharing.requests {
-            let own = if Some(*task) == culprit {
+        for (place, Request { served, over }) in self.sharing.requests.iter_mut().enumerate() {
+            let own = if Some(place) == culprit {
                 failure.clone()
             } else {
                 served.meter.settle(|| Failure::InstanceLost { route: served.meter.route() })
             };
             if let Some(over) = over.take() {
-                is_told |= Some(*task) == culprit;
-                let _ = over.send(Err(own));
+                is_told |= Some(place) == culprit;
+                over.tell(Err(own));
             }
         }
         (!is_told && faulty.first_report()).then_some(failure)
@@ -117,10 +115,11 @@ impl Sandbox {
     }
 
     fn turn_to_task(&mut self, task: Option<GuestTaskId>) {
-        if self.sharing.current == task {
+        let place = task.and_then(|task| self.sharing.tasks.get(&task).copied());
+        if self.sharing.current == place {
             return;
         }
-        self.sharing.current = task.filter(|task| self.sharing.requests.contains_key(task));
+        self.sharing.current = place;
         let served = self.sharing.current().unwrap_or(&self.served);
         self.limiter.turn_to(served.meter.clone());
         self.output.turn_to(served.log.clone());

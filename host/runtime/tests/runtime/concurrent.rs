@@ -121,6 +121,17 @@ async fn no_tenant_and_no_other_deployment_is_ever_in_the_same_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_its_client_has_not_taken_yet_outlives_later_requests() {
+    let route = deploy(concurrent(Limits::default())).await;
+    let slow = send(&route, "/hello", "").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(ask(&route, "/hello", "").await.unwrap(), "hello");
+    }
+    let body = within(slow.into_body().collect()).await.unwrap().to_bytes();
+    assert_eq!(body, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trap_ends_all_requests_of_the_instance_and_is_told_as_one_failure() {
     let spec = concurrent(Limits { cpu: Duration::from_millis(100), ..Limits::default() });
     for (then, code) in [("/trap", "guest_trap"), ("/spin", "cpu_limit")] {
@@ -138,13 +149,19 @@ async fn a_trap_ends_all_requests_of_the_instance_and_is_told_as_one_failure() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_ends_its_own_jobs_and_the_others_go_on() {
-    let (runtime, scheduler) = painting(Duration::from_millis(20));
+    let (runtime, scheduler) = painting(Duration::from_millis(60));
     let route = runtime.deploy(concurrent(Limits::default())).await.unwrap();
-    let stays = Held::begin(&route, "/generate fake cat 100").await;
+    let stays = Held::begin(&route, "/generate fake cat 150").await;
     let leaves = stays.join(&route, "/generate fake cat 150").await;
     let instance = stays.instance.clone();
+    let jobs = || {
+        let counters = scheduler.status().counters;
+        counters.submitted - counters.completed - counters.cancelled
+    };
+    // those that went to other instances are gone, and both that are left have their jobs
+    until(|| route.in_flight() == 2 && jobs() == 2).await;
     drop(leaves);
-    until(|| scheduler.status().counters.cancelled >= 1).await;
+    until(|| jobs() == 1).await;
     // the instance takes nobody any more while it answers the other one
     assert_ne!(who(&route).await, instance);
     assert!(stays.end().await.starts_with("64x64"));

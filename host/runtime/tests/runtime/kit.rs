@@ -114,13 +114,18 @@ pub(crate) async fn within<R>(work: impl Future<Output = R>) -> R {
 }
 
 /// Looks again and again until it holds.
-pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
-    within(async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let place = std::panic::Location::caller();
+    async move {
+        let watched = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, watched).await;
+        assert!(ended.is_ok(), "what {place} waits for never came");
+    }
 }
 
 /// What the guests of one route print, as the host logs it.

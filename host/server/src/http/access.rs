@@ -104,10 +104,12 @@ impl Access {
     /// Completes the answer's headers; its body logs the request when it ends.
     pub(crate) fn finish(mut self, answer: Answer) -> Answer {
         let (mut head, body) = answer.into_parts();
-        let took = milliseconds(self.began.1.elapsed());
+        let took = self.began.1.elapsed().as_micros();
         head.headers.insert(REQUEST_ID, self.id.clone());
         head.headers.extend(
-            HeaderValue::try_from(format!("host;dur={took:.3}")).ok().map(|value| (SERVER_TIMING, value)),
+            HeaderValue::try_from(format!("host;dur={}.{:03}", took / 1_000, took % 1_000))
+                .ok()
+                .map(|value| (SERVER_TIMING, value)),
         );
         // nothing of the body is sent in answer to HEAD
         let expected = if self.method == Method::HEAD { Some(0) } else { body.size_hint().exact() };
@@ -227,11 +229,12 @@ fn given_id(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Unique, and no secret: the start of the process and a number.
 fn mint_id() -> HeaderValue {
-    static START: LazyLock<u64> = LazyLock::new(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    static START: LazyLock<String> = LazyLock::new(|| {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        format!("{began:x}-{:x}", std::process::id())
     });
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let id = format!("{:x}-{:x}-{:x}", *START, std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let id = format!("{}-{:x}", *START, NEXT.fetch_add(1, Ordering::Relaxed));
     HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none"))
 }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod paint;
 
 use exports::wasi::http0_3_0::handler::Guest;
+use wasi::clocks0_3_0::monotonic_clock::wait_for;
 use wasi::http0_3_0::types::{ErrorCode, Fields, Request, Response};
 
 struct Studio;
@@ -99,6 +100,8 @@ fn hold(then: String) -> Response {
     let (response, _) = Response::new(Fields::new(), Some(contents), no_trailers);
     wit_bindgen::spawn_local(async move {
         writer.write_all(hostile::instance().into_bytes()).await;
+        // while the guest waits, what it wrote goes out; what it does next may stop it
+        wait_for(1_000_000).await;
         let (path, text) = then.split_once(' ').unwrap_or((&then, ""));
         let answer = match path {
             "/generate" => paint::generate(text).await,
