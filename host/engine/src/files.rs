@@ -38,11 +38,38 @@ pub struct ModelFiles {
 #[derive(Debug, Clone)]
 enum Root {
     /// Read anew each time: a folder that is replaced under a running host shows up at the next load.
-    Folder(PathBuf),
+    Folder(Folder),
     /// Names and bytes of a model that is part of the binary; a handful, so they are searched one by one.
     Embedded(&'static [(&'static str, &'static [u8])]),
     /// A file that stands for a folder.
     Single(Single),
+}
+
+/// A folder, of which some files may lie elsewhere.
+#[derive(Debug, Clone)]
+struct Folder {
+    path: PathBuf,
+    /// Names, and what is read in their place; a handful, so they are searched one by one.
+    elsewhere: Vec<(&'static str, PathBuf)>,
+}
+
+impl Folder {
+    fn place(&self, name: &str) -> PathBuf {
+        match self.elsewhere.iter().find(|(other, _)| *other == name) {
+            Some((_, path)) => path.clone(),
+            None => self.path.join(name),
+        }
+    }
+
+    /// Names of files directly in `folder` that lie elsewhere.
+    fn elsewhere_in(&self, folder: &str) -> impl Iterator<Item = String> {
+        let names = self.elsewhere.iter().map(|(name, _)| name.to_string());
+        names.filter(move |name| parent(name) == folder)
+    }
+}
+
+fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// A single-file checkpoint.
@@ -67,7 +94,14 @@ pub(crate) enum Blob {
 impl ModelFiles {
     /// The files below a folder.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self { root: Root::Folder(path.into()), vae: None }
+        Self::overlaid(path, Vec::new())
+    }
+
+    /// The files below a folder, but for those that are named here with a file that is read in their place: a model
+    /// that is published as another one's denoiser. Weights are named as the folder's in full precision are, which
+    /// come before all others.
+    pub fn overlaid(path: impl Into<PathBuf>, elsewhere: Vec<(&'static str, PathBuf)>) -> Self {
+        Self { root: Root::Folder(Folder { path: path.into(), elsewhere }), vae: None }
     }
 
     /// A safetensors file with all parts of a model, in the layout of the original training code. What it holds is told
@@ -93,7 +127,7 @@ impl ModelFiles {
             return vae.path(&name);
         }
         match &self.root {
-            Root::Folder(folder) => folder.join(name),
+            Root::Folder(folder) => folder.place(name),
             Root::Embedded(_) => Path::new("builtin").join(name),
             Root::Single(single) if name.is_empty() => single.path.clone(),
             Root::Single(single) => single.path.join(name),
@@ -106,7 +140,7 @@ impl ModelFiles {
             return vae.contains(&name);
         }
         match &self.root {
-            Root::Folder(folder) => folder.join(name).is_file(),
+            Root::Folder(folder) => folder.place(name).is_file(),
             Root::Embedded(_) => self.embedded_bytes(name).is_some(),
             // a file that cannot be read says why when it is
             Root::Single(single) => {
@@ -122,21 +156,20 @@ impl ModelFiles {
         }
         let inside = |name: &str| if folder.is_empty() { name.into() } else { format!("{folder}/{name}") };
         let mut names: Vec<String> = match &self.root {
-            Root::Folder(root) => match std::fs::read_dir(root.join(folder)) {
+            Root::Folder(root) => match std::fs::read_dir(root.path.join(folder)) {
                 Ok(entries) => entries
                     .filter_map(|entry| Some(inside(entry.ok()?.file_name().to_str()?)))
+                    .chain(root.elsewhere_in(folder))
                     .filter(|name| self.contains(name))
                     .collect(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => root.elsewhere_in(folder).collect(),
                 Err(source) => return Err(self.unreadable(folder, source)),
             },
             // what is in it has no files of its own
             Root::Single(_) => Vec::new(),
             Root::Embedded(files) => {
                 let names = files.iter().map(|(name, _)| name.to_string());
-                names
-                    .filter(|name| name.rsplit_once('/').map_or("", |(parent, _)| parent) == folder)
-                    .collect()
+                names.filter(|name| parent(name) == folder).collect()
             }
         };
         names.sort();
@@ -180,7 +213,7 @@ impl ModelFiles {
         match &self.root {
             Root::Single(_) => Err(self.unreadable(name, io::Error::from(io::ErrorKind::NotFound))),
             Root::Folder(folder) => {
-                let file = File::open(folder.join(name));
+                let file = File::open(folder.place(name));
                 file.map(Blob::File).map_err(|source| self.unreadable(name, source))
             }
             Root::Embedded(_) => match self.embedded_bytes(name) {

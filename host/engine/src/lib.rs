@@ -31,6 +31,6 @@ pub mod weights;
 pub use checkpoint::PredictionType;
 pub use checkpoint::convert::write_single_file;
 pub use device::DeviceChoice;
-pub use engine::{CandleEngine, EngineConfig, Extras, ModelSpec};
+pub use engine::{CandleEngine, Defaults, EngineConfig, Extras, ModelSpec};
 pub use error::{Error, Result};
 pub use files::ModelFiles;

@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "shared with golden.rs, which compares more")]
 mod fixture;
 
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_engine::{CandleEngine, Defaults, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     Decoder, Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
 };
@@ -46,6 +46,10 @@ fn with_small_autoencoder() -> Files {
 }
 
 fn try_engine(files: Files) -> Result<CandleEngine, String> {
+    engine_with(files, Extras::default())
+}
+
+fn engine_with(files: Files, extras: Extras) -> Result<CandleEngine, String> {
     let leak = |(name, bytes): (String, Vec<u8>)| (&*name.leak(), &*bytes.leak());
     let list: Vec<(&'static str, &'static [u8])> = files.into_iter().map(leak).collect();
     let spec = ModelSpec {
@@ -53,7 +57,7 @@ fn try_engine(files: Files) -> Result<CandleEngine, String> {
         source: "test".into(),
         files: ModelFiles::embedded(list.leak()),
         description: None,
-        extras: Extras::default(),
+        extras,
     };
     let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
     CandleEngine::new(config).map_err(|error| error.to_string())
@@ -97,6 +101,29 @@ fn a_model_is_described_from_its_files() {
     let distinct: std::collections::BTreeSet<&String> = info.schedules.iter().collect();
     assert_eq!(distinct.len(), info.schedules.len());
     assert!(info.memory_bytes > 100_000);
+}
+
+#[test]
+fn what_a_publisher_says_is_laid_over_the_files_and_must_fit_them() {
+    let with = |defaults: Defaults| engine_with(files("sd2"), Extras { defaults, ..Extras::default() });
+    let schedule = |name: &str| Some(name.to_owned());
+    let info = with(Defaults {
+        size: Some(Size { width: 32, height: 18 }),
+        steps: Some(4),
+        guidance: Some(0.0),
+        schedule: schedule("euler_trailing"),
+        is_guidance_free: true,
+        ..Defaults::default()
+    });
+    let info = info.unwrap().models().remove(0);
+    assert_eq!((info.native_size, info.default_steps), (Size { width: 32, height: 18 }, 4));
+    assert_eq!((info.default_guidance, info.features.negative_prompt), (0.0, false));
+    let all = engine(files("sd2")).models().remove(0).schedules;
+    assert_eq!((info.schedules[0].as_str(), info.schedules.len()), ("euler_trailing", all.len()));
+    let flow = with(Defaults { schedule: schedule("flow_match_euler"), ..Defaults::default() });
+    assert!(flow.err().unwrap().contains("`flow_match_euler` is none of ddim"));
+    let odd = with(Defaults { size: Some(Size { width: 33, height: 32 }), ..Defaults::default() });
+    assert!(odd.err().unwrap().contains("33x32 must be multiples of 2"));
 }
 
 #[test]

@@ -3,16 +3,16 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use atelier_engine::{
-    CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
+    CandleEngine, Defaults, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
 };
 use atelier_inference::{
-    self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig,
+    self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig, Size,
 };
 use atelier_runtime::{Code, Runtime, RuntimeConfig, TraceSink};
 use tokio::net::TcpListener;
@@ -20,12 +20,13 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::admin::{Admin, Audit, View};
+use crate::catalog::{Base, Entry, Overlay, Usage};
 use crate::cli::compile;
 use crate::config::{Builtins, Config, Model, ModelSource, Prediction, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
-use crate::hub::{Hub, HubError};
+use crate::hub::{Hub, HubError, Wanted};
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
@@ -79,6 +80,8 @@ pub struct Located {
     pub model: Model,
     /// The files; what would bring them when they are not here.
     pub files: Result<ModelFiles, String>,
+    /// Adapters that are part of the model.
+    fixed_adapters: Vec<PathBuf>,
 }
 
 /// What the binary carries.
@@ -95,36 +98,96 @@ pub fn builtin_component(name: &str) -> Option<&'static [u8]> {
     atelier_bundle::component(name)
 }
 
-/// Finds every model's files. Downloads nothing.
+/// Finds every model's files in the cache that the environment names. Downloads nothing.
 pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
+    let needs_hub = |model: &Model| matches!(model.source, ModelSource::Hub(_) | ModelSource::Catalog(_));
+    // set up only when a model needs it
+    let hub = models.iter().any(needs_hub).then(Hub::of_process).transpose()?;
+    Ok(locate_in(hub.as_ref(), models).await)
+}
+
+/// Finds every model's files; those of the hub only where there is one to look into.
+pub async fn locate_in(hub: Option<&Hub>, models: &[Model]) -> Vec<Located> {
     let mut located = Vec::with_capacity(models.len());
-    let mut hub = None;
     for model in models {
-        let files = match &model.source {
-            ModelSource::Builtin(name) => match atelier_bundle::model(name) {
-                Some(files) => Ok(ModelFiles::embedded(files)),
-                None => Err(format!("this binary carries no model `{name}`")),
-            },
-            ModelSource::Folder(path) => Ok(ModelFiles::folder(path)),
-            ModelSource::File(path) => Ok(ModelFiles::single_file(path, model.prediction.map(prediction))),
-            ModelSource::Hub(repo) => {
-                let hub = match &hub {
-                    Some(hub) => hub,
-                    // set up only when a model needs it
-                    None => hub.insert(Hub::of_process()?),
-                };
-                let folder = hub.cached(repo).await.map(ModelFiles::folder);
-                folder.ok_or_else(|| format!("run `atelier models pull {}`", model.id))
-            }
+        let (files, fixed_adapters) = match find(hub, model).await {
+            Ok((files, adapters)) => (Ok(files), adapters),
+            Err(fix) => (Err(fix), Vec::new()),
         };
         let files = files.map(|files| match &model.vae {
             Some(path) if path.is_file() => files.with_vae(ModelFiles::single_file(path, None)),
             Some(path) => files.with_vae(ModelFiles::folder(path)),
             None => files,
         });
-        located.push(Located { model: model.clone(), files });
+        located.push(Located { model: model.clone(), files, fixed_adapters });
     }
-    Ok(located)
+    located
+}
+
+/// A model's own files and its fixed adapters; the text says what would bring them.
+async fn find(hub: Option<&Hub>, model: &Model) -> Result<(ModelFiles, Vec<PathBuf>), String> {
+    let absent = || format!("run `atelier models pull {}`", model.id);
+    let files = match &model.source {
+        ModelSource::Builtin(name) => {
+            let files = atelier_bundle::model(name).map(ModelFiles::embedded);
+            files.ok_or_else(|| format!("this binary carries no model `{name}`"))?
+        }
+        ModelSource::Folder(path) => ModelFiles::folder(path),
+        ModelSource::File(path) => ModelFiles::single_file(path, model.prediction.map(prediction)),
+        ModelSource::Hub(repo) => {
+            let folders = cached(hub, &[Wanted::pipeline(repo.clone())]).await;
+            let folder = folders.and_then(|folders| folders.into_iter().next());
+            folder.map(ModelFiles::folder).ok_or_else(absent)?
+        }
+        ModelSource::Catalog(entry) => {
+            let folders = cached(hub, &entry.wanted()).await.ok_or_else(absent)?;
+            return Ok(assemble(entry, &folders));
+        }
+    };
+    Ok((files, Vec::new()))
+}
+
+/// The folders of what is wanted, if all of it is in the cache.
+async fn cached(hub: Option<&Hub>, wanted: &[Wanted]) -> Option<Vec<PathBuf>> {
+    let mut folders = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        folders.push(hub?.cached(wanted).await?.folder);
+    }
+    Some(folders)
+}
+
+/// An entry's files and fixed adapters; `folders` are those of its repositories, the base's first.
+fn assemble(entry: &Entry, folders: &[PathBuf]) -> (ModelFiles, Vec<PathBuf>) {
+    let place =
+        |index: usize, file: &str| folders.get(index).map(|folder| folder.join(file)).unwrap_or_default();
+    let (mut elsewhere, mut vae, mut adapters) = (Vec::new(), None, Vec::new());
+    for (index, overlay) in (1..).zip(entry.overlays) {
+        match overlay {
+            Overlay::Unet { weights, config, .. } => {
+                elsewhere.push(("unet/diffusion_pytorch_model.safetensors", place(index, weights)));
+                elsewhere.extend(config.map(|config| ("unet/config.json", place(index, config))));
+            }
+            Overlay::Vae(_, file) => vae = Some(ModelFiles::single_file(place(index, file), None)),
+            Overlay::Adapter(_, file) => adapters.push(place(index, file)),
+        }
+    }
+    let base = match entry.base {
+        Base::Pipeline(_) => ModelFiles::overlaid(place(0, ""), elsewhere),
+        Base::Checkpoint(_, file) => ModelFiles::single_file(place(0, file), None),
+    };
+    (vae.into_iter().fold(base, ModelFiles::with_vae), adapters)
+}
+
+fn defaults(usage: &Usage) -> Defaults {
+    let (width, height) = usage.size;
+    Defaults {
+        size: Some(Size { width, height }),
+        steps: Some(usage.steps),
+        guidance: Some(usage.guidance),
+        image_guidance: usage.image_guidance,
+        schedule: Some(usage.schedule.into()),
+        is_guidance_free: usage.is_guidance_free,
+    }
 }
 
 fn prediction(prediction: Prediction) -> PredictionType {
@@ -138,9 +201,19 @@ impl Located {
     fn spec(&self) -> Option<ModelSpec> {
         let Model { id, source, description, adapters, embeddings, .. } = &self.model;
         let files = self.files.as_ref().ok()?.clone();
-        let description = (!description.is_empty()).then(|| description.clone());
+        let entry = match source {
+            ModelSource::Catalog(entry) => Some(*entry),
+            _ => None,
+        };
+        let about = entry.map(|entry| entry.about.to_owned());
+        let description = (!description.is_empty()).then(|| description.clone()).or(about);
         let adapters = adapters.iter().map(|adapter| (adapter.id.clone(), adapter.source.clone())).collect();
-        let extras = Extras { adapters, embeddings: embeddings.clone() };
+        let extras = Extras {
+            adapters,
+            embeddings: embeddings.clone(),
+            fixed_adapters: self.fixed_adapters.clone(),
+            defaults: entry.map(|entry| defaults(&entry.usage)).unwrap_or_default(),
+        };
         Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
     }
 

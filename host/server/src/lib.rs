@@ -14,6 +14,7 @@
 
 mod admin;
 pub mod app;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 mod deploy;

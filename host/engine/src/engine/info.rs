@@ -75,6 +75,10 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
     let mut info = components.info(spec, components.memory(files)?, device)?;
     info.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
+    spec.extras.defaults.apply(files, &mut info)?;
+    for path in &spec.extras.fixed_adapters {
+        info.memory_bytes += Adapter::open(path)?.memory_bytes();
+    }
     for (id, path) in &spec.extras.adapters {
         info.memory_bytes += Adapter::open(path)?.memory_bytes();
         info.adapters.push(id.clone());
@@ -89,7 +93,9 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
     }
     let room = budget.saturating_sub(info.memory_bytes);
     let footprint = components.footprint(files, room, device)?;
-    Ok(Described { info, note: components.schedule.default_note(), footprint })
+    // said of the files' own schedule alone
+    let note = components.schedule.default_note().filter(|_| spec.extras.defaults.schedule.is_none());
+    Ok(Described { info, note, footprint })
 }
 
 /// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and

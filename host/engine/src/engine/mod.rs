@@ -5,6 +5,7 @@
 //! checked against `ModelInfo`, a run goes out and is stepped by the worker.
 
 mod components;
+mod defaults;
 mod info;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use crate::files::ModelFiles;
 use crate::pipeline::{DenoiseRun, Footprint, Pipeline};
 use crate::{Error, Result};
 use info::Described;
+
+pub use defaults::Defaults;
 
 /// What to serve, and on which device.
 #[derive(Debug, Clone, Default)]
@@ -44,17 +47,21 @@ pub struct ModelSpec {
     pub files: ModelFiles,
     /// One sentence for people, over what the files say.
     pub description: Option<String>,
-    /// What is laid beside the model's own weights.
+    /// What is laid beside the model's own files.
     pub extras: Extras,
 }
 
-/// Files that add to a model.
+/// What others than the model's own files say of it.
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     /// Adapters that requests may name, with a file or a folder each.
     pub adapters: Vec<(String, PathBuf)>,
     /// Files of words that are learned beside the text encoders' vocabulary.
     pub embeddings: Vec<PathBuf>,
+    /// Adapters that are part of the model: every run has them, with a weight of 1, and no request names them.
+    pub fixed_adapters: Vec<PathBuf>,
+    /// How it is meant to be used.
+    pub defaults: Defaults,
 }
 
 /// Diffusion models on one device.

@@ -17,6 +17,7 @@ mod prompt;
 mod run;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use atelier_inference::{Adapted, Job};
 use candle_core::Device;
@@ -53,6 +54,8 @@ pub struct Pipeline {
     schedule: ScheduleConfig,
     /// By their names in requests.
     adapters: BTreeMap<String, Bound>,
+    /// Those that are part of the model.
+    fixed_adapters: Vec<Bound>,
     device: Device,
 }
 
@@ -74,12 +77,11 @@ impl Pipeline {
         let denoiser = Denoiser::open(files, &family, device)?;
         let (component, slots) = denoiser.slots();
         let places = text_encoders.places().with(component, slots);
-        let adapters = extras
-            .adapters
-            .iter()
-            .map(|(id, path)| Ok((id.clone(), Adapter::open(path)?.bind(&places, device)?)));
+        let bind = |path: &PathBuf| Adapter::open(path)?.bind(&places, device);
+        let adapters = extras.adapters.iter().map(|(id, path)| Ok((id.clone(), bind(path)?)));
         Ok(Self {
             adapters: adapters.collect::<Result<_>>()?,
+            fixed_adapters: extras.fixed_adapters.iter().map(bind).collect::<Result<_>>()?,
             text_encoders,
             family,
             denoiser,
@@ -103,13 +105,14 @@ impl Pipeline {
         }
     }
 
-    /// Puts the job's adapters on their layers, as long as the result lives.
+    /// Puts the model's and the job's adapters on their layers, as long as the result lives.
     fn attach(&self, job: &Job) -> Result<Attached> {
         let chosen = job.adapters.iter().map(|Adapted { id, weight }| match self.adapters.get(id) {
             Some(bound) => Ok((bound, *weight)),
             None => Err(Error::Invalid { field: "adapters", reason: format!("`{id}` is not loaded") }),
         });
-        Attached::new(&chosen.collect::<Result<Vec<_>>>()?)
+        let fixed = self.fixed_adapters.iter().map(|bound| Ok((bound, 1.0)));
+        Attached::new(&fixed.chain(chosen).collect::<Result<Vec<_>>>()?)
     }
 
     /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the

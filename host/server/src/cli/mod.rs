@@ -2,6 +2,7 @@
 //! the arguments are wrong. Every error is one clear line on standard error.
 
 mod audit;
+mod catalog;
 pub(crate) mod compile;
 mod component;
 mod config;

@@ -1,17 +1,18 @@
 //! `atelier models list`, `pull ID` and `export ID FILE`: which models the manifest names, whether their files are here,
 //! what they would take of the memory and how they are kept there; fetching those of the hub; and writing one as a
-//! single file. Loads none: what a running host does with them is in `residency.rs`.
+//! single file. Loads none: what a running host does with them is in `residency.rs`. Which public models there are
+//! is in `catalog.rs`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Usage, residency};
-use crate::app;
+use super::{Common, Usage, catalog as public, residency};
 use crate::config::{Config, HubRepo, ModelSource};
-use crate::hub::{Hub, Progress};
+use crate::hub::{Hub, Progress, Pulled, Wanted};
 use crate::terminal::{Style, Terminal};
+use crate::{app, catalog};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Models {
@@ -26,6 +27,12 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// List the public models that can be pulled and served by their names.
+    Catalog {
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a model as a single file, in the layout that other tools for Stable Diffusion read.
     Export {
         /// Its id in the manifest.
@@ -37,7 +44,7 @@ enum Verb {
     },
     /// Fetch a model's files into the cache, continuing where an earlier pull stopped.
     Pull {
-        /// A model's id in the manifest, or hub:owner/name[@revision].
+        /// A model's id in the manifest, a public model's name (see `catalog`), or hub:owner/name[@revision].
         model: String,
         #[command(flatten)]
         common: Common,
@@ -49,6 +56,7 @@ enum Verb {
 pub(super) async fn run(arguments: Models) -> anyhow::Result<()> {
     match arguments.verb {
         Verb::List { common } => list(&common).await,
+        Verb::Catalog { json } => public::list(&Terminal::of_process(json)).await,
         Verb::Export { model, file, common } => export(&model, &file, &common).await,
         Verb::Pull { model, common } => pull(&model, &common).await,
         Verb::Residency(verb) => residency::run(verb).await,
@@ -61,7 +69,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     let located = app::locate(&config.models).await?;
     if terminal.json {
         let row = |located: &app::Located| {
-            let app::Located { model, files } = located;
+            let app::Located { model, files, .. } = located;
             let (fix, memory) = (files.as_ref().err(), located.memory_bytes());
             json!({
                 "id": model.id,
@@ -135,9 +143,9 @@ fn unknown(config: &Config, id: &str) -> String {
 
 async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
     let terminal = common.terminal();
-    let repo = match model.starts_with("hub:") {
-        true => HubRepo::parse(model).map_err(Usage)?,
-        false => repo_of(&common.load()?, model)?,
+    let (wanted, entry) = match model.strip_prefix("hub:") {
+        Some(_) => (vec![Wanted::pipeline(HubRepo::parse(model).map_err(Usage)?)], None),
+        None => wanted(&common.load()?, model)?,
     };
     let hub = Hub::of_process()?;
     let bar = bar(&terminal);
@@ -145,26 +153,45 @@ async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };
-    let pulled = hub.pull(&repo, &tell).await;
+    let pulled = hub.pull(&wanted, &tell).await;
     bar.finish_and_clear();
     let pulled = pulled?;
-    if terminal.json {
-        terminal.json(&pulled);
-    } else {
-        let megabytes = pulled.bytes as f64 / 1e6;
-        terminal.line(format_args!("hub:{repo} is here: {} files, {megabytes:.1} MB", pulled.files));
-        terminal.field("commit", &pulled.commit);
-        terminal.field("folder", pulled.folder.display());
+    match (terminal.json, entry) {
+        (true, None) => terminal.json(&pulled.first()),
+        (true, Some(entry)) => {
+            terminal.json(&json!({ "model": entry.name, "licence": entry.licence, "repositories": pulled }))
+        }
+        (false, _) => {
+            pulled.iter().for_each(|pulled| report(&terminal, pulled));
+            entry.into_iter().for_each(|entry| public::explain(&terminal, entry));
+        }
     }
     Ok(())
 }
 
-fn repo_of(config: &Config, id: &str) -> anyhow::Result<HubRepo> {
-    let model = config.models.iter().find(|model| model.id.as_str() == id);
-    let model = model.ok_or_else(|| Usage(format!("{}; or write hub:owner/name", unknown(config, id))))?;
-    match &model.source {
-        ModelSource::Hub(repo) => Ok(repo.clone()),
-        other => Err(Usage(format!("model `{id}` comes from {other}; there is nothing to pull")).into()),
+fn report(terminal: &Terminal, pulled: &Pulled) {
+    let Pulled { repo, folder, commit, files, bytes } = pulled;
+    terminal.line(format_args!("hub:{repo} is here: {files} files, {:.1} MB", *bytes as f64 / 1e6));
+    terminal.field("commit", commit);
+    terminal.field("folder", folder.display());
+}
+
+/// What a name stands for: first in the manifest, then among the public models.
+fn wanted(config: &Config, name: &str) -> anyhow::Result<(Vec<Wanted>, Option<&'static catalog::Entry>)> {
+    let of_entry = |entry: &'static catalog::Entry| (entry.wanted(), Some(entry));
+    match config.models.iter().find(|model| model.id.as_str() == name).map(|model| &model.source) {
+        Some(ModelSource::Hub(repo)) => Ok((vec![Wanted::pipeline(repo.clone())], None)),
+        Some(ModelSource::Catalog(entry)) => Ok(of_entry(entry)),
+        Some(other) => {
+            Err(Usage(format!("model `{name}` comes from {other}; there is nothing to pull")).into())
+        }
+        None => catalog::find(name.strip_prefix("catalog:").unwrap_or(name)).map(of_entry).ok_or_else(|| {
+            let unknown = unknown(config, name);
+            Usage(format!(
+                "{unknown}; `atelier models catalog` lists the public ones; or write hub:owner/name"
+            ))
+            .into()
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 //! there; reads nothing of the process's environment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -462,6 +463,13 @@ impl HubRepo {
             return Err(wrong());
         }
         Ok(HubRepo { owner: owner.into(), name: name.into(), revision })
+    }
+}
+
+impl fmt::Display for HubRepo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.name)?;
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
     }
 }
 

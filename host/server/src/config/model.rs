@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use atelier_inference::ModelId;
 
-use super::check::{Context, builtin, name, one_of};
+use super::check::{Context, builtin, hint, name, one_of};
 use super::raw::{Found, Table};
 use super::types::{Adapter, HubRepo, Model, ModelSource, Prediction};
+use crate::catalog;
 
 /// How the name of a single file ends; nothing else is opened as one.
 const SINGLE_FILE: &str = "safetensors";
@@ -19,14 +20,10 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
     let mut models = Vec::new();
     for mut table in tables {
         let id = name(&mut table, "model", "id", &mut seen);
-        let source = table.text("source");
-        if source.is_none() {
-            table.missing(
-                "source",
-                "write source = \"builtin:…\", \"hub:owner/name\", a folder or a .safetensors file",
-            );
-        }
-        let source = source.and_then(|found| model_source(&table, &found, context));
+        let source = match table.text("source") {
+            Some(found) => model_source(&table, &found, context),
+            None => public(&table, id.as_deref()),
+        };
         let description = table.text("description").map_or(String::new(), |found| found.value);
         let (vae, prediction) = (vae(&table, context), prediction(&table, source.as_ref()));
         let (adapters, embeddings) = (adapters(&table, context), embeddings(&table, context));
@@ -51,6 +48,17 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
     models
 }
 
+/// The public model that an id alone stands for.
+fn public(table: &Table<'_>, id: Option<&str>) -> Option<ModelSource> {
+    let entry = id.and_then(catalog::find);
+    if entry.is_none() {
+        let fix = "write source = \"builtin:…\", \"hub:owner/name\", \"catalog:…\", a folder or a .safetensors file, or give \
+                   it the id of a public model (`atelier models catalog`)";
+        table.missing("source", fix);
+    }
+    entry.map(ModelSource::Catalog)
+}
+
 fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {
     let text = found.value.as_str();
     if let Some(name) = text.strip_prefix("builtin:") {
@@ -63,6 +71,14 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
     if text.starts_with("hub:") {
         let repo = HubRepo::parse(text);
         return repo.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
+    }
+    if let Some(name) = text.strip_prefix("catalog:") {
+        let entry = catalog::find(name);
+        if entry.is_none() {
+            let hint = hint(name, &catalog::names(), "name a repository as hub:owner/name");
+            table.problem(&found.at, format!("there is no public model `{name}`; {hint}"));
+        }
+        return entry.map(ModelSource::Catalog);
     }
     let path = files(table, found, context);
     let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);

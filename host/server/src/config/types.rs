@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 use super::release::{Probe, Trial};
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
+use crate::catalog::Entry;
 use crate::keys::KeyHash;
 
 /// What a value is shown as when its name says that it is a secret.
@@ -251,6 +252,8 @@ pub enum ModelSource {
     Builtin(String),
     /// A repository of the model hub.
     Hub(HubRepo),
+    /// A public model by its name.
+    Catalog(&'static Entry),
     /// A folder.
     Folder(PathBuf),
     /// A single-file checkpoint.
@@ -447,6 +450,7 @@ impl fmt::Display for ModelSource {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::Hub(repo) => write!(f, "hub:{repo}"),
+            Self::Catalog(entry) => write!(f, "catalog:{}", entry.name),
             Self::Folder(path) | Self::File(path) => write!(f, "{}", path.display()),
         }
     }
@@ -458,13 +462,6 @@ impl fmt::Display for CodeSource {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
-    }
-}
-
-impl fmt::Display for HubRepo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)?;
-        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
     }
 }
 

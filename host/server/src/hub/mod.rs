@@ -12,12 +12,40 @@ use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
 
 use crate::config::HubRepo;
 
+pub use needed::Files;
 pub use pull::{Progress, Pulled};
 
 /// A connection to the hub's cache and, when asked to pull, to the hub.
 pub struct Hub {
     client: HFClient,
     offline: bool,
+}
+
+/// What is wanted of one repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The repository.
+    pub repo: HubRepo,
+    /// Which of its files.
+    pub files: Files,
+}
+
+impl Wanted {
+    /// All that a pipeline reads.
+    pub fn pipeline(repo: HubRepo) -> Self {
+        Self { repo, files: Files::Pipeline { without: Vec::new() } }
+    }
+}
+
+/// What is in the cache of what is wanted of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// The folder in which the files have their names.
+    pub folder: PathBuf,
+    /// How many there are.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What to use in place of the environment's values.
@@ -43,7 +71,11 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// The hub wants to know who asks.
-    #[error("hub:{repo} is for those who signed in: put a token that may read it into HF_TOKEN ({text})")]
+    #[error(
+        "hub:{repo} is for those who signed in and accepted its terms: accept them at https://huggingface.co/{}/{}, then \
+         put a token that may read it into HF_TOKEN ({text})",
+        repo.owner, repo.name
+    )]
     Denied {
         /// What was asked for.
         repo: HubRepo,
@@ -114,12 +146,12 @@ impl Hub {
         self.client.cache_dir()
     }
 
-    /// The folder of a repository's files, when the cache holds them all. Asks nobody.
-    pub async fn cached(&self, repo: &HubRepo) -> Option<PathBuf> {
-        let repository = self.repository(repo);
-        let call = repository.snapshot_download().maybe_revision(repo.revision.clone());
+    /// What is wanted of a repository, when the cache holds it all. Asks nobody.
+    pub async fn cached(&self, wanted: &Wanted) -> Option<Cached> {
+        let repository = self.repository(&wanted.repo);
+        let call = repository.snapshot_download().maybe_revision(wanted.repo.revision.clone());
         let folder = call.local_files_only(true).send().await.ok()?;
-        needed::is_complete(&folder).then_some(folder)
+        needed::present(&folder, &wanted.files).map(|(files, bytes)| Cached { folder, files, bytes })
     }
 
     fn repository(&self, repo: &HubRepo) -> HFRepository<RepoTypeModel> {

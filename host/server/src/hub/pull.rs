@@ -1,4 +1,4 @@
-//! Downloads a repository's needed files into the shared cache. Large files are fetched here, in pieces that survive an
+//! Downloads what is wanted of repositories into the shared cache. Large files are fetched here, in pieces that survive an
 //! interruption, and stored under the SHA-256 of what arrived, which is the name the cache gives them; the hf-hub crate
 //! then adds the small files, the snapshot's links and, last of all, the branch's name. So a half-pulled repository is
 //! never found by that name, and a file that arrived damaged is fetched again rather than used.
@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use hf_hub::repository::RepoTreeEntry;
 use sha2::{Digest, Sha256};
 
-use super::{Hub, HubError, needed};
+use super::{Cached, Hub, HubError, Wanted, needed};
 use crate::config::HubRepo;
 
 /// Files in flight at a time.
@@ -27,9 +27,11 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// A pulled repository.
+/// What was pulled of one repository.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Pulled {
+    /// The repository.
+    pub repo: String,
     /// The folder of its files.
     pub folder: PathBuf,
     /// The commit.
@@ -46,6 +48,20 @@ struct Large<'a> {
     size: u64,
 }
 
+/// What is to be fetched of one repository.
+struct Plan<'a> {
+    repo: &'a HubRepo,
+    commit: String,
+    /// Path, size, and whether it is a large one.
+    files: Vec<(String, u64, bool)>,
+}
+
+impl Plan<'_> {
+    fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, size, _)| size).sum()
+    }
+}
+
 struct Tally<'a> {
     done: AtomicU64,
     total: u64,
@@ -60,36 +76,69 @@ impl Tally<'_> {
 }
 
 impl Hub {
-    /// Brings what a pipeline needs of a repository into the cache, continuing where an earlier pull stopped.
-    pub async fn pull(&self, repo: &HubRepo, tell: &(dyn Fn(Progress) + Sync)) -> Result<Pulled, HubError> {
+    /// Brings what is wanted into the cache, continuing where an earlier pull stopped. Answers in the order of `wanted`.
+    pub async fn pull(
+        &self,
+        wanted: &[Wanted],
+        tell: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<Pulled>, HubError> {
+        let mut pulled = Vec::with_capacity(wanted.len());
         if self.offline {
-            return self.pulled_before(repo).await;
+            for wanted in wanted {
+                pulled.push(self.pulled_before(wanted).await?);
+            }
+            return Ok(pulled);
         }
+        // everything is looked up before anything large is fetched: a repository that is closed says so at once
+        let mut plans = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            plans.push(self.plan(wanted).await?);
+        }
+        let total = plans.iter().map(Plan::bytes).sum();
+        let tally = Tally { done: AtomicU64::new(0), total, tell };
+        for plan in &plans {
+            pulled.push(self.carry_out(plan, &tally).await?);
+        }
+        tell(Progress { done: total, total });
+        Ok(pulled)
+    }
+
+    async fn plan<'a>(&self, wanted: &'a Wanted) -> Result<Plan<'a>, HubError> {
+        let repo = &wanted.repo;
         let commit = self.commit(repo).await?;
         let tree = self.tree(repo, &commit).await?;
         let paths: Vec<&str> = tree.iter().map(|(path, ..)| path.as_str()).collect();
         let unusable = |text| HubError::Unusable { repo: repo.clone(), text };
-        let chosen = needed::choose(&paths).map_err(unusable)?;
-        let files = || tree.iter().filter(|(path, ..)| chosen.contains(&path.as_str()));
-        let bytes = files().map(|(_, size, _)| size).sum();
-        let tally = Tally { done: AtomicU64::new(0), total: bytes, tell };
-        let large =
-            files().filter(|(_, _, is_large)| *is_large).map(|(path, size, _)| Large { path, size: *size });
-        let fetched = futures::stream::iter(large).map(|file| self.fetch(repo, &commit, file, &tally));
+        let chosen = needed::choose(&paths, &wanted.files).map_err(unusable)?;
+        let files = tree.iter().filter(|(path, ..)| chosen.contains(&path.as_str())).cloned().collect();
+        Ok(Plan { repo, commit, files })
+    }
+
+    async fn carry_out(&self, plan: &Plan<'_>, tally: &Tally<'_>) -> Result<Pulled, HubError> {
+        let Plan { repo, commit, files } = plan;
+        let large = files.iter().filter(|(_, _, is_large)| *is_large);
+        let large = large.map(|(path, size, _)| Large { path, size: *size });
+        let fetched = futures::stream::iter(large).map(|file| self.fetch(repo, commit, file, tally));
         let sums: Vec<(String, String)> = fetched.buffer_unordered(PARALLEL).try_collect().await?;
-        let folder = self.link(repo, &commit, &chosen).await?;
+        let folder = self.link(plan).await?;
         verify(repo, &folder, &sums)?;
-        tell(Progress { done: bytes, total: bytes });
-        Ok(Pulled { folder, commit, files: chosen.len(), bytes })
+        // the small files were not counted one by one
+        tally.add(files.iter().filter(|(_, _, is_large)| !is_large).map(|(_, size, _)| size).sum());
+        Ok(Pulled {
+            repo: repo.to_string(),
+            folder,
+            commit: commit.clone(),
+            files: files.len(),
+            bytes: plan.bytes(),
+        })
     }
 
     /// What the cache has, when nothing may be downloaded.
-    async fn pulled_before(&self, repo: &HubRepo) -> Result<Pulled, HubError> {
-        let offline = || HubError::Offline { repo: repo.clone(), cache: self.cache_dir().into() };
-        let folder = self.cached(repo).await.ok_or_else(offline)?;
+    async fn pulled_before(&self, wanted: &Wanted) -> Result<Pulled, HubError> {
+        let offline = || HubError::Offline { repo: wanted.repo.clone(), cache: self.cache_dir().into() };
+        let Cached { folder, files, bytes } = self.cached(wanted).await.ok_or_else(offline)?;
         let commit = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (files, bytes) = measure(&folder);
-        Ok(Pulled { folder, commit, files, bytes })
+        Ok(Pulled { repo: wanted.repo.to_string(), folder, commit, files, bytes })
     }
 
     async fn commit(&self, repo: &HubRepo) -> Result<String, HubError> {
@@ -166,9 +215,11 @@ impl Hub {
     }
 
     /// The small files, the snapshot and the name of the branch; the large files are found by their sums.
-    async fn link(&self, repo: &HubRepo, commit: &str, chosen: &[&str]) -> Result<PathBuf, HubError> {
+    async fn link(&self, plan: &Plan<'_>) -> Result<PathBuf, HubError> {
+        let Plan { repo, commit, files } = plan;
+        let repo: &HubRepo = repo;
         let revision = repo.revision.clone().unwrap_or_else(|| "main".into());
-        let patterns = chosen.iter().map(|path| path.to_string()).collect();
+        let patterns = files.iter().map(|(path, ..)| path.clone()).collect();
         let repository = self.repository(repo);
         let call = repository.snapshot_download().revision(revision).allow_patterns(patterns);
         let folder = call.send().await.map_err(|source| HubError::of(repo, source))?;
@@ -202,17 +253,6 @@ fn verify(repo: &HubRepo, folder: &Path, sums: &[(String, String)]) -> Result<()
         }
     }
     Ok(())
-}
-
-/// How many files a snapshot links to, and their bytes.
-fn measure(folder: &Path) -> (usize, u64) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let one = |path: PathBuf| match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => measure(&path),
-        Ok(metadata) => (1, metadata.len()),
-        Err(_) => (0, 0),
-    };
-    entries.map(one).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
 }
 
 /// A file that grows, with the sum of what it holds. Locked, so that two pulls do not write into one.

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use atelier::catalog;
+
+use crate::catalog::standin;
 use crate::client::get;
 use crate::house::{folder, handler, manifest, route};
 use crate::hub::Standin;
@@ -237,6 +240,59 @@ async fn a_model_is_pulled_by_its_id_into_the_usual_cache() {
     let listed = run(folder.path(), &["models", "list", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!((&listed[1]["id"], &listed[1]["available"]), (&"big".into(), &true.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_model_is_pulled_by_its_name_alone_and_listed_with_what_is_here_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let listed = run(folder.path(), &["models", "catalog"]);
+    let line = |output: &Output, name: &str| {
+        let listed = text(&output.stdout);
+        let start = format!("{name} ");
+        listed.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{listed}")).to_owned()
+    };
+    let lightning = line(&listed, "sdxl-lightning");
+    for part in ["1024x1024", " 4 ", "euler_trailing", "6.9 GB", "openrail++"] {
+        assert!(lightning.contains(part), "{lightning}");
+    }
+    assert!(lightning.ends_with("no") && line(&listed, "cosxl-edit").ends_with("asks for a token"));
+    let (endpoint, _) = standin(catalog::find("lcm-lora-sd15").unwrap()).start().await;
+    let mut command = atelier(folder.path());
+    command.args(["models", "pull", "lcm-lora-sd15"]).env("HF_ENDPOINT", endpoint);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in [
+        "hub:stable-diffusion-v1-5/stable-diffusion-v1-5@451f4fe1",
+        "hub:latent-consistency/lcm-lora-sdv1-5 is here: 1 files",
+        "[[model]] with id = \"lcm-lora-sd15\"",
+    ] {
+        assert!(text(&output.stdout).contains(part), "{}", text(&output.stdout));
+    }
+    let listed = run(folder.path(), &["models", "catalog"]);
+    assert!(line(&listed, "lcm-lora-sd15").ends_with("0.0 GB"), "the stand-ins are tiny");
+    let json = run(folder.path(), &["models", "catalog", "--json"]);
+    let json: Vec<Value> = serde_json::from_slice(&json.stdout).unwrap();
+    let available = |row: &&Value| row["available"] == true;
+    let names: Vec<_> = json.iter().filter(available).map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sd15", "lcm-lora-sd15"], "the base is one as well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_with_terms_says_where_to_accept_them_and_an_unknown_one_where_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, _) = standin(catalog::find("cosxl-edit").unwrap()).closed().start().await;
+    let mut command = atelier(folder.path());
+    command.args(["models", "pull", "cosxl-edit"]).env("HF_ENDPOINT", endpoint);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("https://huggingface.co/stabilityai/cosxl") && error.contains("HF_TOKEN"),
+        "{error}"
+    );
+    let unknown = run(folder.path(), &["models", "pull", "sdxl-lightnin"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("`atelier models catalog`"), "{}", text(&unknown.stderr));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use atelier::config::HubRepo;
-use atelier::hub::{Hub, HubError, HubOptions, Progress};
+use atelier::hub::{Hub, HubError, HubOptions, Progress, Pulled, Wanted};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -22,10 +22,14 @@ use tokio::net::TcpListener;
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const LARGE: &str = "unet/diffusion_pytorch_model.safetensors";
 
-/// A hub with one repository, `owner/tiny`.
+/// Files of a repository by their paths.
+pub(crate) type Repository = BTreeMap<String, Vec<u8>>;
+
+/// A hub.
 #[derive(Default)]
 pub(crate) struct Standin {
-    files: BTreeMap<&'static str, Vec<u8>>,
+    /// By owner and name.
+    repositories: BTreeMap<String, Repository>,
     /// Answers everybody 401.
     closed: bool,
     /// Ends the next answer with a large file after so many bytes.
@@ -37,6 +41,7 @@ pub(crate) struct Standin {
 }
 
 impl Standin {
+    /// With one repository, `owner/tiny`.
     pub(crate) fn new() -> Self {
         let index = json!({ "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
             "safety_checker": ["x", "y"] });
@@ -48,7 +53,17 @@ impl Standin {
             ("unet/diffusion_pytorch_model.bin", b"a pickle".to_vec()),
             ("safety_checker/model.safetensors", b"unused".to_vec()),
         ];
-        Self { files: files.into(), ..Self::default() }
+        let files = files.map(|(path, bytes)| (path.to_owned(), bytes)).into();
+        Self::with([("owner/tiny".to_owned(), files)])
+    }
+
+    pub(crate) fn with(repositories: impl IntoIterator<Item = (String, Repository)>) -> Self {
+        Self { repositories: repositories.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Lets nobody in.
+    pub(crate) fn closed(self) -> Self {
+        Self { closed: true, ..self }
     }
 
     pub(crate) async fn start(self) -> (String, Arc<Standin>) {
@@ -77,30 +92,28 @@ impl Standin {
         if self.closed {
             return status(StatusCode::UNAUTHORIZED);
         }
-        if path.starts_with("/api/models/owner/tiny/tree/") {
-            return json_answer(&self.tree());
-        }
-        if path.starts_with("/api/models/owner/tiny") {
-            return json_answer(&json!({ "id": "owner/tiny", "sha": COMMIT }));
-        }
-        let file = path.strip_prefix("/owner/tiny/resolve/").and_then(|rest| rest.split_once('/'));
-        match file.and_then(|(_, name)| self.files.get_key_value(name)) {
-            Some((name, bytes)) => self.file(request, name, bytes),
-            None => status(StatusCode::NOT_FOUND),
-        }
-    }
-
-    fn tree(&self) -> serde_json::Value {
-        let entry = |(path, bytes): (&&str, &Vec<u8>)| {
-            let lfs = path
-                .ends_with(".safetensors")
-                .then(|| json!({ "oid": sum(bytes), "size": bytes.len(), "pointerSize": 1 }));
-            json!({ "type": "file", "oid": "0", "size": bytes.len(), "path": path, "lfs": lfs })
+        // owner/name/tree/REVISION, owner/name/revision/REVISION or owner/name/resolve/REVISION/FILE
+        let (path, is_api) = match path.strip_prefix("/api/models/") {
+            Some(path) => (path, true),
+            None => (path.trim_start_matches('/'), false),
         };
-        self.files.iter().map(entry).collect()
+        let parts: Vec<&str> = path.splitn(5, '/').collect();
+        let name = parts[..parts.len().min(2)].join("/");
+        let Some(files) = self.repositories.get(&name) else { return status(StatusCode::NOT_FOUND) };
+        let is_commit = |revision: &&str| revision.len() == COMMIT.len();
+        let commit = parts.get(3).copied().filter(is_commit).unwrap_or(COMMIT);
+        match (is_api, parts.get(2), parts.get(4)) {
+            (true, Some(&"tree"), _) => json_answer(&tree(files)),
+            (true, ..) => json_answer(&json!({ "id": name, "sha": commit })),
+            (false, _, Some(file)) => match files.get_key_value(*file) {
+                Some((file, bytes)) => self.file(request, commit, file, bytes),
+                None => status(StatusCode::NOT_FOUND),
+            },
+            (false, ..) => status(StatusCode::NOT_FOUND),
+        }
     }
 
-    fn file(&self, request: &Request<Incoming>, name: &str, bytes: &[u8]) -> Response<Body> {
+    fn file(&self, request: &Request<Incoming>, commit: &str, name: &str, bytes: &[u8]) -> Response<Body> {
         let etag = if self.lies && name == LARGE { sum(b"something else") } else { sum(bytes) };
         let range = request.headers().get("range").map(|range| range.to_str().unwrap().to_owned());
         let start =
@@ -108,7 +121,7 @@ impl Standin {
         let rest = &bytes[start.unwrap_or(0)..];
         let builder = Response::builder()
             .header("etag", format!("\"{etag}\""))
-            .header("x-repo-commit", COMMIT)
+            .header("x-repo-commit", commit)
             .header("content-length", rest.len())
             .status(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
         self.ranges.lock().unwrap().extend(range);
@@ -119,6 +132,16 @@ impl Standin {
         let pieces = futures::stream::iter([piece].into_iter().chain(broken));
         builder.body(StreamBody::new(pieces).boxed_unsync()).unwrap()
     }
+}
+
+fn tree(files: &Repository) -> serde_json::Value {
+    let entry = |(path, bytes): (&String, &Vec<u8>)| {
+        let lfs = path
+            .ends_with(".safetensors")
+            .then(|| json!({ "oid": sum(bytes), "size": bytes.len(), "pointerSize": 1 }));
+        json!({ "type": "file", "oid": "0", "size": bytes.len(), "path": path, "lfs": lfs })
+    };
+    files.iter().map(entry).collect()
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -139,11 +162,19 @@ fn sum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn repo() -> HubRepo {
-    HubRepo::parse("hub:owner/tiny").unwrap()
+fn wanted() -> Wanted {
+    Wanted::pipeline(HubRepo::parse("hub:owner/tiny").unwrap())
 }
 
-fn hub(endpoint: &str, cache: &Path, offline: bool) -> Hub {
+async fn pull(hub: &Hub) -> Result<Pulled, HubError> {
+    Ok(hub.pull(&[wanted()], &|_| {}).await?.remove(0))
+}
+
+async fn cached(hub: &Hub) -> Option<PathBuf> {
+    Some(hub.cached(&wanted()).await?.folder)
+}
+
+pub(crate) fn hub(endpoint: &str, cache: &Path, offline: bool) -> Hub {
     let options = HubOptions { endpoint: Some(endpoint.into()), cache_dir: Some(cache.into()), offline };
     Hub::new(options).unwrap()
 }
@@ -153,11 +184,12 @@ async fn a_pull_takes_what_a_pipeline_reads_and_is_found_in_the_cache() {
     let (endpoint, standin) = Standin::new().start().await;
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&endpoint, cache.path(), false);
-    assert_eq!(hub.cached(&repo()).await, None);
+    assert_eq!(cached(&hub).await, None);
     let seen = Mutex::new(Vec::new());
-    let pulled = hub.pull(&repo(), &|progress| seen.lock().unwrap().push(progress)).await.unwrap();
+    let pulled = hub.pull(&[wanted()], &|progress| seen.lock().unwrap().push(progress)).await;
+    let pulled = pulled.unwrap().remove(0);
     assert_eq!((pulled.files, pulled.commit.as_str()), (3, COMMIT));
-    assert_eq!(hub.cached(&repo()).await, Some(pulled.folder.clone()));
+    assert_eq!(cached(&hub).await, Some(pulled.folder.clone()));
     assert!(pulled.folder.join(LARGE).is_file() && pulled.folder.join("unet/config.json").is_file());
     assert!(!pulled.folder.join("unet/diffusion_pytorch_model.bin").exists());
     assert!(!pulled.folder.join("safety_checker").exists() && !pulled.folder.join("README.md").exists());
@@ -165,9 +197,9 @@ async fn a_pull_takes_what_a_pipeline_reads_and_is_found_in_the_cache() {
     assert_eq!(last, Some(Progress { done: pulled.bytes, total: pulled.bytes }));
     // everything is here: a second pull fetches nothing, and one that may not ask anybody finds it
     let fetched = standin.ranges.lock().unwrap().len();
-    hub.pull(&repo(), &|_| {}).await.unwrap();
+    pull(&hub).await.unwrap();
     assert_eq!(standin.ranges.lock().unwrap().len(), fetched);
-    let offline = self::hub("http://127.0.0.1:1", cache.path(), true).pull(&repo(), &|_| {}).await.unwrap();
+    let offline = pull(&self::hub("http://127.0.0.1:1", cache.path(), true)).await.unwrap();
     assert_eq!((offline.commit.as_str(), offline.files, offline.bytes), (COMMIT, pulled.files, pulled.bytes));
 }
 
@@ -177,10 +209,10 @@ async fn a_pull_that_broke_off_goes_on_where_it_stopped() {
     let (endpoint, standin) = standin.start().await;
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&endpoint, cache.path(), false);
-    let error = hub.pull(&repo(), &|_| {}).await.unwrap_err();
-    assert_eq!(hub.cached(&repo()).await, None, "{error}");
-    let pulled = hub.pull(&repo(), &|_| {}).await.unwrap();
-    assert_eq!(std::fs::read(pulled.folder.join(LARGE)).unwrap(), standin.files[LARGE]);
+    let error = pull(&hub).await.unwrap_err();
+    assert_eq!(cached(&hub).await, None, "{error}");
+    let pulled = pull(&hub).await.unwrap();
+    assert_eq!(std::fs::read(pulled.folder.join(LARGE)).unwrap(), standin.repositories["owner/tiny"][LARGE]);
     let ranges = standin.ranges.lock().unwrap().clone();
     assert_eq!(ranges.len(), 2, "{ranges:?}");
     assert!(ranges[0].starts_with("bytes=0-") && !ranges[1].starts_with("bytes=0-"), "{ranges:?}");
@@ -191,7 +223,7 @@ async fn a_file_that_is_not_what_was_announced_is_not_kept() {
     let (endpoint, _) = Standin { lies: true, ..Standin::new() }.start().await;
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&endpoint, cache.path(), false);
-    let error = hub.pull(&repo(), &|_| {}).await.unwrap_err();
+    let error = pull(&hub).await.unwrap_err();
     assert!(matches!(&error, HubError::Damaged { file, .. } if file == LARGE), "{error}");
     let blobs = cache.path().join("models--owner--tiny/blobs");
     let large = std::fs::read_dir(blobs)
@@ -202,11 +234,10 @@ async fn a_file_that_is_not_what_was_announced_is_not_kept() {
 
 #[tokio::test]
 async fn a_closed_repository_asks_for_a_token_and_an_offline_hub_for_nothing() {
-    let (endpoint, _) = Standin { closed: true, ..Standin::new() }.start().await;
+    let (endpoint, _) = Standin::new().closed().start().await;
     let cache = tempfile::tempdir().unwrap();
-    let error = hub(&endpoint, cache.path(), false).pull(&repo(), &|_| {}).await.unwrap_err().to_string();
+    let error = pull(&hub(&endpoint, cache.path(), false)).await.unwrap_err().to_string();
     assert!(error.contains("HF_TOKEN"), "{error}");
-    let error =
-        hub("http://127.0.0.1:1", cache.path(), true).pull(&repo(), &|_| {}).await.unwrap_err().to_string();
+    let error = pull(&hub("http://127.0.0.1:1", cache.path(), true)).await.unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
 }

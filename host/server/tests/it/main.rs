@@ -2,6 +2,7 @@
 //! (port 0) and folders; none needs a model, a GPU or a network.
 
 mod admin;
+mod catalog;
 mod cli;
 mod client;
 mod config;
