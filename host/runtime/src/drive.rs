@@ -44,8 +44,10 @@ impl Head {
         match self.inner.try_recv() {
             Ok(None) => return false,
             Ok(Some(head)) => {
-                // whoever waited for it may be gone
-                let _ = self.answer.take().map(|answer| answer.send(head));
+                if let Some(answer) = self.answer.take() {
+                    // whoever waited for it may be gone
+                    let _ = answer.send(head);
+                }
             }
             Err(oneshot::Canceled) => self.answer = None,
         }

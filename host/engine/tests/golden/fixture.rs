@@ -137,7 +137,7 @@ impl Fixture {
     fn extras(&self) -> Extras {
         let named = self.cases.values().flat_map(|case| &case.adapters).map(|(id, _)| id);
         let file = |id: &String| (id.clone(), self.folder.join(format!("{id}.safetensors")));
-        Extras { adapters: named.map(file).collect(), embeddings: Vec::new() }
+        Extras { adapters: named.map(file).collect(), ..Extras::default() }
     }
 
     /// The case as a job of our own.
