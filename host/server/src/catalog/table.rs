@@ -43,7 +43,7 @@ const PLAIN_XL: Usage = Usage { size: (1024, 1024), steps: 40, guidance: 5.0, sc
 const fn lightning(steps: u32) -> Usage {
     Usage { steps, guidance: 0.0, schedule: "euler_trailing", is_guidance_free: true, ..PLAIN_XL }
 }
-/// Takes guidance as an input as well.
+/// FLUX.1 dev, as its card runs it.
 const FLUX: Usage =
     Usage { size: (1024, 1024), steps: 28, guidance: 3.5, schedule: "flow_match_euler", ..PLAIN };
 /// Takes guidance as an input of the denoiser.
