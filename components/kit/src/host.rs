@@ -46,6 +46,8 @@ pub struct Model {
     pub schedules: Vec<String>,
     pub adapters: Vec<String>,
     pub words: Vec<String>,
+    pub refiners: Vec<String>,
+    pub default_refiner: Option<String>,
     pub loaded: bool,
     pub memory_bytes: Option<u64>,
     pub device: String,

@@ -80,6 +80,7 @@ fn run(engine: &mut CandleEngine, request: Request) -> Result<(Finished, Vec<Pre
         match run.next_step()? {
             StepState::Step { previews, .. } => seen.extend(previews),
             StepState::Done(finished) => return Ok((finished, seen)),
+            StepState::HandOver => panic!("there is one model"),
         }
     }
 }

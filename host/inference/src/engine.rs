@@ -1,12 +1,14 @@
 //! What the worker thread needs of an engine, and nothing more. A run is a generator: between two steps the worker may
 //! cancel, report, or take another run's step.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use crate::{Job, ModelId, ModelInfo, Pixels, Result};
+use crate::{Error, Job, ModelId, ModelInfo, Pixels, Result};
 
 /// Tells the most bytes that a job's run takes at any time, beside its model: those of the device, and what the run keeps
-/// until its end. Asked on any thread before the job is queued, so it goes by the job's shape alone.
+/// until its end; the larger one of two runs. Asked on any thread before the job is queued, so it goes by the job's shape
+/// alone.
 pub type Estimate = Arc<dyn Fn(&Job) -> u64 + Send + Sync>;
 
 /// Loads models and starts runs. Owned by one thread for its whole life, so it needs no locks. Which models are loaded is
@@ -29,25 +31,42 @@ pub trait Engine: Send {
 
     /// Encodes the prompt and prepares the first step. The job's model is loaded.
     fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>>;
+
+    /// The second run of a job that has a refiner, which is loaded; the job's own model may be gone. `left` comes from
+    /// the first run of the same engine.
+    fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+        let _ = left;
+        Err(Error::Failed(format!("the engine does not refine what model `{}` begins", job.model.id)))
+    }
 }
+
+/// What a run leaves to the next one. Known to its engine alone, and small beside any model.
+pub struct HandOver(pub Box<dyn Any>);
 
 /// One job on its way through the denoiser.
 pub trait Run {
-    /// Does one step, or ends the run. Not called again after `Done` or an error.
+    /// Does one step, or ends the run. Not called again after `Done`, `HandOver` or an error.
     fn next_step(&mut self) -> Result<StepState>;
+
+    /// What is left to the job's refiner, after `HandOver`. Lets go of the model.
+    fn hand_over(self: Box<Self>) -> Result<HandOver> {
+        Err(Error::Failed("the run has nothing to hand over".into()))
+    }
 }
 
 /// What one call of [`Run::next_step`] did.
 pub enum StepState {
     /// A denoising step ended.
     Step {
-        /// Steps done, from 1.
+        /// Steps done, from 1; a second run counts on.
         step: u32,
-        /// Steps in all.
+        /// Steps in all, of both runs where there are two.
         total: u32,
         /// Previews, when the job asked for one after this step.
         previews: Vec<Preview>,
     },
+    /// This model's share is done: the rest is for the job's refiner.
+    HandOver,
     /// The pictures are decoded.
     Done(Finished),
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Engine, Error, Estimate, Features, Finished, Job, ModelId, ModelInfo, Pixels, Preview, Result, Run, Size,
-    StepState,
+    Engine, Error, Estimate, Features, Finished, HandOver, Job, ModelId, ModelInfo, Pixels, Preview, Result,
+    Run, Size, StepState,
 };
 
 /// The note that every fake answer carries.
@@ -15,7 +15,7 @@ pub const NOTE: &str = "made by the fake engine: no model has seen this prompt";
 /// What the model claims to take while it is loaded.
 const MODEL_BYTES: u64 = 1 << 20;
 
-/// Serves a model named `fake`, and others like it.
+/// Serves a model named `fake`, and others like it, each of which can refine what the rest begin.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeEngine {
     /// How long each step pretends to work.
@@ -45,10 +45,17 @@ impl Engine for FakeEngine {
             schedules: vec!["ddim".into(), "euler".into()],
             adapters: vec!["ink".into(), "wash".into()],
             words: Vec::new(),
+            refiners: Vec::new(),
+            refiner: None,
             memory_bytes: MODEL_BYTES,
             device: "cpu".into(),
         };
-        ["fake"].iter().chain(self.others).map(named).collect()
+        let models: Vec<ModelInfo> = ["fake"].iter().chain(self.others).map(named).collect();
+        let refined = |model: &ModelInfo| {
+            let others = models.iter().filter(|other| other.id != model.id).cloned().map(Arc::new);
+            ModelInfo { refiners: others.collect(), ..model.clone() }
+        };
+        models.iter().map(refined).collect()
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -67,13 +74,22 @@ impl Engine for FakeEngine {
     fn unload(&mut self, _: &ModelId) {}
 
     fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
-        Ok(Box::new(FakeRun { job: job.clone(), done: 0, step: self.step }))
+        let share = job.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
+        let until = (f64::from(job.steps) * share).ceil() as u32;
+        Ok(Box::new(FakeRun { job: job.clone(), done: 0, until, step: self.step }))
+    }
+
+    fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+        let done = left.0.downcast::<u32>().map_or(0, |done| *done);
+        Ok(Box::new(FakeRun { job: job.clone(), done, until: job.steps, step: self.step }))
     }
 }
 
 struct FakeRun {
     job: Job,
     done: u32,
+    /// Steps after which this model's share is done.
+    until: u32,
     step: Duration,
 }
 
@@ -87,11 +103,18 @@ impl Run for FakeRun {
             let pictures = pictures.collect::<Result<_>>()?;
             return Ok(StepState::Done(Finished { pictures, notes: vec![NOTE.into()] }));
         }
+        if self.done == self.until {
+            return Ok(StepState::HandOver);
+        }
         std::thread::sleep(self.step);
         self.done += 1;
         let due = self.job.preview_every.is_some_and(|every| self.done % every == 0);
         let previews = if due { self.previews()? } else { Vec::new() };
         Ok(StepState::Step { step: self.done, total: self.job.steps, previews })
+    }
+
+    fn hand_over(self: Box<Self>) -> Result<HandOver> {
+        Ok(HandOver(Box::new(self.done)))
     }
 }
 

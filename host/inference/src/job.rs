@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::refiner::{self, Refine, Refiner};
 use crate::{Error, ModelInfo, Pixels, Priority, Result, TenantId};
 
 /// Most steps of one job.
@@ -287,6 +288,8 @@ pub struct Request {
     pub adapters: Vec<Adapted>,
     /// For XL; a whole picture of the job's size when `None`.
     pub framing: Option<Framing>,
+    /// Which model ends the pictures.
+    pub refine: Refine,
     /// Steps between previews.
     pub preview_every: Option<u32>,
     /// A picture to work on.
@@ -332,6 +335,8 @@ pub struct Job {
     pub adapters: Vec<Adapted>,
     /// What models that were trained so are told of the picture's size.
     pub framing: Framing,
+    /// The model that ends the pictures, where that is another one.
+    pub refiner: Option<Refiner>,
     /// Steps between previews; none when `None`.
     pub preview_every: Option<NonZeroU32>,
     /// What is made of what.
@@ -342,6 +347,8 @@ impl Job {
     /// Checks a request against its model and decides every default. The error names the field and the fix.
     pub fn new(request: Request, model: &ModelInfo) -> Result<Job> {
         let size = checked_size(&request, model)?;
+        let schedule = checked_schedule(request.schedule, model)?;
+        let refiner = refiner::checked(&request.refine, request.source.as_ref(), (size, &schedule), model)?;
         Ok(Job {
             id: JobId::mint(),
             tenant: TenantId::default(),
@@ -352,7 +359,7 @@ impl Job {
             steps: in_range("steps", request.steps.unwrap_or(model.default_steps), 1, MAX_STEPS)?,
             guidance: checked_guidance(request.guidance, model)?,
             seeds: seeds(request.seed, in_range("count", request.count.unwrap_or(1), 1, MAX_PICTURES)?),
-            schedule: checked_schedule(request.schedule, model)?,
+            schedule,
             clip_skip: checked_skip(request.clip_skip.unwrap_or(0), model)?,
             guidance_rescale: checked_rescale(request.guidance_rescale.unwrap_or(0.0), model)?,
             emphasis: checked_emphasis(request.emphasis, model)?,
@@ -360,6 +367,7 @@ impl Job {
             decoder: request.decoder,
             adapters: checked_adapters(request.adapters, model)?,
             framing: checked_framing(request.framing, size, model)?,
+            refiner,
             preview_every: checked_preview(request.preview_every)?,
             task: checked_task(request.source, size, model)?,
             model: model.clone(),
@@ -434,16 +442,22 @@ fn checked_emphasis(emphasis: Emphasis, model: &ModelInfo) -> Result<Emphasis> {
 fn checked_size(request: &Request, model: &ModelInfo) -> Result<Size> {
     let own = request.source.as_ref().map(|source| source.pixels().size());
     let size = request.size.or(own).unwrap_or(model.native_size);
-    for side in [size.width, size.height] {
-        if side < model.min_side || side > model.max_side || side % model.side_multiple != 0 {
-            let reason = format!(
-                "{size} does not fit model `{}`: sides are multiples of {} from {} to {}",
-                model.id, model.side_multiple, model.min_side, model.max_side
-            );
-            return Err(Error::invalid("size", reason));
-        }
+    if in_sides(size, model) {
+        return Ok(size);
     }
-    Ok(size)
+    let reason = format!(
+        "{size} does not fit model `{}`: sides are multiples of {} from {} to {}",
+        model.id, model.side_multiple, model.min_side, model.max_side
+    );
+    Err(Error::invalid("size", reason))
+}
+
+/// Whether the model makes pictures of this size.
+pub(crate) fn in_sides(size: Size, model: &ModelInfo) -> bool {
+    let fits = |side: u32| {
+        (model.min_side..=model.max_side).contains(&side) && side.is_multiple_of(model.side_multiple)
+    };
+    fits(size.width) && fits(size.height)
 }
 
 fn within(field: &'static str, value: f64, high: f64) -> Result<f64> {

@@ -1,7 +1,7 @@
 //! What Atelier does, without how: jobs, models, the queue in front of the one thread that owns the engine, and pictures.
 //!
 //! The flow, in the order of the files: a [`Request`] is checked against a [`ModelInfo`] and becomes a [`Job`]
-//! (`job.rs`); [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between
+//! (`job.rs`), sometimes one of two models (`refiner.rs`); [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between
 //! tenants (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`); the worker thread (`worker.rs`) takes it, makes
 //! room for it and its model (`memory/`), asks the [`Engine`] (`engine.rs`) for a [`Run`] and steps that run to its end,
 //! sending [`Event`]s (`events.rs`); the [`Outcome`] holds [`Picture`]s (`picture.rs`). Dropping the ticket cancels the
@@ -23,6 +23,7 @@ pub mod metrics;
 mod model;
 pub mod picture;
 mod queue;
+mod refiner;
 mod scheduler;
 mod shared;
 mod tenant;
@@ -30,7 +31,7 @@ mod ticket;
 mod view;
 mod worker;
 
-pub use engine::{Engine, Estimate, Finished, Preview, Run, StepState};
+pub use engine::{Engine, Estimate, Finished, HandOver, Preview, Run, StepState};
 pub use error::{Error, Result};
 pub use events::{Event, EventReader, MAX_EVENTS};
 pub use job::{
@@ -43,6 +44,7 @@ pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelState, ModelStatus};
 pub use model::{Catalog, Features, ModelId, ModelInfo};
 pub use picture::{Parameters, Picture, Pixels};
 pub use queue::Share;
+pub use refiner::{DEFAULT_REFINER_SHARE, DefaultRefiner, Refine, Refiner};
 pub use scheduler::{QueueConfig, QueueStatus, Scheduler, SchedulerConfig, StartError};
 pub use tenant::{Priority, TenantId};
 pub use ticket::{CancelGuard, Outcome, Ticket, Timings};

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Error, Result, Size};
+use crate::{DefaultRefiner, Error, Result, Size};
 
 /// A model's name in requests and in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -102,10 +102,22 @@ pub struct ModelInfo {
     pub adapters: Vec<String>,
     /// Words that were learned beside the text encoder's vocabulary.
     pub words: Vec<String>,
+    /// Models that can end what this one begins, in the manifest's order; they list none themselves.
+    #[serde(serialize_with = "ids")]
+    pub refiners: Vec<Arc<ModelInfo>>,
+    /// Which of them does when the request does not say. It may be missing among them: its files are not here then.
+    pub refiner: Option<DefaultRefiner>,
     /// Bytes that the model takes while it is loaded, its adapters included.
     pub memory_bytes: u64,
     /// `cpu` or `cuda`.
     pub device: String,
+}
+
+fn ids<S: serde::Serializer>(
+    models: &[Arc<ModelInfo>],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(models.iter().map(|model| &model.id))
 }
 
 /// Every model of the engine, shared by all who ask. Nothing in it changes.

@@ -17,7 +17,7 @@ use crate::queue::{Queue, Share};
 use crate::shared::{Entry, Shared, State};
 use crate::ticket::{CancelGuard, Ticket};
 use crate::worker::Worker;
-use crate::{Catalog, Error, Job, ModelInfo, Request, Result, TenantId};
+use crate::{Catalog, Error, Job, ModelInfo, Refine, Request, Result, TenantId};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +126,7 @@ impl Scheduler {
         let (outcome, receiver) = oneshot::channel();
         let cancel = Arc::new(AtomicBool::new(false));
         let (id, model) = (job.id.clone(), self.catalog.place(&job.model.id));
+        let refiner = job.refiner.as_ref().map(|refiner| self.catalog.place(&refiner.model.id));
         let memory = (self.estimate)(&job);
         let (since, submitted) = (Instant::now(), SystemTime::now());
         let mut state = self.shared.lock();
@@ -135,6 +136,7 @@ impl Scheduler {
         state.enqueue(Entry {
             job,
             model,
+            refiner,
             memory,
             events,
             outcome,
@@ -181,7 +183,9 @@ fn budget(memory: &MemoryConfig, proposed: u64) -> u64 {
 /// What a job of the model's own size takes, with the model's defaults.
 fn typical(info: &ModelInfo, estimate: &Estimate) -> u64 {
     // a model that needs a picture to start from has no job without one; its own size is checked with its first
-    Job::new(Request::default(), info).map_or(0, |job| estimate(&job))
+    // nor does it count its refiner, which has one of its own
+    let request = Request { refine: Refine::Never, ..Request::default() };
+    Job::new(request, info).map_or(0, |job| estimate(&job))
 }
 
 fn preloads(catalog: &Catalog, memory: &MemoryConfig) -> VecDeque<Command> {

@@ -25,7 +25,9 @@ pub(crate) struct Entry {
     pub(crate) job: Job,
     /// Its model's place in the catalog.
     pub(crate) model: usize,
-    /// Bytes that its run takes.
+    /// Its refiner's place, if it has one.
+    pub(crate) refiner: Option<usize>,
+    /// Bytes that its run takes, and its second run as well if there is one.
     pub(crate) memory: u64,
     pub(crate) events: EventWriter,
     pub(crate) outcome: oneshot::Sender<Result<Outcome>>,
@@ -44,12 +46,20 @@ impl Entry {
         Place { tenant: tenant.clone(), priority: *priority, model: self.model, work: self.job.work() }
     }
 
-    /// What it wants of the memory.
-    pub(crate) fn demand(&self) -> Demand {
-        let Job { model, size, seeds, .. } = &self.job;
+    /// What it wants of the memory, of the first model first: each is wanted alone, after the one before.
+    pub(crate) fn demands(&self) -> impl Iterator<Item = Demand> {
+        let refiner = self.job.refiner.as_ref().map(|refiner| &refiner.model.id).zip(self.refiner);
+        [(&self.job.model.id, self.model)]
+            .into_iter()
+            .chain(refiner)
+            .map(|(id, place)| self.demand(id, place))
+    }
+
+    fn demand(&self, id: &ModelId, model: usize) -> Demand {
+        let Job { size, seeds, .. } = &self.job;
         let pictures = if seeds.len() == 1 { "picture" } else { "pictures" };
-        let what = format!("{} {pictures} of {size} with model `{}`", seeds.len(), model.id);
-        Demand { model: self.model, run: self.memory, what, fix: "ask for smaller or fewer pictures" }
+        let what = format!("{} {pictures} of {size} with model `{id}`", seeds.len());
+        Demand { model, run: self.memory, what, fix: "ask for smaller or fewer pictures" }
     }
 }
 
@@ -59,7 +69,7 @@ pub(crate) struct Running {
     pub(crate) tenant: TenantId,
     pub(crate) priority: Priority,
     pub(crate) model: ModelId,
-    /// That model's place in the catalog.
+    /// The place in the catalog of that model, or of the refiner once it has taken over.
     pub(crate) place: usize,
     pub(crate) submitted: SystemTime,
     pub(crate) began: Instant,
@@ -130,7 +140,8 @@ impl State {
     /// Puts an entry into the line, or says why not and when a place is likely to be free. A job that can never have the
     /// memory that it wants is no matter of the queue: it is not counted.
     pub(crate) fn enqueue(&mut self, entry: Entry) -> Result<()> {
-        self.residency.check(&entry.demand())?;
+        entry.demands().try_for_each(|demand| self.residency.check(&demand))?;
+        let models = [Some(entry.model), entry.refiner];
         let place = entry.place();
         let tenant = place.tenant.clone();
         if let Err(full) = self.queue.push(&place, entry) {
@@ -139,7 +150,7 @@ impl State {
         }
         self.ledger.count(&tenant, |counters| counters.submitted += 1);
         // a model that somebody waits for is not idle
-        self.residency.touch(place.model, Instant::now());
+        models.into_iter().flatten().for_each(|model| self.residency.touch(model, Instant::now()));
         self.tell_positions();
         Ok(())
     }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Engine, Finished, Run, StepState};
+use crate::engine::{Engine, Finished, HandOver, Run, StepState};
 use crate::events::Event;
 use crate::measured::nanos;
-use crate::memory::{Command, Loader, Ready, Verb};
+use crate::memory::{Command, Demand, Loader, Ready, Verb};
 use crate::metrics::ModelMetrics;
 use crate::picture::{Parameters, Picture};
 use crate::shared::{Entry, Running, Shared, State};
@@ -27,6 +27,12 @@ enum Task {
     Command(Command),
     /// Some model was idle for long enough.
     Unload,
+}
+
+/// How a run came to its end.
+enum End {
+    Done(Finished),
+    HandOver(HandOver),
 }
 
 /// Closes the queue when the worker ends, by whatever way.
@@ -84,7 +90,7 @@ impl Worker {
 
     fn work(&mut self, entry: Entry) {
         let queue = entry.since.elapsed();
-        if let Some(metrics) = self.metrics(&entry) {
+        if let Some(metrics) = self.metrics(entry.model) {
             metrics.queue_wait.record(queue);
         }
         entry.events.send(Event::Started);
@@ -93,7 +99,7 @@ impl Worker {
             let run = began.elapsed().saturating_sub(load);
             outcome(&entry.job, finished, Timings { queue, load, run })
         });
-        self.loader.touch(entry.model);
+        [Some(entry.model), entry.refiner].into_iter().flatten().for_each(|model| self.loader.touch(model));
         self.loader.relieve(entry.model, &result);
         self.account(&entry, &result);
         // the caller may be gone by now, which is fine: the work is done or dropped
@@ -101,18 +107,41 @@ impl Worker {
     }
 
     fn produce(&mut self, entry: &Entry, began: Instant) -> Result<(Finished, Duration)> {
+        let (mut left, mut load) = (None, Duration::ZERO);
+        for demand in entry.demands() {
+            match self.run_part(entry, &demand, left.take(), began)? {
+                (End::Done(finished), took) => return Ok((finished, load + took)),
+                (End::HandOver(handed), took) => (left, load) = (Some(handed), load + took),
+            }
+        }
+        Err(Error::Failed("the job was handed over and there was nobody to take it".into()))
+    }
+
+    /// Runs a job's part for one model, and says how long loading that took. A model that handed its part over has no run
+    /// any more, so that it may give way to the refiner where both do not fit.
+    fn run_part(
+        &mut self,
+        entry: &Entry,
+        demand: &Demand,
+        left: Option<HandOver>,
+        began: Instant,
+    ) -> Result<(End, Duration)> {
         if entry.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        self.line.0.lock().running.iter_mut().for_each(|running| running.place = demand.model);
         // made before the run, so dropped after it: the lease outlives what it stands for
-        let Ready { lease: _lease, load } = self.loader.ready(&entry.demand())?;
-        let mut run = self.loader.begin(&entry.job)?;
-        Ok((self.step_through(entry, run.as_mut(), began)?, load))
+        let Ready { lease: _lease, load } = self.loader.ready(demand)?;
+        let run = match left {
+            None => self.loader.begin(&entry.job)?,
+            Some(left) => self.loader.take_over(&entry.job, left)?,
+        };
+        Ok((self.step_through(entry, demand.model, run, began)?, load))
     }
 
-    /// None for a job of a model that the catalog does not have.
-    fn metrics(&self, entry: &Entry) -> Option<&ModelMetrics> {
-        self.line.0.models.get(entry.model).map(Arc::as_ref)
+    /// None for a model that the catalog does not have.
+    fn metrics(&self, model: usize) -> Option<&ModelMetrics> {
+        self.line.0.models.get(model).map(Arc::as_ref)
     }
 
     fn obey(&mut self, Command { verb, model, done }: Command) {
@@ -132,16 +161,23 @@ impl Worker {
         }
     }
 
-    fn step_through(&self, entry: &Entry, run: &mut dyn Run, began: Instant) -> Result<Finished> {
+    fn step_through(
+        &self,
+        entry: &Entry,
+        model: usize,
+        mut run: Box<dyn Run>,
+        began: Instant,
+    ) -> Result<End> {
         loop {
             if entry.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let stepped = Instant::now();
             match run.next_step()? {
-                StepState::Done(finished) => return Ok(finished),
+                StepState::Done(finished) => return Ok(End::Done(finished)),
+                StepState::HandOver => return run.hand_over().map(End::HandOver),
                 StepState::Step { step, total, previews } => {
-                    if let Some(metrics) = self.metrics(entry) {
+                    if let Some(metrics) = self.metrics(model) {
                         metrics.step.record(stepped.elapsed());
                     }
                     let tenant = &entry.job.tenant;
@@ -159,7 +195,7 @@ impl Worker {
         let state = &mut *state;
         let Some(Running { began, charge, .. }) = state.running.take() else { return };
         let took = began.elapsed();
-        if let Some(metrics) = self.metrics(entry) {
+        if let Some(metrics) = self.metrics(entry.model) {
             metrics.ended(result, took);
         }
         state.queue.settle(charge, nanos(took));

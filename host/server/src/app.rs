@@ -12,7 +12,8 @@ use atelier_engine::{
     CandleEngine, Defaults, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
 };
 use atelier_inference::{
-    self as inference, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler, SchedulerConfig, Size,
+    self as inference, DefaultRefiner, Engine, Keep, MemoryConfig, ModelId, QueueConfig, Scheduler,
+    SchedulerConfig, Size,
 };
 use atelier_runtime::{Code, Runtime, RuntimeConfig, TraceSink};
 use tokio::net::TcpListener;
@@ -199,7 +200,7 @@ fn prediction(prediction: Prediction) -> PredictionType {
 
 impl Located {
     fn spec(&self) -> Option<ModelSpec> {
-        let Model { id, source, description, adapters, embeddings, .. } = &self.model;
+        let Model { id, source, description, adapters, embeddings, refiner, refiner_share, .. } = &self.model;
         let files = self.files.as_ref().ok()?.clone();
         let entry = match source {
             ModelSource::Catalog(entry) => Some(*entry),
@@ -208,11 +209,14 @@ impl Located {
         let about = entry.map(|entry| entry.about.to_owned());
         let description = (!description.is_empty()).then(|| description.clone()).or(about);
         let adapters = adapters.iter().map(|adapter| (adapter.id.clone(), adapter.source.clone())).collect();
+        let refiner =
+            refiner.clone().zip(*refiner_share).map(|(model, share)| DefaultRefiner { model, share });
         let extras = Extras {
             adapters,
             embeddings: embeddings.clone(),
             fixed_adapters: self.fixed_adapters.clone(),
             defaults: entry.map(|entry| defaults(&entry.usage)).unwrap_or_default(),
+            refiner,
         };
         Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
     }

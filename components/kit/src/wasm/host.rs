@@ -164,6 +164,7 @@ fn request(order: Order) -> generation::Request {
         decoder: None,
         adapters: order.adapters.into_iter().map(adapted).collect(),
         framing: None,
+        refine: None,
         preview_every: order.preview_every,
     }
 }
@@ -261,6 +262,8 @@ fn model(info: types::ModelInfo) -> Model {
         schedules: info.schedules,
         adapters: info.adapters,
         words: info.words,
+        refiners: info.refiners,
+        default_refiner: info.default_refiner,
         loaded: info.loaded,
         memory_bytes: info.memory_bytes,
         device: info.device,
@@ -296,6 +299,8 @@ fn model_info(model: &Model) -> types::ModelInfo {
         schedules: model.schedules.clone(),
         adapters: model.adapters.clone(),
         words: model.words.clone(),
+        refiners: model.refiners.clone(),
+        default_refiner: model.default_refiner.clone(),
         loaded: model.loaded,
         memory_bytes: model.memory_bytes,
         device: model.device.clone(),

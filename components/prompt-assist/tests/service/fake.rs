@@ -73,6 +73,8 @@ pub(crate) fn nano() -> Model {
         schedules: vec!["ddim".into()],
         adapters: vec!["ink".into()],
         words: Vec::new(),
+        refiners: Vec::new(),
+        default_refiner: None,
         loaded: true,
         memory_bytes: None,
         device: "cpu".into(),

@@ -10,9 +10,11 @@ use serde::Deserialize;
 
 use super::ModelSpec;
 use super::components::Components;
+use super::refining::Latents;
 use crate::adapters::Adapter;
 use crate::files::ModelFiles;
-use crate::pipeline::{Family, Footprint, Numbers, SourceUse, TextLayout};
+use crate::pipeline::{Family, Footprint, Numbers, PreviewMeans, SourceUse, TextLayout};
+use crate::schedule::ScheduleConfig;
 use crate::textual_inversion::Inversion;
 use crate::{Error, Result, device, schedule};
 
@@ -61,6 +63,10 @@ pub(super) struct Described {
     pub(super) note: Option<String>,
     /// What its runs take.
     pub(super) footprint: Footprint,
+    /// What every run's schedule is built from.
+    pub(super) schedule: ScheduleConfig,
+    pub(super) previews: PreviewMeans,
+    pub(super) latents: Option<Latents>,
 }
 
 /// Reads everything but the weights.
@@ -95,7 +101,14 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
     let footprint = components.footprint(files, room, device)?;
     // said of the files' own schedule alone
     let note = components.schedule.default_note().filter(|_| spec.extras.defaults.schedule.is_none());
-    Ok(Described { info, note, footprint })
+    Ok(Described {
+        info,
+        note,
+        footprint,
+        previews: PreviewMeans::of(files, &components.vae)?,
+        latents: Latents::of(&components.family, &components.vae),
+        schedule: components.schedule,
+    })
 }
 
 /// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and
@@ -134,6 +147,9 @@ impl Components {
             schedules: [first.clone()].into_iter().chain(others).collect(),
             adapters: Vec::new(),
             words: Vec::new(),
+            // known once all models are
+            refiners: Vec::new(),
+            refiner: spec.extras.refiner.clone(),
             memory_bytes: memory,
             device: device::name(device).into(),
         })

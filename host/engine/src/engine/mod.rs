@@ -7,20 +7,25 @@
 mod components;
 mod defaults;
 mod info;
+mod refining;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use atelier_inference::{self as inference, Estimate, Job, ModelId, ModelInfo, Run};
+use atelier_inference::{
+    self as inference, DefaultRefiner, Estimate, HandOver, Job, ModelId, ModelInfo, Refiner, Run,
+};
 use candle_core::Device;
 
 use crate::device::{self, DeviceChoice};
 use crate::files::ModelFiles;
-use crate::pipeline::{DenoiseRun, Footprint, Pipeline};
+use crate::pipeline::{DenoiseRun, Footprint, Left, Pipeline, PreviewMeans};
+use crate::schedule::{self, ScheduleConfig};
 use crate::{Error, Result};
 use info::Described;
+use refining::Latents;
 
 pub use defaults::Defaults;
 
@@ -62,6 +67,8 @@ pub struct Extras {
     pub fixed_adapters: Vec<PathBuf>,
     /// How it is meant to be used.
     pub defaults: Defaults,
+    /// Which other model ends its pictures when a request does not say.
+    pub refiner: Option<DefaultRefiner>,
 }
 
 /// Diffusion models on one device.
@@ -78,6 +85,10 @@ struct Model {
     /// What to tell those who use the default schedule, such as that it stands in for another.
     note: Option<String>,
     footprint: Footprint,
+    schedule: ScheduleConfig,
+    previews: PreviewMeans,
+    /// What other models may go on with, if they can.
+    latents: Option<Latents>,
     /// There while the model is loaded. A run holds it as well, until its end.
     pipeline: Option<Arc<Pipeline>>,
 }
@@ -92,7 +103,8 @@ impl CandleEngine {
         let device = config.device.open()?;
         let budget = config.memory_bytes.unwrap_or_else(|| device::proposed_memory_bytes(&device));
         let models = config.models.into_iter().map(|spec| Model::new(spec, budget, &device));
-        let models = models.collect::<Result<_>>()?;
+        let mut models: Vec<Model> = models.collect::<Result<_>>()?;
+        refining::introduce(&mut models)?;
         Ok(CandleEngine { device, models })
     }
 
@@ -106,10 +118,19 @@ impl CandleEngine {
 
     /// Encodes the job's texts; the first step is the caller's.
     fn start(&mut self, job: &Job) -> Result<DenoiseRun> {
+        let rest = match &job.refiner {
+            Some(refiner) => self.model(&refiner.model.id)?.steps_to_refine(job, refiner)?,
+            None => 0,
+        };
         let model = self.model(&job.model.id)?;
-        let not_loaded = || Error::NotLoaded { id: model.info.id.to_string() };
-        let pipeline = model.pipeline.clone().ok_or_else(not_loaded)?;
-        DenoiseRun::new(pipeline, job, model.note(job), model.footprint.is_tiled(job))
+        DenoiseRun::new(model.loaded()?, job, model.note(job), model.footprint.is_tiled(job), rest)
+    }
+
+    /// The job's second run.
+    fn refine(&mut self, job: &Job, left: Left) -> Result<DenoiseRun> {
+        let refiner = job.refiner.as_ref().map_or(&job.model.id, |refiner| &refiner.model.id);
+        let model = self.model(refiner)?;
+        DenoiseRun::take_over(model.loaded()?, job, left, model.note(job), model.footprint.is_tiled(job))
     }
 }
 
@@ -117,9 +138,22 @@ impl Model {
     /// Everything but the weights.
     fn new(spec: ModelSpec, budget: u64, device: &Device) -> Result<Self> {
         let described = info::describe(&spec, budget, device);
-        let Described { info, note, footprint } =
+        let Described { info, note, footprint, schedule, previews, latents } =
             described.map_err(|source| Error::Model { id: spec.id.clone(), source: Box::new(source) })?;
-        Ok(Self { info, files: spec.files, extras: spec.extras, note, footprint, pipeline: None })
+        let (files, extras) = (spec.files, spec.extras);
+        Ok(Self { info, files, extras, note, footprint, schedule, previews, latents, pipeline: None })
+    }
+
+    fn loaded(&self) -> Result<Arc<Pipeline>> {
+        self.pipeline.clone().ok_or_else(|| Error::NotLoaded { id: self.info.id.to_string() })
+    }
+
+    /// Steps that are left for this model as the job's refiner. What it could not do is refused before the other begins:
+    /// most of the work would be done by then.
+    fn steps_to_refine(&self, job: &Job, refiner: &Refiner) -> Result<usize> {
+        self.previews.check(job)?;
+        let rest = schedule::build_rest(&job.schedule, &self.schedule, job.steps as usize, refiner.share)?;
+        Ok(rest.timesteps().len())
     }
 
     /// Reads the weights, if they are not there.
@@ -153,7 +187,11 @@ impl inference::Engine for CandleEngine {
     fn estimate(&self) -> Estimate {
         let footprint = |model: &Model| (model.info.id.clone(), model.footprint.clone());
         let footprints: BTreeMap<ModelId, Footprint> = self.models.iter().map(footprint).collect();
-        Arc::new(move |job| footprints.get(&job.model.id).map_or(0, |footprint| footprint.bytes(job)))
+        Arc::new(move |job| {
+            let refiner = job.refiner.as_ref().map(|refiner| &refiner.model.id);
+            let runs = [Some(&job.model.id), refiner].into_iter().flatten();
+            runs.filter_map(|id| Some(footprints.get(id)?.bytes(job))).max().unwrap_or_default()
+        })
     }
 
     fn load(&mut self, id: &ModelId) -> inference::Result<()> {
@@ -171,6 +209,12 @@ impl inference::Engine for CandleEngine {
 
     fn begin(&mut self, job: &Job) -> inference::Result<Box<dyn Run>> {
         Ok(Box::new(self.start(job)?))
+    }
+
+    fn take_over(&mut self, job: &Job, left: HandOver) -> inference::Result<Box<dyn Run>> {
+        let foreign = |_| inference::Error::Failed("what was handed over is not of this engine".into());
+        let left = left.0.downcast::<Left>().map_err(foreign)?;
+        Ok(Box::new(self.refine(job, *left)?))
     }
 }
 

@@ -43,6 +43,14 @@ pub struct Denoise {
     predictions: Vec<Tensor>,
     /// Steps done, and so the index of the next.
     done: usize,
+    /// Steps to do; the schedule has more where a refiner does the rest.
+    end: usize,
+}
+
+/// What a run leaves to another model: latents at the noise level where it stopped, and the generators as they are.
+pub struct Latent {
+    latents: Tensor,
+    noise: PerImage,
 }
 
 /// How latents become pictures.
@@ -70,12 +78,38 @@ impl Denoise {
             let reason = format!("leaves none of {} steps; raise strength or steps", job.steps);
             return Err(Error::Invalid { field: "strength", reason });
         }
+        let end = match &job.refiner {
+            Some(refiner) => steps_before_refiner(schedule.as_ref(), &pipeline, refiner.share)?,
+            None => schedule.timesteps().len(),
+        };
+        let start = |pipeline: &Pipeline, schedule: &dyn Schedule| {
+            let mut noise = PerImage::of(&job.seeds, job.seed_profile);
+            Ok((pipeline.start(job, schedule, &mut noise)?, noise))
+        };
+        Ok(Self { end, ..Self::over(pipeline, job, schedule, start)? })
+    }
+
+    /// The rest of a run that another model began, for the job's refiner. As in diffusers it encodes the texts itself,
+    /// and its schedule remembers nothing of the steps before.
+    pub fn take_over(pipeline: Arc<Pipeline>, job: &Job, left: Latent) -> Result<Self> {
+        let share = job.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
+        let schedule = schedule::build_rest(&job.schedule, &pipeline.schedule, job.steps as usize, share)?;
+        Self::over(pipeline, job, schedule, |_, _| Ok((Start::of(left.latents), left.noise)))
+    }
+
+    /// A run over a whole schedule.
+    fn over(
+        pipeline: Arc<Pipeline>,
+        job: &Job,
+        schedule: Box<dyn Schedule>,
+        start: impl FnOnce(&Pipeline, &dyn Schedule) -> Result<(Start, PerImage)>,
+    ) -> Result<Self> {
         let guidance = Guidance::of(job, pipeline.denoiser.takes_guidance());
         let conditioning = pipeline.condition(job, guidance.is_on())?;
         let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
-        let mut noise = PerImage::of(&job.seeds, job.seed_profile);
-        let Start { latents, kept, channels } = pipeline.start(job, schedule.as_ref(), &mut noise)?;
+        let (Start { latents, kept, channels }, noise) = start(&pipeline, schedule.as_ref())?;
         Ok(Self {
+            end: schedule.timesteps().len(),
             pipeline,
             schedule,
             conditioning,
@@ -99,12 +133,18 @@ impl Denoise {
 
     /// Steps in all, and steps done.
     pub fn progress(&self) -> (usize, usize) {
-        (self.schedule.timesteps().len(), self.done)
+        (self.end, self.done)
+    }
+
+    /// Gives up the model for what another one goes on with.
+    pub fn hand_over(self) -> Latent {
+        Latent { latents: self.latents, noise: self.noise }
     }
 
     /// One step; false when there was none left.
     pub fn step(&mut self) -> Result<bool> {
-        let Some(&timestep) = self.schedule.timesteps().get(self.done) else { return Ok(false) };
+        let timesteps = &self.schedule.timesteps()[..self.end];
+        let Some(&timestep) = timesteps.get(self.done) else { return Ok(false) };
         let input = self.schedule.scale_model_input(self.done, &self.latents)?;
         self.predictions = self.predict(&input, timestep)?;
         let guided = self.guidance.mix(&self.predictions)?;
@@ -230,6 +270,15 @@ impl Denoise {
         let lanes = (0..images).step_by(lane).map(|first| f(&x.narrow(0, first, lane)?.contiguous()?));
         Ok(Tensor::cat(&lanes.collect::<Result<Vec<_>>>()?, 0)?)
     }
+}
+
+fn steps_before_refiner(schedule: &dyn Schedule, pipeline: &Pipeline, share: f64) -> Result<usize> {
+    let steps = schedule::steps_before(schedule, &pipeline.schedule, share);
+    if steps > 0 {
+        return Ok(steps);
+    }
+    let reason = format!("takes over after {share} of the way, before the first of the steps that are run");
+    Err(Error::Invalid { field: "refiner", reason })
 }
 
 /// How often each dimension of a branch's row is repeated: the first, once per image.

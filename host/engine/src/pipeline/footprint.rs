@@ -348,6 +348,8 @@ mod tests {
             schedules: vec!["ddim".into()],
             adapters: Vec::new(),
             words: Vec::new(),
+            refiners: Vec::new(),
+            refiner: None,
             memory_bytes: 0,
             device: "cpu".into(),
         };

@@ -153,7 +153,7 @@ impl Pipeline {
 }
 
 impl Start {
-    fn of(latents: Tensor) -> Self {
+    pub(super) fn of(latents: Tensor) -> Self {
         Self { latents, kept: None, channels: None }
     }
 }

@@ -32,14 +32,14 @@ use denoiser::Denoiser;
 use preview::Previewer;
 use prompt::TextEncoders;
 
-pub use denoise::{Decoding, Denoise};
+pub use denoise::{Decoding, Denoise, Latent};
 pub(crate) use denoiser::DenoiserConfig;
 pub(crate) use family::{Family, Numbers, SourceUse, TextLayout};
 pub use flux::FluxText;
 pub(crate) use footprint::{Footprint, Networks};
-pub(crate) use preview::small_autoencoder;
+pub(crate) use preview::{PreviewMeans, small_autoencoder};
 pub use prompt::{Conditioning, Row, Text, rows};
-pub(crate) use run::DenoiseRun;
+pub(crate) use run::{DenoiseRun, Left};
 
 /// A model with all its weights in memory.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Pipeline {
             text_encoders,
             family,
             denoiser,
-            previewer: Previewer::open(files, &vae, device)?,
+            previewer: Previewer::open(files, device)?,
             schedule: schedule_config(files)?,
             vae,
             device: device.clone(),
@@ -97,11 +97,7 @@ impl Pipeline {
         match &self.previewer {
             Previewer::Own => Ok(&self.vae),
             Previewer::Beside(small) => Ok(small),
-            Previewer::Matrix(..) | Previewer::Nothing => {
-                let reason = "this model has no small autoencoder; put an AutoencoderTiny for its latents into \
-                              `taesd/` beside its vae";
-                Err(Error::Invalid { field: "decoder", reason: reason.into() })
-            }
+            Previewer::Matrix(..) | Previewer::Nothing => Err(preview::no_small_autoencoder()),
         }
     }
 

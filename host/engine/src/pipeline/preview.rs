@@ -1,10 +1,11 @@
 //! Small pictures of unfinished latents: decoded where a small autoencoder is at hand, else by one matrix.
 //! Made from the model's own files; nothing here knows when a preview is due.
 
+use atelier_inference::{Decoder, Job};
 use candle_core::{Device, Tensor};
 
 use crate::files::ModelFiles;
-use crate::models::vae::{Vae, VaeConfig};
+use crate::models::vae::{self, Vae, VaeConfig};
 use crate::{Error, Result};
 
 /// A small autoencoder for previews, beside the model's own.
@@ -12,7 +13,8 @@ const FOLDER: &str = "taesd";
 /// Longest side of a preview, in pixels.
 pub(super) const MAX_SIDE: usize = 256;
 /// Scaled latents of one family to red, green and blue within -1 to 1; published with ComfyUI.
-struct Colours {
+#[derive(Debug, PartialEq)]
+pub(crate) struct Colours {
     /// The scale and the shift of the latents that the matrix was fitted to.
     scale: f64,
     shift: f64,
@@ -21,7 +23,7 @@ struct Colours {
     bias: [f32; 3],
 }
 
-const COLOURS: [Colours; 3] = [
+static COLOURS: [Colours; 3] = [
     // Stable Diffusion 1 and 2
     Colours {
         scale: 0.18215,
@@ -72,6 +74,51 @@ const COLOURS: [Colours; 3] = [
     },
 ];
 
+/// What previews of a model can be made by, told from its configurations.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum PreviewMeans {
+    /// The model's own autoencoder is small.
+    Own,
+    /// There is a small one beside it, in this folder.
+    Beside(&'static str),
+    /// A matrix was fitted to these latents.
+    Matrix(&'static Colours),
+    /// Neither is known for these latents.
+    Nothing,
+}
+
+impl PreviewMeans {
+    /// Finds the best way that the folder's files allow.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a small autoencoder that is none or is made for other latents.
+    pub(crate) fn of(files: &ModelFiles, vae: &VaeConfig) -> Result<Self> {
+        if matches!(vae, VaeConfig::Tiny(_)) {
+            return Ok(Self::Own);
+        }
+        let channels = vae.latent_channels();
+        if let Some(folder) = small_autoencoder(files, channels)? {
+            return Ok(Self::Beside(folder));
+        }
+        let colours = COLOURS.iter().find(|colours| colours.are_of(vae));
+        Ok(colours.map_or(Self::Nothing, Self::Matrix))
+    }
+
+    /// Refuses a job that wants previews, or to be decoded by a small autoencoder, where there is none.
+    pub(crate) fn check(self, job: &Job) -> Result<()> {
+        if job.preview_every.is_some() {
+            self.check_previews()?;
+        }
+        let is_small = matches!(self, Self::Own | Self::Beside(_));
+        if job.decoder == Decoder::Tiny && !is_small { Err(no_small_autoencoder()) } else { Ok(()) }
+    }
+
+    /// Refuses previews where there are none.
+    pub(crate) fn check_previews(self) -> Result<()> {
+        if self == Self::Nothing { Err(refused()) } else { Ok(()) }
+    }
+}
+
 /// How previews of a model are made.
 #[derive(Debug)]
 pub(super) enum Previewer {
@@ -79,32 +126,39 @@ pub(super) enum Previewer {
     Own,
     /// A small autoencoder beside a large one.
     Beside(Box<Vae>),
-    /// A 1x1 convolution: (3, latent channels, 1, 1), and (1, 3, 1, 1).
-    Matrix(Tensor, Tensor),
-    /// Neither is known for these latents.
+    /// The matrix as a 1x1 convolution: (3, latent channels, 1, 1), and (1, 3, 1, 1).
+    Matrix(&'static Colours, Tensor, Tensor),
     Nothing,
 }
 
 impl Previewer {
-    /// Finds the best way that the folder's files allow.
+    /// Opens what the folder's files allow.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a small autoencoder that is none or is made for other latents.
-    pub(super) fn open(files: &ModelFiles, vae: &Vae, device: &Device) -> Result<Self> {
-        if vae.is_tiny() {
-            return Ok(Self::Own);
+    /// As [`PreviewMeans::of`], and whatever is wrong with the small autoencoder's weights.
+    pub(super) fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
+        Ok(match PreviewMeans::of(files, &VaeConfig::read(files, vae::FOLDER)?)? {
+            PreviewMeans::Own => Self::Own,
+            PreviewMeans::Beside(folder) => Self::Beside(Box::new(Vae::open(files, folder, device)?)),
+            PreviewMeans::Matrix(colours) => {
+                let channels = colours.matrix.len();
+                let matrix = Tensor::from_vec(colours.matrix.concat(), (channels, 3), device)?;
+                let matrix = matrix.t()?.contiguous()?.reshape((3, channels, 1, 1))?;
+                let bias = Tensor::new(&colours.bias, device)?.reshape((1, 3, 1, 1))?;
+                Self::Matrix(colours, matrix, bias)
+            }
+            PreviewMeans::Nothing => Self::Nothing,
+        })
+    }
+
+    /// What it makes them by.
+    pub(super) fn means(&self) -> PreviewMeans {
+        match self {
+            Self::Own => PreviewMeans::Own,
+            Self::Beside(_) => PreviewMeans::Beside(FOLDER),
+            Self::Matrix(colours, ..) => PreviewMeans::Matrix(colours),
+            Self::Nothing => PreviewMeans::Nothing,
         }
-        if let Some(folder) = small_autoencoder(files, vae.latent_channels())? {
-            return Ok(Self::Beside(Box::new(Vae::open(files, folder, device)?)));
-        }
-        let Some(colours) = COLOURS.iter().find(|colours| colours.are_of(vae)) else {
-            return Ok(Self::Nothing);
-        };
-        let channels = colours.matrix.len();
-        let values = colours.matrix.concat();
-        let matrix = Tensor::from_vec(values, (channels, 3), device)?.t()?.contiguous()?;
-        let bias = Tensor::new(&colours.bias, device)?.reshape((1, 3, 1, 1))?;
-        Ok(Self::Matrix(matrix.reshape((3, channels, 1, 1))?, bias))
     }
 
     /// Latents (b, c, h, w) to pictures (b, 3, h', w') of at most 256 pixels a side, within about -1 to 1.
@@ -112,7 +166,7 @@ impl Previewer {
         let pictures = match self {
             Self::Own => vae.decode(latents)?,
             Self::Beside(small) => small.decode(latents)?,
-            Self::Matrix(matrix, bias) => latents.conv2d(matrix, 0, 1, 1, 1)?.broadcast_add(bias)?,
+            Self::Matrix(_, matrix, bias) => latents.conv2d(matrix, 0, 1, 1, 1)?.broadcast_add(bias)?,
             Self::Nothing => return Err(refused()),
         };
         let (_, _, height, width) = pictures.dims4()?;
@@ -122,15 +176,10 @@ impl Previewer {
             factor => Ok(pictures.avg_pool2d(factor)?),
         }
     }
-
-    /// Refuses a job that wants previews where there are none.
-    pub(super) fn check(&self) -> Result<()> {
-        if matches!(self, Self::Nothing) { Err(refused()) } else { Ok(()) }
-    }
 }
 
 impl Colours {
-    fn are_of(&self, vae: &Vae) -> bool {
+    fn are_of(&self, vae: &VaeConfig) -> bool {
         let is = |value: f64, wanted: f64| (value - wanted).abs() < 1e-9;
         let (scale, shift) = (vae.scaling_factor(), vae.shift_factor());
         vae.latent_channels() == self.matrix.len() && is(scale, self.scale) && is(shift, self.shift)
@@ -153,6 +202,13 @@ pub(crate) fn small_autoencoder(files: &ModelFiles, latent_channels: usize) -> R
     Ok(Some(FOLDER))
 }
 
+/// What to answer where a picture is to be decoded by a small autoencoder and there is none.
+pub(super) fn no_small_autoencoder() -> Error {
+    let reason = "this model has no small autoencoder; put an AutoencoderTiny for its latents into \
+                  `taesd/` beside its vae";
+    Error::Invalid { field: "decoder", reason: reason.into() }
+}
+
 fn refused() -> Error {
     let reason =
         "this model has no previews; put an AutoencoderTiny for its latents into `taesd/` beside its vae";
@@ -168,7 +224,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fixtures/flux-dev");
         let (files, device) = (ModelFiles::folder(folder), Device::Cpu);
         let vae = Vae::open(&files, "vae", &device).unwrap();
-        let previewer = Previewer::open(&files, &vae, &device).unwrap();
+        let previewer = Previewer::open(&files, &device).unwrap();
         // one in the last channel, at the second of two latents
         let mut values = vec![0.0f32; 32];
         values[31] = 1.0;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{self as inference, Decoder, Finished, Job, Preview, Run, StepState, Task};
+use atelier_inference::{self as inference, Finished, HandOver, Job, Preview, Run, StepState, Task};
 
-use super::{Denoise, Pipeline};
+use super::{Denoise, Latent, Pipeline};
 use crate::Result;
 use crate::adapters::Attached;
 
@@ -18,30 +18,44 @@ pub(crate) struct DenoiseRun {
     denoise: Denoise,
     /// Steps from one preview to the next; none without previews.
     preview_every: Option<u32>,
+    /// Steps that another model did before.
+    before: u32,
+    /// Steps that another model will do.
+    rest: u32,
     /// Given away with the pictures.
     notes: Vec<String>,
     /// Off their layers when the run ends, in whatever way.
     _adapters: Attached,
 }
 
+/// What a run leaves to its job's refiner.
+pub(crate) struct Left {
+    latent: Latent,
+    done: u32,
+    notes: Vec<String>,
+}
+
 impl DenoiseRun {
-    /// `note` is what the engine has to say of the job; `is_tiled` whether its pictures do not fit the memory whole.
+    /// `note` is what the engine has to say of the job; `is_tiled` whether its pictures do not fit the memory whole;
+    /// `rest` how many steps are left to a refiner, which then decodes.
     pub(crate) fn new(
         pipeline: Arc<Pipeline>,
         job: &Job,
         note: Option<String>,
         is_tiled: bool,
+        rest: usize,
     ) -> Result<Self> {
         // before the texts are encoded: a refusal should cost nothing
-        if job.preview_every.is_some() {
-            pipeline.previewer.check()?;
-        }
-        if job.decoder == Decoder::Tiny {
-            pipeline.tiny_decoder()?;
+        let means = pipeline.previewer.means();
+        match rest {
+            0 => means.check(job)?,
+            _ if job.preview_every.is_some() => means.check_previews()?,
+            _ => {}
         }
         // text encoders have adapters as well, so these come first
         let adapters = pipeline.attach(job)?;
         let denoise = Denoise::new(pipeline, job)?;
+        let is_tiled = is_tiled && rest == 0;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
@@ -51,16 +65,40 @@ impl DenoiseRun {
         if !is_part && job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
-        Ok(Self { denoise, preview_every: job.preview_every.map(u32::from), notes, _adapters: adapters })
+        let preview_every = job.preview_every.map(u32::from);
+        let rest = rest as u32;
+        Ok(Self { denoise, preview_every, before: 0, rest, notes, _adapters: adapters })
+    }
+
+    /// The second run of a job, on its refiner. The job's adapters are the first model's.
+    pub(crate) fn take_over(
+        pipeline: Arc<Pipeline>,
+        job: &Job,
+        left: Left,
+        note: Option<String>,
+        is_tiled: bool,
+    ) -> Result<Self> {
+        let Left { latent, done: before, mut notes } = left;
+        let denoise = Denoise::take_over(pipeline, job, latent)?;
+        let denoise = if is_tiled { denoise.tiled() } else { denoise };
+        let own = denoise.conditioning().notes.iter().cloned().chain(note);
+        let own = own.chain(is_tiled.then(|| TILED.into())).collect::<Vec<String>>();
+        // both models may say the same of a long prompt
+        notes.extend(own.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+        let preview_every = job.preview_every.map(u32::from);
+        Ok(Self { denoise, preview_every, before, rest: 0, notes, _adapters: Attached::default() })
     }
 
     fn step(&mut self) -> Result<StepState> {
         if !self.denoise.step()? {
+            if self.rest > 0 {
+                return Ok(StepState::HandOver);
+            }
             let notes = std::mem::take(&mut self.notes);
             return Ok(StepState::Done(Finished { pictures: self.denoise.pictures()?, notes }));
         }
         let (total, step) = self.denoise.progress();
-        let (total, step) = (total as u32, step as u32);
+        let (total, step) = (self.before + total as u32 + self.rest, self.before + step as u32);
         // the last step's preview would be the picture itself
         let is_due = step < total && self.preview_every.is_some_and(|every| step.is_multiple_of(every));
         let previews = if is_due { self.previews(step)? } else { Vec::new() };
@@ -76,5 +114,11 @@ impl DenoiseRun {
 impl Run for DenoiseRun {
     fn next_step(&mut self) -> inference::Result<StepState> {
         self.step().map_err(inference::Error::from)
+    }
+
+    fn hand_over(self: Box<Self>) -> inference::Result<HandOver> {
+        let Self { denoise, notes, .. } = *self;
+        let (_, done) = denoise.progress();
+        Ok(HandOver(Box::new(Left { done: done as u32, latent: denoise.hand_over(), notes })))
     }
 }

@@ -29,6 +29,7 @@ mod edm;
 mod euler;
 mod euler_ancestral;
 mod flow_match;
+mod handover;
 mod heun;
 mod history;
 mod lcm;
@@ -43,6 +44,7 @@ mod unipc;
 use candle_core::{DType, Tensor};
 
 pub use config::ScheduleConfig;
+pub use handover::{build_rest, steps_before};
 pub use names::{names, names_for};
 
 use crate::noise::NoiseSource;

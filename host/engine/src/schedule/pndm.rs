@@ -63,6 +63,11 @@ enum Role {
 
 impl Pndm {
     pub(super) fn new(config: &ScheduleConfig, steps: usize, strength: Option<f64>) -> Result<Self> {
+        Self::beginning_at(config, steps, begin_index(steps, strength)?)
+    }
+
+    /// The run from its call `begin` on.
+    pub(super) fn beginning_at(config: &ScheduleConfig, steps: usize, begin: usize) -> Result<Self> {
         if config.prediction_type == Prediction::Sample {
             return Err(Error::Unsupported {
                 what: "scheduler setting",
@@ -74,7 +79,6 @@ impl Pndm {
         let spacing = config.timestep_spacing.unwrap_or(Spacing::Leading);
         let steps_down: Vec<i64> =
             tables::spaced(config, spacing, steps).into_iter().map(|t| t.round_ties_even() as i64).collect();
-        let begin = begin_index(steps, strength)?;
         let stride = (config.num_train_timesteps / steps) as i64;
         let (timesteps, moves) = match config.skip_prk_steps {
             true => multistep_calls(&steps_down, begin, stride),

@@ -151,6 +151,14 @@ def mask_of(pixels):
     return mask
 
 
+def source_tensor(case, keep):
+    """What an image-to-image case starts from, once per image."""
+    pixels = source_picture(case["height"], case["width"], case["seeds"][0])
+    keep("source", torch.from_numpy(pixels))
+    picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None] * 2 - 1
+    return picture.repeat(len(case["seeds"]) if case["image_guidance"] is None else 1, 1, 1, 1)
+
+
 # a prompt with brackets, and what they mean in the web UI's syntax
 EMPHASIZED = "a (red:1.4) ball, [blurry] BREAK ((detailed))"
 PIECES = [[("a ", 1.0), ("red", 1.4), (" ball, ", 1.0), ("blurry", 1 / 1.1)], [("detailed", 1.1 * 1.1)]]
@@ -219,10 +227,7 @@ def run(pipeline, base, case, keep, texts):
     elif case["strength"] is None and case["image_guidance"] is None:
         call |= {"height": case["height"], "width": case["width"]}
     else:
-        pixels = source_picture(case["height"], case["width"], case["seeds"][0])
-        keep("source", torch.from_numpy(pixels))
-        picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
-        call["image"] = (picture * 2 - 1).repeat(1 if case["strength"] is None else images, 1, 1, 1)
+        call["image"] = source_tensor(case, keep)
         if case["strength"] is not None:
             call["strength"] = case["strength"]
         else:
@@ -234,7 +239,7 @@ def run(pipeline, base, case, keep, texts):
 
 
 def record(pipeline, call, keep):
-    inputs, outputs, latents = [], [], []
+    inputs, outputs, latents, visited = [], [], [], []
     forward, step = pipeline.unet.forward, pipeline.scheduler.step
 
     def recording_forward(sample, timestep, encoder_hidden_states, *args, **kwargs):
@@ -243,7 +248,7 @@ def record(pipeline, call, keep):
             for name, value in (kwargs.get("added_cond_kwargs") or {}).items():
                 keep({"text_embeds": "pooled", "time_ids": "numbers"}[name], value)
         result = forward(sample, timestep, encoder_hidden_states, *args, **kwargs)
-        inputs.append(sample), outputs.append(result[0])
+        inputs.append(sample), outputs.append(result[0]), visited.append(timestep)
         return result
 
     # pipelines look at the signature before they pass a generator
@@ -270,7 +275,7 @@ def record(pipeline, call, keep):
     finally:
         pipeline.unet.forward, pipeline.scheduler.step = forward, step
     steps = len(outputs)
-    keep("timesteps", pipeline.scheduler.timesteps[-steps:].to(torch.float64))
+    keep("timesteps", torch.stack(visited).to(torch.float64))
     if hasattr(pipeline.scheduler, "sigmas"):
         keep("sigmas", pipeline.scheduler.sigmas[-steps - 1 :].to(torch.float64))
     keep("inputs", torch.stack(inputs)), keep("outputs", torch.stack(outputs)), keep("latents", torch.stack(latents))
@@ -278,6 +283,7 @@ def record(pipeline, call, keep):
     keep("image", image)
     pixels = pipeline.image_processor.postprocess(image, output_type="np")
     keep("pixels", torch.from_numpy((pixels * 255).round().astype("uint8")))
+    return final
 
 
 @torch.no_grad()
@@ -338,3 +344,4 @@ def main(description, families):
         golden = {"cases": asked, "texts": texts}
         (folder / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
         print(name, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) // 1024, "KiB")
+    return arguments

@@ -7,7 +7,7 @@ use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Engine, Framing, Job, Pixels, Request, SeedProfile, Size, Source,
+    Adapted, Decoder, Emphasis, Engine, Framing, Job, Pixels, Refine, Request, SeedProfile, Size, Source,
 };
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -173,6 +173,7 @@ impl Fixture {
                 .map(|(id, weight)| Adapted { id: id.clone(), weight: *weight })
                 .collect(),
             framing: case.framing,
+            refine: Refine::Default,
             preview_every: None,
             source,
         };

@@ -1,15 +1,20 @@
-"""Makes the golden fixtures of tests/golden.rs for Stable Diffusion XL: base, refiner, LCM and CosXL-Edit.
+"""Makes the golden fixtures of tests/golden.rs for Stable Diffusion XL: base, refiner, LCM and CosXL-Edit; and, beside
+the refiner, those of tests/handover.rs, where it ends what the base begins.
 
     python make_xl.py --out fixtures                      # the committed ones
     python make_xl.py --out other --seed 7 --height 24 --width 40
-    ATELIER_GOLDEN_DIR=$PWD/other cargo test --release -p atelier-engine --test golden
+    ATELIER_GOLDEN_DIR=$PWD/other cargo test --release -p atelier-engine --test golden --test handover
 """
 
 import functools
+import json
 
 import torch
 from diffusers import (
+    DPMSolverSinglestepScheduler,
+    HeunDiscreteScheduler,
     LCMScheduler,
+    LMSDiscreteScheduler,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInstructPix2PixPipeline,
     StableDiffusionXLPipeline,
@@ -109,6 +114,59 @@ def run(pipeline, base, case, keep):
         common.run(pipeline, base, case, keep, texts)
 
 
+TWO_MODELS = SCHEDULES | {
+    "heun": (HeunDiscreteScheduler, {}), "lms": (LMSDiscreteScheduler, {}), "dpmpp_2s": (DPMSolverSinglestepScheduler, {}),
+}
+
+KEPT = ("timesteps", "latents", "outputs", "image")
+
+
+def handover_cases(arguments):
+    case, seed = functools.partial(common.case, arguments, guidance=5.0, steps=6, share=0.6), arguments.seed
+    asked = {f"t2i-{schedule}": case(schedule=schedule) for schedule in TWO_MODELS}
+    return asked | {
+        "usual": case(schedule="euler", share=0.8, steps=10), "early": case(share=0.25), "late": case(schedule="heun", share=0.9, steps=10),
+        "negative": case(negative_prompt="blurry, bad", schedule="dpmpp_2m"), "unguided": case(guidance=1.0),
+        "batch": case(seeds=[seed, seed + 1], schedule="euler_ancestral"), "i2i": case(strength=0.75, schedule="euler"),
+        "odd-size": case(height=arguments.height + 2, width=arguments.width + 6),
+    }
+
+
+@torch.no_grad()
+def hand_over(arguments):
+    """Each case's base up to the share and refiner from there, with the same generators."""
+    base = StableDiffusionXLPipeline.from_pretrained(arguments.out / "xl", add_watermarker=False)
+    refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(arguments.out / "xl-refiner", add_watermarker=False)
+    plans = [pipeline.scheduler.config for pipeline in (base, refiner)]
+    asked, tensors = handover_cases(arguments), {}
+    for name, case in asked.items():
+        kind, changes = TWO_MODELS[case["schedule"]]
+        keep = lambda stage, value: tensors.__setitem__(f"{name}/{stage}", value.contiguous())
+        first = base if case["strength"] is None else StableDiffusionXLImg2ImgPipeline(**base.components, add_watermarker=False)
+        common_call = {
+            "prompt": case["prompt"], "negative_prompt": case["negative_prompt"] or None, "num_inference_steps": case["steps"],
+            "guidance_scale": case["guidance"], "num_images_per_prompt": len(case["seeds"]), "output_type": "latent",
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in case["seeds"]],
+        }
+        call = common_call | {"denoising_end": case["share"]}
+        if case["strength"] is None:
+            call |= {"height": case["height"], "width": case["width"]}
+        else:
+            call |= {"strength": case["strength"], "image": common.source_tensor(case, keep)}
+        latents = None
+        for part, pipeline, plan in (("base", first, plans[0]), ("refiner", refiner, plans[1])):
+            pipeline.scheduler = kind.from_config(plan, **changes)
+            pipeline.set_progress_bar_config(disable=True)
+            pipeline.check_inputs = lambda *args, **kwargs: None
+            if latents is not None:
+                call = common_call | {"denoising_start": case["share"], "image": latents}
+            latents = common.record(pipeline, call, lambda stage, value: stage in KEPT and keep(f"{part}/{stage}", value))
+    folder = arguments.out / "xl-refiner"
+    common.save_file(tensors, folder / "handover.safetensors")
+    (folder / "handover.json").write_text(json.dumps(asked, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     names = ["xl", "xl-refiner", "xl-lcm", "xl-edit"]
-    common.main(__doc__, {name: (functools.partial(build, name), functools.partial(cases, name), run) for name in names})
+    families = {name: (functools.partial(build, name), functools.partial(cases, name), run) for name in names}
+    hand_over(common.main(__doc__, families))

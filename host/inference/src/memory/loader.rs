@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::residency::Grant;
 use super::{Demand, Lease};
-use crate::engine::{Engine, Run};
+use crate::engine::{Engine, HandOver, Run};
 use crate::shared::Shared;
 use crate::{Catalog, Error, Job, Result};
 
@@ -49,6 +49,11 @@ impl Loader {
     /// The run of a job whose model is ready.
     pub(crate) fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
         self.engine.begin(job)
+    }
+
+    /// The run of a job whose refiner is ready.
+    pub(crate) fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+        self.engine.take_over(job, left)
     }
 
     /// The model was used until now.

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Adapted, Decoder, Emphasis, Error, Framing, Job, Result, SeedProfile, Task};
+use crate::{Adapted, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -11,6 +11,23 @@ pub(crate) const JSON_KEYWORD: &str = "atelier";
 pub(crate) const TEXT_KEYWORD: &str = "parameters";
 /// Most bytes of text that are read back from one file.
 const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// The model that ended a picture which another began.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RefinedBy {
+    /// Its id.
+    pub model: String,
+    /// Where it comes from.
+    pub model_source: String,
+    /// The share of the schedule after which it took over.
+    pub share: f64,
+}
+
+impl From<&Refiner> for RefinedBy {
+    fn from(Refiner { model, share }: &Refiner) -> Self {
+        Self { model: model.id.to_string(), model_source: model.source.clone(), share: *share }
+    }
+}
 
 /// The values that made a picture. Holds no time and no host name: the same request gives the same bytes.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -50,6 +67,9 @@ pub struct Parameters {
     /// Adapters and their weights.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub adapters: Vec<Adapted>,
+    /// Which model ended the picture, where that was another one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refiner: Option<RefinedBy>,
     /// How much of the schedule ran, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub strength: Option<f64>,
@@ -98,6 +118,7 @@ impl Parameters {
             clip_skip: job.clip_skip,
             decoder: Some(job.decoder).filter(|decoder| *decoder != Decoder::Full),
             adapters: job.adapters.clone(),
+            refiner: job.refiner.as_ref().map(RefinedBy::from),
             strength,
             image_guidance,
             guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),
@@ -126,9 +147,12 @@ impl Parameters {
             text.push_str("\nNegative prompt: ");
             text.push_str(&self.negative_prompt);
         }
+        let refiner = self.refiner.as_ref().map_or(String::new(), |RefinedBy { model, share, .. }| {
+            format!(", Refiner: {model}, Refiner switch at: {share}")
+        });
         text.push_str(&format!(
-            "\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, Clip skip: {}, RNG: {}, \
-             Version: {}",
+            "\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, Clip skip: {}, RNG: {}\
+             {refiner}, Version: {}",
             self.steps,
             self.schedule,
             self.guidance,

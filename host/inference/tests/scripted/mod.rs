@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use atelier_inference::{
-    Engine, Error, Estimate, Event, EventReader, Features, Finished, Job, ModelId, ModelInfo, Pixels,
-    Preview, Request, Result, Run, Size, StepState,
+    Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, Job, ModelId, ModelInfo,
+    Pixels, Preview, Request, Result, Run, Size, StepState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,6 +37,8 @@ pub(crate) fn model() -> ModelInfo {
         schedules: vec!["ddim".into(), "euler".into()],
         adapters: vec!["ink".into(), "wash".into()],
         words: Vec::new(),
+        refiners: Vec::new(),
+        refiner: None,
         memory_bytes: MODEL_BYTES,
         device: "cpu".into(),
     }
@@ -162,7 +164,15 @@ impl Engine for ScriptedEngine {
     fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
         assert_ne!(job.prompt, "panic at the beginning");
         self.0.0.0.lock().unwrap().begun.push(job.prompt.clone());
-        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0 }))
+        let share = job.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
+        let until = (f64::from(job.steps) * share) as u32;
+        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0, until }))
+    }
+
+    fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+        let done = *left.0.downcast::<u32>().unwrap();
+        self.0.0.0.lock().unwrap().begun.push(format!("{} after {done} steps", job.prompt));
+        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done, until: job.steps }))
     }
 }
 
@@ -170,6 +180,7 @@ struct ScriptedRun {
     remote: Remote,
     job: Job,
     done: u32,
+    until: u32,
 }
 
 impl Run for ScriptedRun {
@@ -186,6 +197,9 @@ impl Run for ScriptedRun {
             let pictures = self.job.seeds.iter().map(|&seed| pixels(8, 8, seed as u8)).collect();
             return Ok(StepState::Done(Finished { pictures, notes: vec!["scripted".into()] }));
         }
+        if self.done == self.until {
+            return Ok(StepState::HandOver);
+        }
         self.done += 1;
         self.remote.0.0.lock().unwrap().steps += 1;
         let due = self.job.preview_every.is_some_and(|every| self.done % every == 0);
@@ -193,6 +207,10 @@ impl Run for ScriptedRun {
         let preview = |index| Preview { index, step: self.done, pixels: pixels(8, 8, 0) };
         let previews = (0..count).map(preview).collect();
         Ok(StepState::Step { step: self.done, total: self.job.steps, previews })
+    }
+
+    fn hand_over(self: Box<Self>) -> Result<HandOver> {
+        Ok(HandOver(Box::new(self.done)))
     }
 }
 

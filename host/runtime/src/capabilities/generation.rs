@@ -10,8 +10,9 @@ use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
     Adapted as HostAdapted, CancelGuard, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
     Error as HostError, Event as HostEvent, EventReader, Framing as HostFraming, Job, JobId, ModelId,
-    ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview,
-    Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task, Timings as HostTimings,
+    ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Refine,
+    Refiner as HostRefiner, Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task,
+    Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -22,7 +23,8 @@ use wasmtime::{Result, StoreContextMut};
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::bindings::generation::{
     Adapted, Decoder, Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore,
-    Invalid, Outcome, Overload, Picture, Preview, Queued, Request, SeedProfile, Step, Timings,
+    Invalid, Outcome, Overload, Picture, Preview, Queued, Refined, Refiner, Refining, Request, SeedProfile,
+    Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
@@ -156,13 +158,30 @@ fn granted(caller: &Caller, model: &str) -> std::result::Result<ModelInfo, Error
     })
 }
 
+/// The job of a request, for which the route may use every model that it takes.
+fn checked(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::result::Result<Job, Error> {
+    let grants = &caller.route.grants.models;
+    let asked = match &request.refine {
+        Refine::By { model, .. } => Some(model),
+        Refine::Default => model.refiner.as_ref().map(|refiner| &refiner.model),
+        Refine::Never => None,
+    };
+    // first of all, since a refusal names the refiners that there are
+    if let Some(refiner) = asked {
+        granted(caller, refiner.as_str())?;
+    }
+    let refiners = model.refiners.iter().filter(|refiner| grants.contains(&refiner.id)).cloned().collect();
+    let job = Job::new(request, &ModelInfo { refiners, ..model.clone() })?;
+    Ok(job.for_tenant(caller.meter.tenant().id.clone(), caller.meter.tenant().priority))
+}
+
 fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::result::Result<RunningJob, Error> {
     let held = caller.meter.hold_job().map_err(|limit| {
         let reason = format!("this request has {limit} jobs already (limits.jobs)");
         Error::Overloaded(Overload { reason, retry_after_ms: 1_000 })
     })?;
     let tenant = caller.meter.tenant();
-    let job = Job::new(request, model)?.for_tenant(tenant.id.clone(), tenant.priority);
+    let job = checked(caller, model, request)?;
     let facts = Arc::new(Job { task: Task::TextToImage, ..job.clone() });
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || facts.model.id.as_str());
@@ -303,6 +322,7 @@ impl Sandbox {
             steps: job.steps,
             guidance: job.guidance,
             schedule: job.schedule.clone(),
+            refined: job.refiner.as_ref().map(Refined::from),
             notes: outcome.notes,
             timings: Timings {
                 queue_ms: timings.queue.as_millis() as u64,
@@ -416,6 +436,7 @@ impl From<Request> for HostRequest {
             decoder: request.decoder.map(Into::into).unwrap_or_default(),
             adapters: request.adapters.into_iter().map(Into::into).collect(),
             framing: request.framing.map(Into::into),
+            refine: request.refine.map(Into::into).unwrap_or_default(),
             preview_every: request.preview_every,
             source: None,
         }
@@ -454,6 +475,21 @@ impl From<Decoder> for HostDecoder {
 impl From<Adapted> for HostAdapted {
     fn from(adapted: Adapted) -> Self {
         HostAdapted { id: adapted.id, weight: adapted.weight }
+    }
+}
+
+impl From<Refining> for Refine {
+    fn from(refining: Refining) -> Self {
+        match refining {
+            Refining::Never => Self::Never,
+            Refining::By(Refiner { model, share }) => Self::By { model: ModelId::new(model), share },
+        }
+    }
+}
+
+impl From<&HostRefiner> for Refined {
+    fn from(HostRefiner { model, share }: &HostRefiner) -> Self {
+        Self { model: model.id.to_string(), share: *share }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `models`: what the route may use, as the catalog describes it now.
 
-use atelier_inference::ModelInfo as HostModelInfo;
+use atelier_inference::{ModelId, ModelInfo as HostModelInfo};
 use wasmtime::Result;
 
 use super::{Access, Capabilities, caller};
@@ -15,8 +15,9 @@ impl HostWithStore<Sandbox> for Capabilities {
     async fn list(access: &Access) -> Result<Vec<ModelInfo>> {
         let caller = caller(access).await;
         let (scheduler, catalog) = (&caller.host.scheduler, caller.host.scheduler.catalog());
-        let granted = |info: &&HostModelInfo| caller.route.grants.models.contains(&info.id);
-        let describe = |info: &HostModelInfo| describe(info, scheduler.is_loaded(&info.id));
+        let grants = &caller.route.grants.models;
+        let granted = |info: &&HostModelInfo| grants.contains(&info.id);
+        let describe = |info: &HostModelInfo| describe(info, scheduler.is_loaded(&info.id), grants);
         Ok(catalog.iter().filter(granted).map(describe).collect())
     }
 
@@ -27,7 +28,9 @@ impl HostWithStore<Sandbox> for Capabilities {
     }
 }
 
-fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
+fn describe(info: &HostModelInfo, loaded: bool, grants: &[ModelId]) -> ModelInfo {
+    let refiners = info.refiners.iter().map(|refiner| &refiner.id).filter(|id| grants.contains(id));
+    let own = info.refiner.iter().map(|refiner| &refiner.model).find(|id| grants.contains(id));
     ModelInfo {
         id: info.id.to_string(),
         family: info.family.clone(),
@@ -45,6 +48,8 @@ fn describe(info: &HostModelInfo, loaded: bool) -> ModelInfo {
         schedules: info.schedules.clone(),
         adapters: info.adapters.clone(),
         words: info.words.clone(),
+        refiners: refiners.map(ToString::to_string).collect(),
+        default_refiner: own.map(ToString::to_string),
         loaded,
         memory_bytes: Some(info.memory_bytes),
         device: info.device.clone(),

@@ -63,6 +63,25 @@ async fn only_granted_models_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refiner_needs_a_grant_as_well_and_is_not_even_named_without_one() {
+    let runtime = kit::runtime_with(Default::default(), kit::scheduler_of(&["twin", "hidden"]));
+    let mut spec = studio();
+    spec.grants.models.push(ModelId::new("twin"));
+    let route = runtime.deploy(spec).await.unwrap();
+    let refined = ask(&route, "/generate", "fake cat 4 twin").await.unwrap();
+    assert!(refined.contains(r#""refiner":{"model":"twin","model_source":"fake","share":0.5}"#), "{refined}");
+    let denied = ask(&route, "/generate", "fake cat 4 hidden").await.unwrap();
+    assert!(
+        denied.contains("AccessDenied") && denied.contains("`hidden`; add it to `grants.models`"),
+        "{denied}"
+    );
+    let wrong = ask(&route, "/generate", "fake cat 4 fake").await.unwrap();
+    assert!(wrong.contains("field: \"refiner\"") && wrong.contains("; twin can"), "{wrong}");
+    assert_eq!(ask(&route, "/models", "").await.unwrap(), "fake true twin,twin true fake");
+    assert!(!wrong.contains("hidden"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_granted_model_that_is_not_here_names_what_brings_it() {
     let spec = studio();
     let absent = vec![(ModelId::new("sdxl"), "run `atelier models pull sdxl`".to_owned())];

@@ -49,6 +49,12 @@ pub(crate) fn scheduler(step: Duration) -> Scheduler {
     Scheduler::start(Box::new(FakeEngine { step, ..FakeEngine::default() }), QueueConfig::default()).unwrap()
 }
 
+/// A scheduler in front of a fake engine with further models, each of which can refine what another begins.
+pub(crate) fn scheduler_of(others: &'static [&'static str]) -> Scheduler {
+    let engine = FakeEngine { others, ..FakeEngine::default() };
+    Scheduler::start(Box::new(engine), QueueConfig::default()).unwrap()
+}
+
 /// A runtime of its own.
 pub(crate) fn runtime_with(config: RuntimeConfig, scheduler: Scheduler) -> Runtime {
     Runtime::new(config, scheduler, guest("decoder")).unwrap()

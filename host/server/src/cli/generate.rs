@@ -7,15 +7,15 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Event, Job, ModelInfo, Outcome, Pixels, Request, Scheduler, SeedProfile,
-    Size, Source, Ticket,
+    Adapted, Decoder, Emphasis, Event, Job, ModelId, ModelInfo, Outcome, Pixels, Refine, Request, Scheduler,
+    SeedProfile, Size, Source, Ticket,
 };
 use atelier_runtime::Runtime;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::{Common, Usage};
-use crate::app;
+use crate::app::{self, Located};
 use crate::config::{Config, Model, Variables};
 use crate::terminal::{Style, Terminal};
 
@@ -68,6 +68,13 @@ pub(super) struct Generate {
     /// An adapter of the model, such as `ink` or `ink=0.8`; may be given several times.
     #[arg(long = "adapter", value_name = "ID[=WEIGHT]", value_parser = adapted)]
     adapters: Vec<Adapted>,
+    /// A model that ends what the other begins, such as `xl-refiner` or `xl-refiner=0.8` for the share of the schedule
+    /// after which it takes over; what the manifest says when left out.
+    #[arg(long, value_name = "MODEL[=SHARE]", value_parser = refine)]
+    refiner: Option<Refine>,
+    /// Leave the model's default refiner out.
+    #[arg(long, conflicts_with = "refiner")]
+    no_refiner: bool,
     /// A picture to start from, or with a model that edits, to change as the prompt says; scaled to --size, or else to
     /// the model's own size.
     #[arg(long, value_name = "FILE")]
@@ -96,9 +103,13 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let config = arguments.common.load()?;
     let encoding = encoding(arguments)?;
     let model = model(arguments, &config)?;
-    let located = app::locate(std::slice::from_ref(model)).await?;
-    if let Some(Err(fix)) = located.first().map(|located| &located.files) {
-        bail!("model `{}` is not here: {fix}", model.id);
+    let models: Vec<Model> =
+        [Some(model), refiner(arguments, model, &config)?].into_iter().flatten().cloned().collect();
+    let located = app::locate(&models).await?;
+    for Located { model, files, .. } in &located {
+        if let Err(fix) = files {
+            bail!("model `{}` is not here: {fix}", model.id);
+        }
     }
     let scheduler = app::scheduler(&config, app::engine(&config, &located)?)?;
     let model = scheduler.catalog().get(&model.id)?.clone();
@@ -127,6 +138,16 @@ fn adapted(text: &str) -> Result<Adapted, String> {
     let (id, weight) = text.split_once('=').unwrap_or((text, "1"));
     let weight = f64::from_str(weight).map_err(|_| format!("`{weight}` is no weight; write {id}=0.8"))?;
     Ok(Adapted { id: id.into(), weight })
+}
+
+fn refine(text: &str) -> Result<Refine, String> {
+    let (model, share) = match text.split_once('=') {
+        Some((model, share)) => (model, Some(share)),
+        None => (text, None),
+    };
+    let number =
+        |share| f64::from_str(share).map_err(|_| format!("`{share}` is no share; write {model}=0.8"));
+    Ok(Refine::By { model: ModelId::new(model), share: share.map(number).transpose()? })
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -161,6 +182,21 @@ fn model<'a>(arguments: &Generate, config: &'a Config) -> Result<&'a Model, Usag
         let none = || Usage(format!("{} names no models; add a [[model]]", config.manifest));
         return config.models.first().ok_or_else(none);
     };
+    named_model(asked, config)
+}
+
+/// The model that may end the pictures.
+fn refiner<'a>(arguments: &Generate, model: &Model, config: &'a Config) -> Result<Option<&'a Model>, Usage> {
+    let asked = match &arguments.refiner {
+        Some(Refine::By { model, .. }) => Some(model),
+        _ if arguments.no_refiner => None,
+        _ => model.refiner.as_ref(),
+    };
+    let other = asked.filter(|asked| **asked != model.id);
+    other.map(|asked| named_model(asked.as_str(), config)).transpose()
+}
+
+fn named_model<'a>(asked: &str, config: &'a Config) -> Result<&'a Model, Usage> {
     let known = || config.models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
     let unknown = || Usage(format!("{} names no model `{asked}`; known: {}", config.manifest, known()));
     config.models.iter().find(|model| model.id.as_str() == asked).ok_or_else(unknown)
@@ -214,6 +250,10 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         decoder: arguments.decoder,
         adapters: arguments.adapters.clone(),
         framing: None,
+        refine: match &arguments.refiner {
+            _ if arguments.no_refiner => Refine::Never,
+            asked => asked.clone().unwrap_or_default(),
+        },
         preview_every: None,
         source,
     }
@@ -276,6 +316,7 @@ fn report(terminal: &Terminal, job: &Job, outcome: &Outcome, files: &[PathBuf]) 
             "steps": job.steps,
             "guidance": job.guidance,
             "schedule": job.schedule,
+            "refiner": job.refiner.as_ref().map(|refiner| &refiner.model.id),
             "notes": outcome.notes,
             "load_ms": timings.load.as_millis() as u64,
             "run_ms": timings.run.as_millis() as u64,

@@ -341,7 +341,15 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
         }
         found.value
     };
-    let models = table.texts("models").into_iter().map(granted).collect();
+    let granted: Vec<ModelId> = table.texts("models").into_iter().map(granted).collect();
+    for model in models.iter().filter(|model| granted.contains(&model.id)) {
+        if let Some(refiner) = model.refiner.as_ref().filter(|refiner| !granted.contains(refiner)) {
+            let text =
+                format!("`{}` is refined by `{refiner}`; add that to `grants.models` as well", model.id);
+            table.problem(table.at(), text);
+        }
+    }
+    let models = granted;
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
     let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
     table.finish();

@@ -20,14 +20,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub(crate) use check::is_name;
+pub use model::Prediction;
 pub use problem::{ConfigError, Place, Problem};
 pub use release::{Probe, Trial};
 pub use signing::{PublicKey, Signing, SigningKey};
 pub(crate) use tenant::MAX_KEYS;
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource,
-    Prediction, Route, Server, Store, Telemetry, Tls,
+    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
+    Server, Store, Telemetry, Tls,
 };
 
 pub use crate::keys::KeyHash;

@@ -1,23 +1,49 @@
-//! `[[model]]`: where a model's files are, what these do not say, and how it is kept in memory. Looks whether files and
-//! folders are there, and at nothing in them.
+//! `[[model]]`: where a model's files are, what these do not say, which other models it works with, and how it is kept in
+//! memory. Looks whether files and folders are there, and at nothing in them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use atelier_inference::ModelId;
+use atelier_inference::{DEFAULT_REFINER_SHARE, ModelId};
+use serde::Serialize;
 
 use super::check::{Context, builtin, hint, name, one_of};
 use super::raw::{Found, Table};
-use super::types::{Adapter, HubRepo, Model, ModelSource, Prediction};
+use super::types::{Adapter, HubRepo, Model, ModelSource};
 use crate::catalog;
 
 /// How the name of a single file ends; nothing else is opened as one.
 const SINGLE_FILE: &str = "safetensors";
 
+/// What a denoiser was trained to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Prediction {
+    /// The noise.
+    #[serde(rename = "epsilon")]
+    Epsilon,
+    /// The velocity.
+    #[serde(rename = "v_prediction")]
+    Velocity,
+}
+
+impl Prediction {
+    /// As in the manifest, and in diffusers' files.
+    pub const NAMES: [&str; 2] = ["epsilon", "v_prediction"];
+
+    /// By its name.
+    fn named(name: &str) -> Option<Self> {
+        [Self::Epsilon, Self::Velocity]
+            .into_iter()
+            .zip(Self::NAMES)
+            .find(|(_, known)| *known == name)
+            .map(|(it, _)| it)
+    }
+}
+
 pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
     let mut seen = BTreeSet::new();
-    let mut models = Vec::new();
+    let (mut models, mut asked) = (Vec::new(), Vec::new());
     for mut table in tables {
         let id = name(&mut table, "model", "id", &mut seen);
         let source = match table.text("source") {
@@ -28,7 +54,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
         let (vae, prediction) = (vae(&table, context), prediction(&table, source.as_ref()));
         let (adapters, embeddings) = (adapters(&table, context), embeddings(&table, context));
         let (pin, preload, idle_unload) = keep(&table);
-        table.finish();
+        let (refiner, refiner_share) = refiner(&table);
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
         let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
         let id = id.map(ModelId::new);
@@ -39,12 +65,18 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
             prediction,
             adapters,
             embeddings,
+            refiner: refiner.as_ref().map(|found| ModelId::new(found.value.clone())),
+            refiner_share,
             description,
             pin,
             preload,
             idle_unload,
         }));
+        asked.push((table, refiner));
     }
+    // a model may be refined by one that stands below it
+    check_refiners(&models, &asked);
+    asked.into_iter().for_each(|(table, _)| table.finish());
     models
 }
 
@@ -57,6 +89,40 @@ fn public(table: &Table<'_>, id: Option<&str>) -> Option<ModelSource> {
         table.missing("source", fix);
     }
     entry.map(ModelSource::Catalog)
+}
+
+/// The model that ends another one's pictures; which models there are is known later.
+fn refiner(table: &Table<'_>) -> (Option<Found<String>>, Option<f64>) {
+    let refiner = table.text("refiner");
+    let share = table.fraction("refiner-share");
+    if share.is_some_and(|share| share == 0.0 || share == 1.0) {
+        let text =
+            "`refiner-share` is between 0 and 1: at either end one of the two models has nothing to do";
+        table.problem(table.at(), text);
+    }
+    match &refiner {
+        Some(_) => (refiner, share.or(Some(DEFAULT_REFINER_SHARE))),
+        None => {
+            if share.is_some() {
+                table.problem(table.at(), "`refiner-share` says when a `refiner` takes over; name one");
+            }
+            (None, None)
+        }
+    }
+}
+
+fn check_refiners(models: &[Model], asked: &[(Table<'_>, Option<Found<String>>)]) {
+    let known: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+    for (table, found) in asked {
+        let Some(Found { value, at }) = found else { continue };
+        if table.at().key == format!("model.{value}") {
+            table.problem(at, "names the model itself; name another one");
+        } else if !known.contains(&value.as_str()) {
+            let text =
+                format!("there is no model `{value}`; {}", hint(value, &known, "add a [[model]] of that id"));
+            table.problem(at, text);
+        }
+    }
 }
 
 fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<ModelSource> {

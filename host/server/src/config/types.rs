@@ -12,6 +12,7 @@ use atelier_inference::{ModelId, TenantId};
 use atelier_runtime::Reuse;
 use serde::{Serialize, Serializer};
 
+use super::model::Prediction;
 use super::release::{Probe, Trial};
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
@@ -221,6 +222,12 @@ pub struct Model {
     /// Files of words that its text encoders learn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<PathBuf>,
+    /// Which other model ends its pictures when a request does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<ModelId>,
+    /// The share of the schedule after which that one takes over, between 0 and 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refiner_share: Option<f64>,
     /// One sentence for people.
     pub description: String,
     /// Whether it stays in memory once it is loaded.
@@ -258,31 +265,6 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// A single-file checkpoint.
     File(PathBuf),
-}
-
-/// What a denoiser was trained to predict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Prediction {
-    /// The noise.
-    #[serde(rename = "epsilon")]
-    Epsilon,
-    /// The velocity.
-    #[serde(rename = "v_prediction")]
-    Velocity,
-}
-
-impl Prediction {
-    /// As in the manifest, and in diffusers' files.
-    pub const NAMES: [&str; 2] = ["epsilon", "v_prediction"];
-
-    /// By its name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Epsilon, Self::Velocity]
-            .into_iter()
-            .zip(Self::NAMES)
-            .find(|(_, known)| *known == name)
-            .map(|(it, _)| it)
-    }
 }
 
 /// A repository of the model hub.

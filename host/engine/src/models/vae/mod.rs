@@ -134,14 +134,16 @@ impl VaeConfig {
         }
     }
 
-    fn scaling_factor(&self) -> f64 {
+    /// What the autoencoder's own latents are multiplied by for the denoiser.
+    pub(crate) fn scaling_factor(&self) -> f64 {
         match self {
             Self::Kl(config) => config.scaling_factor,
             Self::Tiny(config) => config.scaling_factor,
         }
     }
 
-    fn shift_factor(&self) -> f64 {
+    /// What is taken from them before that.
+    pub(crate) fn shift_factor(&self) -> f64 {
         match self {
             Self::Kl(config) => config.shift_factor.unwrap_or_default(),
             Self::Tiny(_) => 0.0,
@@ -184,11 +186,6 @@ impl Vae {
     /// By what encoded latents are multiplied before the denoiser sees them.
     pub fn scaling_factor(&self) -> f64 {
         self.scaling_factor
-    }
-
-    /// What is subtracted from encoded latents before.
-    pub fn shift_factor(&self) -> f64 {
-        self.shift_factor
     }
 
     /// Latents of [`Vae::encode`] as the denoiser knows them.

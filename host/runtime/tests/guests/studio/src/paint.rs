@@ -1,8 +1,10 @@
 //! The capabilities, each once.
 
-use crate::atelier::host::generation::{Error, Event, Job, Request, image_to_image, text_to_image};
+use crate::atelier::host::generation::{
+    Error, Event, Job, Refiner, Refining, Request, image_to_image, text_to_image,
+};
 use crate::atelier::host::images::{Encoding, Filter, Format, Image, Pixels};
-use crate::atelier::host::types::Size;
+use crate::atelier::host::types::{ModelInfo, Size};
 use crate::atelier::host::{finish as finisher, models as catalog, select as selector, style as styler};
 
 fn request(model: &str, prompt: &str, steps: u32) -> Request {
@@ -23,6 +25,7 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         decoder: None,
         adapters: Vec::new(),
         framing: None,
+        refine: None,
         preview_every: Some(1),
     }
 }
@@ -31,17 +34,21 @@ fn describe(error: &Error) -> String {
     format!("{error:?}")
 }
 
-/// `model prompt steps`.
+/// `model prompt steps`, and the refiner where there is a fourth word.
 async fn start(text: &str) -> Result<Job, Error> {
     let mut words = text.split(' ');
     let mut word = || words.next().unwrap_or_default().to_owned();
-    let (model, prompt, steps) = (word(), word(), word());
-    text_to_image(request(&model, &prompt, steps.parse().unwrap_or(2))).await
+    let (model, prompt, steps, refiner) = (word(), word(), word(), word());
+    let mut request = request(&model, &prompt, steps.parse().unwrap_or(2));
+    let by = Refining::By(Refiner { model: refiner.clone(), share: Some(0.5) });
+    request.refine = (!refiner.is_empty()).then_some(by);
+    text_to_image(request).await
 }
 
 pub async fn models() -> String {
     let models = catalog::list().await;
-    models.iter().map(|model| format!("{} {}", model.id, model.loaded)).collect::<Vec<_>>().join(",")
+    let line = |model: &ModelInfo| format!("{} {} {}", model.id, model.loaded, model.refiners.join("+"));
+    models.iter().map(line).collect::<Vec<_>>().join(",")
 }
 
 pub async fn absent_models() -> String {
