@@ -45,6 +45,7 @@ pub struct Model {
     pub default_image_guidance: f64,
     pub schedules: Vec<String>,
     pub adapters: Vec<String>,
+    pub controls: Vec<String>,
     pub words: Vec<String>,
     pub refiners: Vec<String>,
     pub default_refiner: Option<String>,

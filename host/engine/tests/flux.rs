@@ -8,8 +8,6 @@ mod fixture;
 #[path = "golden/worst.rs"]
 mod worst;
 
-use std::path::Path;
-
 use atelier_engine::kernels::Blocks;
 use atelier_engine::models::clip::{ClipTextEncoder, States};
 use atelier_engine::models::flux::{FluxInput, FluxTransformer};
@@ -194,8 +192,19 @@ fn the_catalog_says_what_each_model_can_and_what_it_cannot_is_refused_by_name() 
             true => assert_eq!(Job::new(strong, &model).unwrap().guidance, 3.5),
             false => assert_eq!(refused(strong), "guidance"),
         }
-        let extras = Extras { embeddings: vec![Path::new("word.safetensors").into()], ..Extras::default() };
-        let error = engine(fixture.files, extras).err().unwrap().to_string();
+    }
+}
+
+#[test]
+fn what_has_no_place_in_it_is_refused_before_anything_is_served() {
+    for fixture in all() {
+        let refused = |extras: Extras| engine(fixture.files.clone(), extras).err().unwrap().to_string();
+        let words = Extras { embeddings: vec!["word.safetensors".into()], ..Extras::default() };
+        let error = refused(words);
         assert!(error.contains("embeddings of") && error.contains("FLUX"), "{error}");
+        let steered = Extras { controls: vec![("edges".into(), "controlnet".into())], ..Extras::default() };
+        let error = refused(steered);
+        assert!(error.contains("model `flux`") && error.contains("controls of `a FLUX model`"), "{error}");
+        assert!(error.contains("remove the key"), "{error}");
     }
 }

@@ -1,10 +1,11 @@
 //! Two models for one picture against diffusers: a base up to a share of the schedule, a refiner from there, and their
 //! latents in between (`golden/make_xl.py` makes the values; `ATELIER_GOLDEN_DIR` names others).
 
+#[path = "golden/beside.rs"]
+mod beside;
 #[path = "golden/worst.rs"]
 mod worst;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -13,10 +14,11 @@ use atelier_engine::pipeline::{Denoise, Pipeline, schedule_config};
 use atelier_engine::schedule::{Schedule, ScheduleConfig};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, schedule};
 use atelier_inference::{
-    Decoder, DefaultRefiner, Engine, Job, MemoryConfig, ModelId, ModelInfo, Outcome, Pixels, QueueConfig,
-    Refine, Request, Scheduler, SchedulerConfig, Size, Source, StepState,
+    Decoder, DefaultRefiner, Engine, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig, Refine,
+    Request, Scheduler, SchedulerConfig, Size, Source, StepState,
 };
-use candle_core::{DType, Device, Tensor};
+use beside::{Beside, files};
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use worst::Worst;
 
@@ -41,30 +43,9 @@ struct Case {
     share: f64,
 }
 
-/// Two folders, and what diffusers makes with both.
-struct Golden {
-    cases: BTreeMap<String, Case>,
-    tensors: HashMap<String, Tensor>,
-}
-
-fn root() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures");
-    std::env::var_os("ATELIER_GOLDEN_DIR").map_or(own, PathBuf::from)
-}
-
-fn golden() -> &'static Golden {
-    static GOLDEN: OnceLock<Golden> = OnceLock::new();
-    GOLDEN.get_or_init(|| {
-        let folder = root().join(REFINER);
-        let cases = std::fs::read_to_string(folder.join("handover.json")).unwrap();
-        let tensors =
-            candle_core::safetensors::load(folder.join("handover.safetensors"), &Device::Cpu).unwrap();
-        Golden { cases: serde_json::from_str(&cases).unwrap(), tensors }
-    })
-}
-
-fn files(model: &str) -> ModelFiles {
-    ModelFiles::folder(root().join(model))
+fn golden() -> &'static Beside<Case> {
+    static GOLDEN: OnceLock<Beside<Case>> = OnceLock::new();
+    GOLDEN.get_or_init(|| Beside::open(REFINER, "handover"))
 }
 
 fn spec(model: &str) -> ModelSpec {
@@ -88,37 +69,24 @@ fn base() -> ModelInfo {
     engine().models().remove(0)
 }
 
-impl Golden {
-    fn expected(&self, case: &str, stage: &str) -> Tensor {
-        self.tensors[&format!("{case}/{stage}")].to_dtype(DType::F32).unwrap()
-    }
-
-    fn table(&self, case: &str, stage: &str) -> Vec<f64> {
-        self.tensors[&format!("{case}/{stage}")].to_dtype(DType::F64).unwrap().to_vec1().unwrap()
-    }
-
-    fn job(&self, name: &str, case: &Case) -> Job {
-        let source = case.strength.map(|strength| {
-            let rgb = self.tensors[&format!("{name}/source")].flatten_all().unwrap().to_vec1::<u8>().unwrap();
-            let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
-            let pixels = Pixels::new(case.width, case.height, rgba).unwrap();
-            Source::Start { pixels, strength: Some(strength) }
-        });
-        let request = Request {
-            prompt: case.prompt.clone(),
-            negative_prompt: Some(case.negative_prompt.clone()),
-            size: Some(Size { width: case.width, height: case.height }),
-            steps: Some(case.steps),
-            guidance: Some(case.guidance),
-            seed: Some(case.seeds[0]),
-            count: Some(case.seeds.len() as u32),
-            schedule: Some(case.schedule.clone()),
-            refine: Refine::By { model: ModelId::new(REFINER), share: Some(case.share) },
-            source,
-            ..Request::default()
-        };
-        Job::new(request, &base()).unwrap()
-    }
+fn golden_job(name: &str, case: &Case) -> Job {
+    let source = case
+        .strength
+        .map(|strength| Source::Start { pixels: golden().picture(name, "source"), strength: Some(strength) });
+    let request = Request {
+        prompt: case.prompt.clone(),
+        negative_prompt: Some(case.negative_prompt.clone()),
+        size: Some(Size { width: case.width, height: case.height }),
+        steps: Some(case.steps),
+        guidance: Some(case.guidance),
+        seed: Some(case.seeds[0]),
+        count: Some(case.seeds.len() as u32),
+        schedule: Some(case.schedule.clone()),
+        refine: Refine::By { model: ModelId::new(REFINER), share: Some(case.share) },
+        source,
+        ..Request::default()
+    };
+    Job::new(request, &base()).unwrap()
 }
 
 #[test]
@@ -181,24 +149,6 @@ fn pndm_is_not_begun_within_its_runge_kutta_steps() {
     assert!(error.starts_with("refiner: ") && error.contains("skip_prk_steps"), "{error}");
 }
 
-/// Steps a run to its end and compares each step with diffusers'.
-fn follow(denoise: &mut Denoise, place: &str, [latents, predictions]: [&mut Worst; 2]) {
-    let golden = golden();
-    let (case, part) = place.split_once('/').unwrap();
-    let expected = golden.expected(case, &format!("{part}/latents"));
-    let outputs = golden.expected(case, &format!("{part}/outputs"));
-    for step in 0.. {
-        let place = format!("{place}/{step}");
-        latents.compare_scaled(&*place, denoise.latents(), &expected.get(step).unwrap());
-        if !denoise.step().unwrap() {
-            assert_eq!(step, outputs.dim(0).unwrap(), "{place}");
-            break;
-        }
-        let parts = Tensor::cat(denoise.predictions(), 0).unwrap();
-        predictions.compare(&*place, &parts, &outputs.get(step).unwrap());
-    }
-}
-
 #[test]
 fn a_picture_of_two_models_equals_diffusers_step_by_step() {
     let golden = golden();
@@ -208,11 +158,11 @@ fn a_picture_of_two_models_equals_diffusers_step_by_step() {
     let mut predictions = Worst::new("denoisers of two models", RUN);
     let mut image = Worst::new("picture of two models", IMAGE);
     for (name, case) in &golden.cases {
-        let job = golden.job(name, case);
+        let job = golden_job(name, case);
         let mut denoise = Denoise::new(base.clone(), &job).unwrap();
-        follow(&mut denoise, &format!("{name}/base"), [&mut latents, &mut predictions]);
+        golden.follow(&mut denoise, (name, "base/"), (&mut latents, &mut predictions));
         let mut denoise = Denoise::take_over(refiner.clone(), &job, denoise.hand_over()).unwrap();
-        follow(&mut denoise, &format!("{name}/refiner"), [&mut latents, &mut predictions]);
+        golden.follow(&mut denoise, (name, "refiner/"), (&mut latents, &mut predictions));
         image.compare(&**name, &denoise.decode().unwrap(), &golden.expected(name, "refiner/image"));
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler, SchedulerConfig,
-    Size, Source, StepState,
+    Control, Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler,
+    SchedulerConfig, Size, Source, StepState,
 };
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor};
@@ -136,12 +136,16 @@ fn gguf_of_zeros(layers: &[(String, usize, usize)]) -> &'static [u8] {
 
 /// An engine whose models are all of the same files.
 fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
+    engine_with(ids, files, &Extras::default())
+}
+
+fn engine_with(ids: &[&str], files: &ModelFiles, extras: &Extras) -> CandleEngine {
     let spec = |id: &&str| ModelSpec {
         id: id.to_string(),
         source: "test".into(),
         files: files.clone(),
         description: None,
-        extras: Extras::default(),
+        extras: extras.clone(),
     };
     let models = ids.iter().map(spec).collect();
     CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()
@@ -215,6 +219,23 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_run_under_controls_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
+    let _turn = turn();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures");
+    for (model, side) in [("sd1", 192), ("xl", 192)] {
+        let control = |id: &str| (id.to_owned(), fixtures.join(model).join("controls").join(id));
+        let extras = Extras { controls: ["edges", "depth"].map(control).into(), ..Extras::default() };
+        let picture = Pixels::new(side, side, vec![200; (side * side * 4) as usize]).unwrap();
+        let controls = ["edges", "depth"].map(|id| Control::new(id, picture.clone())).into();
+        let files = files(&format!("tests/golden/fixtures/{model}"));
+        let request = Request { controls, ..request(side, side) };
+        let (took, estimate) = measured(&mut engine_with(&["model"], &files, &extras), request);
+        println!("{model}: took {took}, estimated {estimate}");
+        assert!((took..=took * FACTOR).contains(&estimate), "{model}: took {took}, estimated {estimate}");
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Engine for FakeEngine {
             default_image_guidance: 1.5,
             schedules: vec!["ddim".into(), "euler".into()],
             adapters: vec!["ink".into(), "wash".into()],
+            controls: vec!["edges".into(), "depth".into()],
             words: Vec::new(),
             refiners: Vec::new(),
             refiner: None,

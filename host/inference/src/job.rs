@@ -3,8 +3,10 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::control::{self, Control};
 use crate::refiner::{self, Refine, Refiner};
-use crate::{Error, ModelInfo, Pixels, Priority, Result, TenantId};
+use crate::task::{self, Source, Task};
+use crate::{Error, ModelInfo, Priority, Result, TenantId};
 
 /// Most steps of one job.
 pub const MAX_STEPS: u32 = 150;
@@ -57,122 +59,6 @@ impl JobId {
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A picture to work on, scaled to the job's size by whoever made the request, unchecked.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// To start from.
-    Start {
-        /// The picture.
-        pixels: Pixels,
-        /// How much of the schedule is run, over 0 to 1; the model's default when `None`.
-        strength: Option<f64>,
-    },
-    /// To change as the prompt says.
-    Edit {
-        /// The picture.
-        pixels: Pixels,
-        /// How closely the result keeps to it, 0 to [`MAX_GUIDANCE`]; the model's default when `None`.
-        guidance: Option<f64>,
-    },
-    /// To paint a part of it anew.
-    Inpaint {
-        /// The picture.
-        pixels: Pixels,
-        /// Which part, see [`Mask`]; where the picture itself is transparent when `None`.
-        mask: Option<Pixels>,
-        /// How much of the schedule is run, over 0 to 1; all of it when `None`.
-        strength: Option<f64>,
-    },
-}
-
-impl Source {
-    fn pixels(&self) -> &Pixels {
-        let (Self::Start { pixels, .. } | Self::Edit { pixels, .. } | Self::Inpaint { pixels, .. }) = self;
-        pixels
-    }
-}
-
-/// What a job does, with the picture that it works on, which is of exactly the job's size.
-#[derive(Debug, Clone)]
-pub enum Task {
-    /// A picture from a prompt alone.
-    TextToImage,
-    /// A picture that starts from another one.
-    ImageToImage {
-        /// What it starts from.
-        picture: Pixels,
-        /// How much of the schedule is run, over 0 to 1.
-        strength: f64,
-    },
-    /// A picture changed as the prompt says.
-    Edit {
-        /// What is changed.
-        picture: Pixels,
-        /// How closely the result keeps to it; guidance is off below 1.
-        guidance: f64,
-    },
-    /// A part of a picture painted anew.
-    Inpaint {
-        /// What it is part of.
-        picture: Pixels,
-        /// Which part.
-        mask: Mask,
-        /// How much of the schedule is run, over 0 to 1.
-        strength: f64,
-    },
-}
-
-/// Which pixels are painted anew, row by row from the top.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Mask(Vec<bool>);
-
-impl Mask {
-    /// From a picture with transparency: where it is more transparent than not, as OpenAI's API has it. From an opaque
-    /// one: where it is more white than black, as diffusers has it.
-    pub fn of(pixels: &Pixels) -> Self {
-        let is_opaque = pixels.is_opaque();
-        let (pixels, _) = pixels.rgba().as_chunks::<4>();
-        // the weights of PIL's greyscale, in thousandths
-        let grey = |[red, green, blue, _]: [u8; 4]| {
-            (299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue)) / 1_000
-        };
-        let is_new = |pixel: &[u8; 4]| if is_opaque { grey(*pixel) >= 128 } else { pixel[3] < 128 };
-        Self(pixels.iter().map(is_new).collect())
-    }
-
-    /// Whether each pixel is painted anew.
-    pub fn pixels(&self) -> &[bool] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Mask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let anew = self.0.iter().filter(|is_new| **is_new).count();
-        write!(f, "Mask({anew} of {} pixels)", self.0.len())
-    }
-}
-
-impl Task {
-    /// The picture that is worked on.
-    pub fn picture(&self) -> Option<&Pixels> {
-        match self {
-            Self::TextToImage => None,
-            Self::ImageToImage { picture, .. }
-            | Self::Edit { picture, .. }
-            | Self::Inpaint { picture, .. } => Some(picture),
-        }
-    }
-
-    /// The share of the schedule that is run.
-    pub fn strength(&self) -> f64 {
-        match self {
-            Self::ImageToImage { strength, .. } | Self::Inpaint { strength, .. } => *strength,
-            Self::TextToImage | Self::Edit { .. } => 1.0,
-        }
     }
 }
 
@@ -286,6 +172,8 @@ pub struct Request {
     pub decoder: Decoder,
     /// Adapters of the model, all at once.
     pub adapters: Vec<Adapted>,
+    /// Pictures that steer what is drawn, scaled to the job's size by whoever made the request, all at once.
+    pub controls: Vec<Control>,
     /// For XL; a whole picture of the job's size when `None`.
     pub framing: Option<Framing>,
     /// Which model ends the pictures.
@@ -333,6 +221,8 @@ pub struct Job {
     pub decoder: Decoder,
     /// Adapters of the model, each once.
     pub adapters: Vec<Adapted>,
+    /// Pictures that steer what is drawn, each for another ControlNet of the model.
+    pub controls: Vec<Control>,
     /// What models that were trained so are told of the picture's size.
     pub framing: Framing,
     /// The model that ends the pictures, where that is another one.
@@ -366,10 +256,11 @@ impl Job {
             seed_profile: request.seed_profile,
             decoder: request.decoder,
             adapters: checked_adapters(request.adapters, model)?,
+            controls: control::checked(request.controls, request.source.as_ref(), size, model)?,
             framing: checked_framing(request.framing, size, model)?,
             refiner,
             preview_every: checked_preview(request.preview_every)?,
-            task: checked_task(request.source, size, model)?,
+            task: task::checked(request.source, size, model)?,
             model: model.clone(),
         })
     }
@@ -460,7 +351,7 @@ pub(crate) fn in_sides(size: Size, model: &ModelInfo) -> bool {
     fits(size.width) && fits(size.height)
 }
 
-fn within(field: &'static str, value: f64, high: f64) -> Result<f64> {
+pub(crate) fn within(field: &'static str, value: f64, high: f64) -> Result<f64> {
     // a NaN fails the comparison and is refused with the rest
     if (0.0..=high).contains(&value) {
         Ok(value)
@@ -522,66 +413,6 @@ fn checked_preview(every: Option<u32>) -> Result<Option<NonZeroU32>> {
             NonZeroU32::new(steps).ok_or_else(|| Error::invalid("preview-every", "must be 1 or more"))
         })
         .transpose()
-}
-
-fn checked_task(source: Option<Source>, size: Size, model: &ModelInfo) -> Result<Task> {
-    let (features, id) = (model.features, &model.id);
-    let refused = |reason: String| Err(Error::invalid("source", reason));
-    let given = source.as_ref().map(|source| source.pixels().size());
-    match &source {
-        None if !features.text_to_image => {
-            return refused(format!("model `{id}` needs a picture to work on"));
-        }
-        Some(Source::Start { .. }) if !features.image_to_image => {
-            let edits =
-                if features.edit { "; it changes pictures as a prompt says: ask for an edit" } else { "" };
-            return refused(format!("model `{id}` does not start from pictures{edits}"));
-        }
-        Some(Source::Edit { .. }) if !features.edit => {
-            return refused(format!("model `{id}` was not trained to change pictures as a prompt says"));
-        }
-        Some(Source::Inpaint { .. }) if !features.inpaint => {
-            return refused(format!("model `{id}` does not paint parts of pictures anew"));
-        }
-        Some(Source::Inpaint { pixels, mask: None, .. }) if pixels.is_opaque() => {
-            let reason = "is missing, and the picture is nowhere transparent; give a mask";
-            return Err(Error::invalid("mask", reason));
-        }
-        Some(Source::Inpaint { pixels, mask: Some(mask), .. }) if mask.size() != pixels.size() => {
-            let reason =
-                format!("is {}, not {} like the picture; scale it first", mask.size(), pixels.size());
-            return Err(Error::invalid("mask", reason));
-        }
-        _ => {}
-    }
-    if let Some(given) = given.filter(|given| *given != size) {
-        return refused(format!("is {given}, not {size}; scale it first"));
-    }
-    Ok(match source {
-        None => Task::TextToImage,
-        Some(Source::Start { pixels: picture, strength }) => {
-            Task::ImageToImage { picture, strength: checked_strength(strength, model.default_strength)? }
-        }
-        Some(Source::Edit { pixels: picture, guidance }) => {
-            let guidance = guidance.unwrap_or(model.default_image_guidance);
-            Task::Edit { picture, guidance: within("image-guidance", guidance, MAX_GUIDANCE)? }
-        }
-        Some(Source::Inpaint { pixels: picture, mask, strength }) => {
-            let mask = Mask::of(mask.as_ref().unwrap_or(&picture));
-            if !mask.pixels().contains(&true) {
-                return Err(Error::invalid("mask", "leaves nothing to paint; mark a part of the picture"));
-            }
-            Task::Inpaint { picture, mask, strength: checked_strength(strength, 1.0)? }
-        }
-    })
-}
-
-fn checked_strength(strength: Option<f64>, default: f64) -> Result<f64> {
-    let strength = strength.unwrap_or(default);
-    if strength > 0.0 && strength <= 1.0 {
-        return Ok(strength);
-    }
-    Err(Error::invalid("strength", format!("{strength} is not over 0 and at most 1")))
 }
 
 fn in_range(field: &'static str, value: u32, low: u32, high: u32) -> Result<u32> {

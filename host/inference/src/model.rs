@@ -100,6 +100,8 @@ pub struct ModelInfo {
     pub schedules: Vec<String>,
     /// Adapters that a request may name.
     pub adapters: Vec<String>,
+    /// ControlNets that a request may give pictures for.
+    pub controls: Vec<String>,
     /// Words that were learned beside the text encoder's vocabulary.
     pub words: Vec<String>,
     /// Models that can end what this one begins, in the manifest's order; they list none themselves.
@@ -107,7 +109,7 @@ pub struct ModelInfo {
     pub refiners: Vec<Arc<ModelInfo>>,
     /// Which of them does when the request does not say. It may be missing among them: its files are not here then.
     pub refiner: Option<DefaultRefiner>,
-    /// Bytes that the model takes while it is loaded, its adapters included.
+    /// Bytes that the model takes while it is loaded, its adapters and ControlNets included.
     pub memory_bytes: u64,
     /// `cpu` or `cuda`.
     pub device: String,

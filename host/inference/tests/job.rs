@@ -3,7 +3,7 @@
 mod scripted;
 
 use atelier_inference::{
-    Adapted, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task,
+    Adapted, Control, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task,
 };
 use scripted::{model, pixels};
 
@@ -261,6 +261,36 @@ fn adapters_are_those_of_the_model_each_once_and_within_their_range() {
         let (field, reason) = refused(Request { adapters, ..Request::default() });
         assert!(field == "adapters" && reason.contains(named), "{field}: {reason}");
     }
+}
+
+#[test]
+fn controls_are_those_of_the_model_each_once_within_its_range_and_of_the_jobs_size() {
+    let control = |id: &str| Control::new(id, pixels(16, 8, 1));
+    let asked = |controls: Vec<Control>| Request { controls, size: size(16, 8), ..Request::default() };
+    let strong = Control { scale: 10.0, start: 0.25, end: 0.5, ..control("depth") };
+    assert_eq!(taken(asked(vec![control("edges"), strong])).controls.len(), 2);
+    for (controls, named) in [
+        (vec![control("other")], "it has edges, depth"),
+        (vec![control("edges"), control("edges")], "twice"),
+        (vec![Control::new("edges", pixels(8, 8, 1))], "8x8, not 16x8"),
+        (vec![Control { scale: 10.1, ..control("edges") }], "0 to 10"),
+        (vec![Control { scale: -0.1, ..control("edges") }], "0 to 10"),
+        (vec![Control { scale: f64::NAN, ..control("edges") }], "0 to 10"),
+        (vec![Control { start: 0.5, end: 0.5, ..control("edges") }], "in this order"),
+        (vec![Control { start: -0.1, ..control("edges") }], "from -0.1 to 1"),
+        (vec![Control { end: 1.1, ..control("edges") }], "from 0 to 1.1"),
+        (vec![Control { start: f64::NAN, ..control("edges") }], "in this order"),
+        (vec![control("edges"); 5], "at most 4"),
+    ] {
+        let (field, reason) = refused(asked(controls));
+        assert!(field == "controls" && reason.contains(named), "{field}: {reason}");
+    }
+    let edit = Request {
+        source: to_edit(None),
+        controls: vec![Control::new("edges", pixels(16, 16, 1))],
+        ..Request::default()
+    };
+    assert!(refused(edit).1.contains("edits"));
 }
 
 #[test]

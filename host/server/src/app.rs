@@ -200,7 +200,8 @@ fn prediction(prediction: Prediction) -> PredictionType {
 
 impl Located {
     fn spec(&self) -> Option<ModelSpec> {
-        let Model { id, source, description, adapters, embeddings, refiner, refiner_share, .. } = &self.model;
+        let Model { id, source, description, adapters, controls, embeddings, refiner, refiner_share, .. } =
+            &self.model;
         let files = self.files.as_ref().ok()?.clone();
         let entry = match source {
             ModelSource::Catalog(entry) => Some(*entry),
@@ -211,8 +212,10 @@ impl Located {
         let adapters = adapters.iter().map(|adapter| (adapter.id.clone(), adapter.source.clone())).collect();
         let refiner =
             refiner.clone().zip(*refiner_share).map(|(model, share)| DefaultRefiner { model, share });
+        let controls = controls.iter().map(|control| (control.id.clone(), control.source.clone())).collect();
         let extras = Extras {
             adapters,
+            controls,
             embeddings: embeddings.clone(),
             fixed_adapters: self.fixed_adapters.clone(),
             defaults: entry.map(|entry| defaults(&entry.usage)).unwrap_or_default(),

@@ -116,13 +116,13 @@ impl Host for Granted {
     ) -> Result<RunningJob, GenerationError> {
         let request = request(order);
         let job = match source {
-            Source::None => generation::text_to_image(request).await,
+            Source::None => generation::text_to_image(request, Vec::new()).await,
             Source::Start { picture, strength } => {
-                generation::image_to_image(request, picture, strength).await
+                generation::image_to_image(request, picture, strength, Vec::new()).await
             }
             Source::Edit { picture, guidance } => generation::edit(request, picture, guidance).await,
             Source::Inpaint { picture, mask, strength } => {
-                generation::inpaint(request, picture, mask, strength).await
+                generation::inpaint(request, picture, mask, strength, Vec::new()).await
             }
         };
         let job = job.map_err(generation_error)?;
@@ -261,6 +261,7 @@ fn model(info: types::ModelInfo) -> Model {
         default_image_guidance: info.default_image_guidance,
         schedules: info.schedules,
         adapters: info.adapters,
+        controls: info.controls,
         words: info.words,
         refiners: info.refiners,
         default_refiner: info.default_refiner,
@@ -298,6 +299,7 @@ fn model_info(model: &Model) -> types::ModelInfo {
         default_image_guidance: model.default_image_guidance,
         schedules: model.schedules.clone(),
         adapters: model.adapters.clone(),
+        controls: model.controls.clone(),
         words: model.words.clone(),
         refiners: model.refiners.clone(),
         default_refiner: model.default_refiner.clone(),

@@ -72,6 +72,7 @@ pub(crate) fn nano() -> Model {
         default_image_guidance: 1.5,
         schedules: vec!["ddim".into()],
         adapters: vec!["ink".into()],
+        controls: Vec::new(),
         words: Vec::new(),
         refiners: Vec::new(),
         default_refiner: None,

@@ -3,11 +3,13 @@
 //!
 //! Comes from `ModelFiles`; the catalog's entry (`info`) and what runs will take are told from it. Reads no tensor.
 
+use std::path::Path;
+
 use candle_core::Device;
 
-use crate::Result;
 use crate::files::ModelFiles;
 use crate::models::clip::{self, ClipConfig};
+use crate::models::controlnet::{self, ControlNetConfig};
 use crate::models::flux::FluxConfig;
 use crate::models::t5::{self, T5Config};
 use crate::models::unet::UNetConfig;
@@ -18,6 +20,7 @@ use crate::pipeline::{
 use crate::schedule::ScheduleConfig;
 use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 use crate::weights::Weights;
+use crate::{Error, Result};
 
 const UNET_CONFIG: &str = "unet/config.json";
 const SCHEDULE_CONFIG: &str = "scheduler/scheduler_config.json";
@@ -80,6 +83,17 @@ impl Components {
             tiny: tiny.as_ref(),
         };
         Ok(Footprint::new(networks, room, device))
+    }
+
+    /// Bytes that a ControlNet in a folder takes once it is loaded, if it fits the denoiser.
+    pub(super) fn control_memory(&self, folder: &Path) -> Result<u64> {
+        let DenoiserConfig::UNet(unet) = &self.denoiser else {
+            let (value, supported) = ("a FLUX model".into(), "models that a UNet draws; remove the key");
+            return Err(Error::Unsupported { what: "controls of", value, supported });
+        };
+        let files = ModelFiles::folder(folder);
+        ControlNetConfig::read(&files, ".")?.check(&files, ".", unet, self.vae.factor())?;
+        Weights::bytes_in_memory(&files, ".", controlnet::STEM)
     }
 
     /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes

@@ -89,6 +89,10 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
         info.memory_bytes += Adapter::open(path)?.memory_bytes();
         info.adapters.push(id.clone());
     }
+    for (id, path) in &spec.extras.controls {
+        info.memory_bytes += components.control_memory(path)?;
+        info.controls.push(id.clone());
+    }
     if components.family.text == TextLayout::Flux && !spec.extras.embeddings.is_empty() {
         let (value, supported) =
             ("a FLUX model".into(), "models whose texts CLIP alone reads; remove the key");
@@ -146,6 +150,7 @@ impl Components {
             default_image_guidance: DEFAULT_IMAGE_GUIDANCE,
             schedules: [first.clone()].into_iter().chain(others).collect(),
             adapters: Vec::new(),
+            controls: Vec::new(),
             words: Vec::new(),
             // known once all models are
             refiners: Vec::new(),

@@ -61,6 +61,8 @@ pub struct ModelSpec {
 pub struct Extras {
     /// Adapters that requests may name, with a file or a folder each.
     pub adapters: Vec<(String, PathBuf)>,
+    /// ControlNets that requests may give pictures for, with a folder each.
+    pub controls: Vec<(String, PathBuf)>,
     /// Files of words that are learned beside the text encoders' vocabulary.
     pub embeddings: Vec<PathBuf>,
     /// Adapters that are part of the model: every run has them, with a weight of 1, and no request names them.

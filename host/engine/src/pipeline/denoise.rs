@@ -9,6 +9,7 @@ use std::sync::Arc;
 use atelier_inference::{Decoder, Job, Pixels, Task};
 use candle_core::Tensor;
 
+use super::control::Steering;
 use super::denoiser::Question;
 use super::guidance::{Branch, Guidance};
 use super::latents::{Kept, Start};
@@ -34,6 +35,8 @@ pub struct Denoise {
     noise: PerImage,
     /// (images, channels, h, w) at the noise level of step `done`.
     latents: Tensor,
+    /// What the denoiser is steered by.
+    steering: Vec<Steering>,
     /// What stays of a picture of which a part is painted anew.
     kept: Option<Kept>,
     /// Further channels of every step's input: (images, channels, h, w).
@@ -82,11 +85,12 @@ impl Denoise {
             Some(refiner) => steps_before_refiner(schedule.as_ref(), &pipeline, refiner.share)?,
             None => schedule.timesteps().len(),
         };
+        let steering = pipeline.steering(job)?;
         let start = |pipeline: &Pipeline, schedule: &dyn Schedule| {
             let mut noise = PerImage::of(&job.seeds, job.seed_profile);
             Ok((pipeline.start(job, schedule, &mut noise)?, noise))
         };
-        Ok(Self { end, ..Self::over(pipeline, job, schedule, start)? })
+        Ok(Self { end, steering, ..Self::over(pipeline, job, schedule, start)? })
     }
 
     /// The rest of a run that another model began, for the job's refiner. As in diffusers it encodes the texts itself,
@@ -119,6 +123,7 @@ impl Denoise {
             decoding: if job.decoder == Decoder::Tiny { Decoding::Tiny } else { Decoding::Whole },
             noise,
             latents,
+            steering: Vec::new(),
             kept,
             channels,
             predictions: Vec::new(),
@@ -253,14 +258,18 @@ impl Denoise {
         let Some(states) = each(&|branch| Some(&branch.text.states))? else {
             return Err(candle_core::Error::Msg("a step without a question".into()).into());
         };
-        self.pipeline.denoiser.forward(Question {
+        let question = Question {
             x: &input.contiguous()?,
             timestep,
             states: &states,
             pooled: pooled.as_ref(),
             numbers: numbers.as_ref(),
             guidance: self.scale,
-        })
+        };
+        let place = (self.done, self.schedule.timesteps().len());
+        self.pipeline
+            .denoiser
+            .forward(question, |asked| self.pipeline.residuals(&self.steering, place, asked))
     }
 
     /// Applies `f` to as many images at a time as the device runs together.

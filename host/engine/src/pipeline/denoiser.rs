@@ -7,6 +7,7 @@ use super::family::{Family, TextLayout};
 use crate::Result;
 use crate::adapters::Component;
 use crate::files::ModelFiles;
+use crate::models::controlnet::Residuals;
 use crate::models::flux::{self, FluxConfig, FluxInput, FluxTransformer};
 use crate::models::unet::{self, Added, Input, UNet, UNetConfig};
 use crate::schedule::ScheduleConfig;
@@ -82,8 +83,12 @@ impl Denoiser {
         }
     }
 
-    /// One pass, to (b, latent channels, h, w).
-    pub(super) fn forward(&self, question: Question<'_>) -> Result<Tensor> {
+    /// One pass, to (b, latent channels, h, w). `steer` is asked what ControlNets add, where a denoiser can take it.
+    pub(super) fn forward(
+        &self,
+        question: Question<'_>,
+        steer: impl FnOnce(&Input<'_>) -> Result<Option<Residuals>>,
+    ) -> Result<Tensor> {
         let Question { x, timestep, states, pooled, numbers, guidance } = question;
         let full = |value: f64| Tensor::full(value as f32, x.dim(0)?, x.device());
         let (timesteps, scale) = (&full(timestep)?, full(guidance)?);
@@ -93,7 +98,8 @@ impl Denoiser {
                 let added = pooled.zip(numbers);
                 let added =
                     added.map(|(pooled, numbers)| Added { pooled: pooled.clone(), numbers: numbers.clone() });
-                unet.forward(&Input { x, timesteps, context: states, guidance, added: added.as_ref() })?
+                let input = Input { x, timesteps, context: states, guidance, added: added.as_ref() };
+                unet.forward_with(&input, steer(&input)?.as_ref())?
             }
             Self::Flux(flux) => {
                 let Some(pooled) = pooled else {

@@ -60,6 +60,10 @@ pub(crate) struct Footprint {
     predict_text: f64,
     /// Bytes of T5 at its widest, which is over before the first step.
     encode_text: f64,
+    /// More of it under ControlNets, whose answers and own skips are held beside the denoiser's.
+    steer: f64,
+    /// Bytes for each control picture's embedding, for a pixel of the picture.
+    control: f64,
     /// Bytes of encoding or decoding at its widest, for a pixel of the picture.
     decode: f64,
     /// The same for decoding by the small autoencoder.
@@ -123,11 +127,19 @@ impl Footprint {
                 (token / patch.powi(2), flux_text(flux, token, is_packed), 0.0, FLUX_LATENTS)
             }
         };
+        let (steer, control) = match denoiser {
+            DenoiserConfig::UNet(unet) => {
+                (2.0 * kept(unet), unet.down.first().map_or(0, |block| block.channels) as f64)
+            }
+            DenoiserConfig::Flux(_) => (0.0, 0.0),
+        };
         Self {
             device: device.clone(),
             predict: VALUE * latents_per_pixel * latent,
             predict_text: VALUE * predict_text,
             encode_text: t5.map_or(0.0, |t5| t5_bytes(t5, denoiser)),
+            steer: VALUE * latents_per_pixel * steer,
+            control: VALUE * latents_per_pixel * control,
             decode: VALUE * scratch.vae(vae),
             decode_tiny: VALUE * scratch.vae(tiny.unwrap_or(vae)),
             tiling: vae.tiling(),
@@ -161,8 +173,10 @@ impl Footprint {
         let (pixels, pictures) = (pixels(job), job.seeds.len());
         let together = lane(&self.device, pictures) as f64;
         let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
-        let predict = (pixels * self.predict + self.predict_text) * predictions;
-        let run = predict.max(decode) * together + pixels * self.kept * pictures as f64;
+        let steer = if job.controls.is_empty() { 0.0 } else { self.steer };
+        let predict = (pixels * (self.predict + steer) + self.predict_text) * predictions;
+        let controls = pixels * self.control * job.controls.len() as f64;
+        let run = predict.max(decode) * together + controls + pixels * self.kept * pictures as f64;
         self.fixed + run.max(self.encode_text) + self.texts(job) + previews(job)
     }
 
@@ -245,8 +259,7 @@ impl Scratch {
 
     /// Values for a pixel of the latents: every skip, and the widest layer of the way down or up.
     fn unet(self, config: &UNetConfig) -> f64 {
-        let skips = skips(config);
-        let kept: f64 = skips.iter().map(|(channels, level)| *channels as f64 * part(*level)).sum();
+        let (skips, kept) = (skips(config), kept(config));
         let down = config.down.iter().enumerate().map(|(level, block)| self.layer(block, level, 0.0));
         // on the way up a layer's input is what came from below and a skip, apart and joined
         let mut below = config.down.last().map_or(0, |block| block.channels);
@@ -299,6 +312,11 @@ impl Scratch {
     }
 }
 
+/// Values for a pixel of the latents that all skips hold together.
+fn kept(config: &UNetConfig) -> f64 {
+    skips(config).iter().map(|(channels, level)| *channels as f64 * part(*level)).sum()
+}
+
 /// The part of the pixels that is left after halving both sides so often.
 fn part(level: usize) -> f64 {
     0.25f64.powi(level as i32)
@@ -347,6 +365,7 @@ mod tests {
             default_image_guidance: 1.5,
             schedules: vec!["ddim".into()],
             adapters: Vec::new(),
+            controls: Vec::new(),
             words: Vec::new(),
             refiners: Vec::new(),
             refiner: None,

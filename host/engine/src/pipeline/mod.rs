@@ -1,8 +1,10 @@
 //! A job becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
-//! (`denoise`), whom and what it asks (`denoiser`, `guidance`), pixels (`picture`) and previews (`preview`); `run` puts these behind the
-//! engine's `Run`, `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all
-//! this will take. Knows every network and no file format; the engine owns it, one job uses it at a time.
+//! (`denoise`), whom and what it asks (`denoiser`, `guidance`) and what steers it (`control`), pixels (`picture`) and previews
+//! (`preview`); `run` puts these behind the engine's `Run`, `family` is what tells one model's pipeline from another's, and
+//! `footprint` tells how much memory all this will take. Knows every network and no file format; the engine owns it, one job
+//! uses it at a time.
 
+mod control;
 mod denoise;
 mod denoiser;
 mod emphasis;
@@ -25,6 +27,7 @@ use candle_core::Device;
 use crate::adapters::{Adapter, Attached, Bound};
 use crate::engine::Extras;
 use crate::files::ModelFiles;
+use crate::models::controlnet::ControlNet;
 use crate::models::vae::{self, Vae};
 use crate::schedule::ScheduleConfig;
 use crate::{Error, Result};
@@ -56,6 +59,8 @@ pub struct Pipeline {
     adapters: BTreeMap<String, Bound>,
     /// Those that are part of the model.
     fixed_adapters: Vec<Bound>,
+    /// By their names in requests.
+    controls: BTreeMap<String, ControlNet>,
     device: Device,
 }
 
@@ -79,7 +84,11 @@ impl Pipeline {
         let places = text_encoders.places().with(component, slots);
         let bind = |path: &PathBuf| Adapter::open(path)?.bind(&places, device);
         let adapters = extras.adapters.iter().map(|(id, path)| Ok((id.clone(), bind(path)?)));
+        let control = |(id, path): &(String, PathBuf)| {
+            Ok((id.clone(), ControlNet::open(&ModelFiles::folder(path), ".", device)?))
+        };
         Ok(Self {
+            controls: extras.controls.iter().map(control).collect::<Result<_>>()?,
             adapters: adapters.collect::<Result<_>>()?,
             fixed_adapters: extras.fixed_adapters.iter().map(bind).collect::<Result<_>>()?,
             text_encoders,

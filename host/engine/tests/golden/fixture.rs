@@ -172,6 +172,7 @@ impl Fixture {
                 .iter()
                 .map(|(id, weight)| Adapted { id: id.clone(), weight: *weight })
                 .collect(),
+            controls: Vec::new(),
             framing: case.framing,
             refine: Refine::Default,
             preview_every: None,

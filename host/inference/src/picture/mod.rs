@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::{Error, Result, Size};
 
 pub use encode::{Encoding, Format, encode};
-pub use parameters::{Parameters, RefinedBy, read_parameters};
+pub use parameters::{Parameters, RefinedBy, SteeredBy, read_parameters};
 pub use resize::{Filter, resized};
 
 /// Longest side of a picture in memory, in pixels.

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use crate::{Adapted, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, Task};
+use crate::{Adapted, Control, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, Task};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -21,6 +21,28 @@ pub struct RefinedBy {
     pub model_source: String,
     /// The share of the schedule after which it took over.
     pub share: f64,
+}
+
+/// A picture that steered what was drawn.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SteeredBy {
+    /// The ControlNet.
+    pub id: String,
+    /// BLAKE3 of the picture's pixels.
+    pub picture_blake3: String,
+    /// How strongly.
+    pub scale: f64,
+    /// The share of the steps after which it began.
+    pub start: f64,
+    /// The share of the steps after which it ended.
+    pub end: f64,
+}
+
+impl From<&Control> for SteeredBy {
+    fn from(Control { id, picture, scale, start, end }: &Control) -> Self {
+        let picture_blake3 = blake3::hash(picture.rgba()).to_string();
+        Self { id: id.clone(), picture_blake3, scale: *scale, start: *start, end: *end }
+    }
 }
 
 impl From<&Refiner> for RefinedBy {
@@ -67,6 +89,9 @@ pub struct Parameters {
     /// Adapters and their weights.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub adapters: Vec<Adapted>,
+    /// Pictures that steered what was drawn.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub controls: Vec<SteeredBy>,
     /// Which model ended the picture, where that was another one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refiner: Option<RefinedBy>,
@@ -118,6 +143,7 @@ impl Parameters {
             clip_skip: job.clip_skip,
             decoder: Some(job.decoder).filter(|decoder| *decoder != Decoder::Full),
             adapters: job.adapters.clone(),
+            controls: job.controls.iter().map(SteeredBy::from).collect(),
             refiner: job.refiner.as_ref().map(RefinedBy::from),
             strength,
             image_guidance,

@@ -1,6 +1,8 @@
 //! `generation`: turns a guest's request into a job of the scheduler, and the job's events and end into the guest's
 //! stream and outcome. Dropping the job's handle, or the whole store, cancels the job.
 
+mod convert;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,11 +10,9 @@ use std::time::Duration;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    Adapted as HostAdapted, CancelGuard, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
-    Error as HostError, Event as HostEvent, EventReader, Framing as HostFraming, Job, JobId, ModelId,
+    CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, MAX_CONTROLS, ModelId,
     ModelInfo, Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Refine,
-    Refiner as HostRefiner, Request as HostRequest, SeedProfile as HostSeedProfile, Source, Task,
-    Timings as HostTimings,
+    Request as HostRequest, Size as HostSize, Source, Task, Timings as HostTimings,
 };
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{
@@ -21,15 +21,15 @@ use wasmtime::component::{
 use wasmtime::{Result, StoreContextMut};
 
 use super::{Access, Capabilities, Image, caller, paint};
+use crate::Work;
 use crate::bindings::generation::{
-    Adapted, Decoder, Emphasis, Error, Event, Framing, Host, HostJob, HostJobWithStore, HostWithStore,
-    Invalid, Outcome, Overload, Picture, Preview, Queued, Refined, Refiner, Refining, Request, SeedProfile,
-    Step, Timings,
+    Control, Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Overload,
+    Picture, Preview, Queued, Refined, Request, Step, Timings,
 };
 use crate::context::OpenSpan;
 use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
 use crate::stage::Caller;
-use crate::{Exceeded, Work};
+use convert::steered;
 
 /// What is behind a guest's job handle.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -51,11 +51,9 @@ impl HostWithStore<Sandbox> for Capabilities {
     async fn text_to_image(
         access: &Access,
         request: Request,
+        controls: Vec<Control>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-        let caller = caller(access).await;
-        let started =
-            granted(&caller, &request.model).and_then(|model| start(&caller, &model, request.into()));
-        keep(access, started)
+        from_pictures(access, request, Vec::new(), controls, |_| None).await
     }
 
     async fn image_to_image(
@@ -63,12 +61,13 @@ impl HostWithStore<Sandbox> for Capabilities {
         request: Request,
         source: Resource<Image>,
         strength: Option<f64>,
+        controls: Vec<Control>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
         let start = |mut pictures: Vec<Pixels>| {
             let pixels = pictures.pop()?;
             Some(Source::Start { pixels, strength })
         };
-        from_pictures(access, request, vec![source], start).await
+        from_pictures(access, request, vec![source], controls, start).await
     }
 
     async fn edit(
@@ -81,7 +80,7 @@ impl HostWithStore<Sandbox> for Capabilities {
             let pixels = pictures.pop()?;
             Some(Source::Edit { pixels, guidance: image_guidance })
         };
-        from_pictures(access, request, vec![source], edit).await
+        from_pictures(access, request, vec![source], Vec::new(), edit).await
     }
 
     async fn inpaint(
@@ -90,40 +89,67 @@ impl HostWithStore<Sandbox> for Capabilities {
         source: Resource<Image>,
         mask: Option<Resource<Image>>,
         strength: Option<f64>,
+        controls: Vec<Control>,
     ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
         let inpaint = |pictures: Vec<Pixels>| {
             let mut pictures = pictures.into_iter();
             let pixels = pictures.next()?;
             Some(Source::Inpaint { pixels, mask: pictures.next(), strength })
         };
-        from_pictures(access, request, [source].into_iter().chain(mask).collect(), inpaint).await
+        from_pictures(access, request, [source].into_iter().chain(mask).collect(), controls, inpaint).await
     }
 }
 
-/// Scales pictures to what is asked for, the first one's own size otherwise, and starts the job that works on them.
+/// Scales pictures to what is asked for, or else to the first one's own size, and starts the job that works on them.
 async fn from_pictures(
     access: &Access,
     request: Request,
     pictures: Vec<Resource<Image>>,
+    controls: Vec<Control>,
     role: impl FnOnce(Vec<Pixels>) -> Option<Source>,
 ) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
     let caller = caller(access).await;
-    let pictures = access.with(|mut store| {
+    let handles = pictures.iter().chain(controls.iter().map(|control| &control.picture));
+    let given = access.with(|mut store| {
         let table = &store.get().table;
-        pictures.iter().map(|picture| Ok(table.get(picture)?.picture().clone())).collect::<Result<Vec<_>>>()
+        handles.map(|picture| Ok(table.get(picture)?.picture().clone())).collect::<Result<Vec<_>>>()
     })?;
     let model = match granted(&caller, &request.model) {
         Ok(model) => model,
         Err(error) => return Ok(Err(error)),
     };
     let mut request = HostRequest::from(request);
-    // checked before scaling, so that nobody makes the host scale to a size that no model takes
-    let own = pictures.first().map(|picture| picture.pixels.size()).unwrap_or(model.native_size);
-    let size = request.size.unwrap_or(own);
-    if size.width > model.max_side || size.height > model.max_side || size.width == 0 || size.height == 0 {
+    // control pictures follow the size of what is made, and say nothing of it
+    let own = given.first().filter(|_| !pictures.is_empty()).map(|picture| picture.pixels.size());
+    let size = request.size.or(own).unwrap_or(model.native_size);
+    let mut scaled = match scaled(&caller, &model, given, size).await? {
+        Ok(scaled) => scaled,
+        Err(error) => return Ok(Err(error)),
+    };
+    let steering = scaled.split_off(pictures.len());
+    request.controls = controls.into_iter().zip(steering).map(steered).collect();
+    request.source = role(scaled);
+    keep(access, start(&caller, &model, request))
+}
+
+/// Pictures of one size, which is checked first, so that nobody makes the host scale to a size that no model takes.
+async fn scaled(
+    caller: &Caller,
+    model: &ModelInfo,
+    pictures: Vec<HostPicture>,
+    size: HostSize,
+) -> Result<std::result::Result<Vec<Pixels>, Error>> {
+    let invalid =
+        |field: &str, reason| Ok(Err(Error::InvalidRequest(Invalid { field: field.into(), reason })));
+    let is_too_large = size.width > model.max_side || size.height > model.max_side;
+    if !pictures.is_empty() && (is_too_large || size.width == 0 || size.height == 0) {
         let reason =
             format!("{size} does not fit model `{}`: sides are at most {}", model.id, model.max_side);
-        return Ok(Err(Error::InvalidRequest(Invalid { field: "size".into(), reason })));
+        return invalid("size", reason);
+    }
+    // a source, its mask and the controls
+    if pictures.len() > MAX_CONTROLS + 2 {
+        return invalid("controls", format!("at most {MAX_CONTROLS} pictures may steer a job"));
     }
     let mut scaled = Vec::with_capacity(pictures.len());
     for picture in pictures {
@@ -133,8 +159,7 @@ async fn from_pictures(
             Err(why) => return Ok(Err(why.into())),
         }
     }
-    request.source = role(scaled);
-    keep(access, start(&caller, &model, request))
+    Ok(Ok(scaled))
 }
 
 /// The model, when the route may use it.
@@ -182,7 +207,7 @@ fn start(caller: &Caller, model: &ModelInfo, request: HostRequest) -> std::resul
     })?;
     let tenant = caller.meter.tenant();
     let job = checked(caller, model, request)?;
-    let facts = Arc::new(Job { task: Task::TextToImage, ..job.clone() });
+    let facts = Arc::new(Job { task: Task::TextToImage, controls: Vec::new(), ..job.clone() });
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || facts.model.id.as_str());
     span.set("atelier.steps", || u64::from(facts.steps));
@@ -414,116 +439,6 @@ impl StreamProducer<Sandbox> for Events {
             Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl From<Request> for HostRequest {
-    fn from(request: Request) -> Self {
-        HostRequest {
-            prompt: request.prompt,
-            negative_prompt: request.negative_prompt,
-            size: request.size.map(Into::into),
-            steps: request.steps,
-            guidance: request.guidance,
-            seed: request.seed,
-            count: Some(request.count),
-            schedule: request.schedule,
-            clip_skip: request.clip_skip,
-            guidance_rescale: request.guidance_rescale,
-            emphasis: request.emphasis.map(Into::into).unwrap_or_default(),
-            seed_profile: request.seed_profile.map(Into::into).unwrap_or_default(),
-            decoder: request.decoder.map(Into::into).unwrap_or_default(),
-            adapters: request.adapters.into_iter().map(Into::into).collect(),
-            framing: request.framing.map(Into::into),
-            refine: request.refine.map(Into::into).unwrap_or_default(),
-            preview_every: request.preview_every,
-            source: None,
-        }
-    }
-}
-
-impl From<Emphasis> for HostEmphasis {
-    fn from(emphasis: Emphasis) -> Self {
-        match emphasis {
-            Emphasis::A1111 => Self::A1111,
-            Emphasis::A1111NoNorm => Self::A1111NoNorm,
-            Emphasis::Comfy => Self::Comfy,
-        }
-    }
-}
-
-impl From<SeedProfile> for HostSeedProfile {
-    fn from(profile: SeedProfile) -> Self {
-        match profile {
-            SeedProfile::Diffusers => Self::Diffusers,
-            SeedProfile::A1111 => Self::A1111,
-            SeedProfile::Comfy => Self::Comfy,
-        }
-    }
-}
-
-impl From<Decoder> for HostDecoder {
-    fn from(decoder: Decoder) -> Self {
-        match decoder {
-            Decoder::Full => Self::Full,
-            Decoder::Tiny => Self::Tiny,
-        }
-    }
-}
-
-impl From<Adapted> for HostAdapted {
-    fn from(adapted: Adapted) -> Self {
-        HostAdapted { id: adapted.id, weight: adapted.weight }
-    }
-}
-
-impl From<Refining> for Refine {
-    fn from(refining: Refining) -> Self {
-        match refining {
-            Refining::Never => Self::Never,
-            Refining::By(Refiner { model, share }) => Self::By { model: ModelId::new(model), share },
-        }
-    }
-}
-
-impl From<&HostRefiner> for Refined {
-    fn from(HostRefiner { model, share }: &HostRefiner) -> Self {
-        Self { model: model.id.to_string(), share: *share }
-    }
-}
-
-impl From<Framing> for HostFraming {
-    fn from(framing: Framing) -> Self {
-        let crop = Crop { left: framing.crop_left, top: framing.crop_top };
-        HostFraming { original: framing.original.into(), crop, target: framing.target.into() }
-    }
-}
-
-impl From<Exceeded> for Error {
-    fn from(Exceeded { reason, retry_after }: Exceeded) -> Self {
-        Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
-    }
-}
-
-impl From<HostError> for Error {
-    fn from(error: HostError) -> Self {
-        match error {
-            HostError::Overloaded { reason, retry_after } => {
-                Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
-            }
-            HostError::UnknownModel { id, .. } => Error::UnknownModel(format!("there is no model `{id}`")),
-            HostError::Invalid { field, reason } => {
-                Error::InvalidRequest(Invalid { field: field.into(), reason })
-            }
-            // what a caller can change of it are the pictures' size and number
-            HostError::TooLarge { .. } => {
-                Error::InvalidRequest(Invalid { field: "size".into(), reason: error.to_string() })
-            }
-            HostError::OutOfMemory(_) => Error::Failed(error.to_string()),
-            HostError::Cancelled => Error::Cancelled,
-            HostError::WorkerGone => Error::WorkerGone,
-            HostError::Failed(text) => Error::Failed(text),
         }
     }
 }

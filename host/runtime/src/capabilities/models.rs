@@ -47,6 +47,7 @@ fn describe(info: &HostModelInfo, loaded: bool, grants: &[ModelId]) -> ModelInfo
         default_image_guidance: info.default_image_guidance,
         schedules: info.schedules.clone(),
         adapters: info.adapters.clone(),
+        controls: info.controls.clone(),
         words: info.words.clone(),
         refiners: refiners.map(ToString::to_string).collect(),
         default_refiner: own.map(ToString::to_string),

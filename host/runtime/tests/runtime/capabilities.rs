@@ -57,6 +57,20 @@ async fn a_picture_from_a_picture_is_scaled_to_the_requests_size_or_takes_its_ow
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_picture_is_scaled_to_the_request_and_named_where_it_is_wrong() {
+    let route = deploy(studio()).await;
+    // the picture is of 32x16, the model's own size of 64x64
+    let steered = ask(&route, "/steered", "edges 0.8").await.unwrap();
+    assert!(steered.contains(r#""width":64,"height":64"#), "{steered}");
+    assert!(steered.contains(r#""controls":[{"id":"edges","picture_blake3":"#), "{steered}");
+    assert!(steered.contains(r#""scale":0.8,"start":0.0,"end":0.5}]"#), "{steered}");
+    for (asked, named) in [("pose 1", "it has edges, depth"), ("edges 11", "0 to 10")] {
+        let wrong = ask(&route, "/steered", asked).await.unwrap();
+        assert!(wrong.contains("field: \"controls\"") && wrong.contains(named), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_granted_models_are_listed() {
     let route = deploy(studio()).await;
     assert!(ask(&route, "/models", "").await.unwrap().starts_with("fake "));

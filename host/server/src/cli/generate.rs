@@ -7,8 +7,8 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Event, Job, ModelId, ModelInfo, Outcome, Pixels, Refine, Request, Scheduler,
-    SeedProfile, Size, Source, Ticket,
+    Adapted, Control, Decoder, Emphasis, Event, Job, ModelId, ModelInfo, Outcome, Pixels, Refine, Request,
+    Scheduler, SeedProfile, Size, Source, Ticket,
 };
 use atelier_runtime::Runtime;
 use indicatif::ProgressBar;
@@ -68,6 +68,10 @@ pub(super) struct Generate {
     /// An adapter of the model, such as `ink` or `ink=0.8`; may be given several times.
     #[arg(long = "adapter", value_name = "ID[=WEIGHT]", value_parser = adapted)]
     adapters: Vec<Adapted>,
+    /// A picture for one of the model's ControlNets, such as `edges=edges.png` or `edges=edges.png@0.8`; scaled like
+    /// --image, may be given several times.
+    #[arg(long = "control", value_name = "ID=FILE[@SCALE]", value_parser = control)]
+    controls: Vec<Steering>,
     /// A model that ends what the other begins, such as `xl-refiner` or `xl-refiner=0.8` for the share of the schedule
     /// after which it takes over; what the manifest says when left out.
     #[arg(long, value_name = "MODEL[=SHARE]", value_parser = refine)]
@@ -98,6 +102,14 @@ pub(super) struct Generate {
     common: Common,
 }
 
+/// A control picture's file, and what it is for.
+#[derive(Debug, Clone, PartialEq)]
+struct Steering {
+    id: String,
+    file: PathBuf,
+    scale: f64,
+}
+
 pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
     let config = arguments.common.load()?;
@@ -114,7 +126,8 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let scheduler = app::scheduler(&config, app::engine(&config, &located)?)?;
     let model = scheduler.catalog().get(&model.id)?.clone();
     let source = source(arguments, &config, &scheduler, &model).await?;
-    let job = Job::new(request(arguments, source), &model)?;
+    let controls = controls(arguments, &config, &scheduler, &model).await?;
+    let job = Job::new(Request { controls, ..request(arguments, source) }, &model)?;
     let outcome = follow(&terminal, &job, scheduler.submit(job.clone())?).await?;
     let files = write(&arguments.output, &outcome, encoding)?;
     report(&terminal, &job, &outcome, &files);
@@ -138,6 +151,15 @@ fn adapted(text: &str) -> Result<Adapted, String> {
     let (id, weight) = text.split_once('=').unwrap_or((text, "1"));
     let weight = f64::from_str(weight).map_err(|_| format!("`{weight}` is no weight; write {id}=0.8"))?;
     Ok(Adapted { id: id.into(), weight })
+}
+
+fn control(text: &str) -> Result<Steering, String> {
+    let wanted = || format!("`{text}` names no picture; write edges=edges.png@0.8");
+    let (id, rest) = text.split_once('=').ok_or_else(wanted)?;
+    // what follows the last @ is a scale only where it is a number: file names have it as well
+    let scaled = rest.rsplit_once('@').and_then(|(file, scale)| Some((file, f64::from_str(scale).ok()?)));
+    let (file, scale) = scaled.unwrap_or((rest, 1.0));
+    Ok(Steering { id: id.into(), file: file.into(), scale })
 }
 
 fn refine(text: &str) -> Result<Refine, String> {
@@ -225,6 +247,26 @@ async fn source(
     }))
 }
 
+/// The control pictures, likewise.
+async fn controls(
+    arguments: &Generate,
+    config: &Config,
+    scheduler: &Scheduler,
+    model: &ModelInfo,
+) -> anyhow::Result<Vec<Control>> {
+    if arguments.controls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runtime = app::runtime(config, &Variables::of_process(), scheduler.clone())?;
+    let size = arguments.size.unwrap_or(model.native_size);
+    let mut controls = Vec::with_capacity(arguments.controls.len());
+    for Steering { id, file, scale } in &arguments.controls {
+        let picture = pixels(&runtime, file, size).await?;
+        controls.push(Control { scale: *scale, ..Control::new(id, picture) });
+    }
+    Ok(controls)
+}
+
 async fn pixels(runtime: &Runtime, path: &Path, size: Size) -> anyhow::Result<Pixels> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
@@ -249,6 +291,7 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
         seed_profile: arguments.seed_profile,
         decoder: arguments.decoder,
         adapters: arguments.adapters.clone(),
+        controls: Vec::new(),
         framing: None,
         refine: match &arguments.refiner {
             _ if arguments.no_refiner => Refine::Never,
@@ -342,6 +385,16 @@ mod tests {
     fn a_size_is_two_numbers_and_nothing_else() {
         assert_eq!(size("512x768"), Ok(Size { width: 512, height: 768 }));
         assert!(["512", "x", "512x", "ax512", "512x512x512"].into_iter().all(|text| size(text).is_err()));
+    }
+
+    #[test]
+    fn a_control_is_an_id_a_file_and_perhaps_a_scale() {
+        let parsed = |text| control(text).map(|control| (control.id, control.file, control.scale));
+        let expected = |file: &str, scale| Ok(("edges".into(), file.into(), scale));
+        assert_eq!(parsed("edges=a.png"), expected("a.png", 1.0));
+        assert_eq!(parsed("edges=a@b.png"), expected("a@b.png", 1.0));
+        assert_eq!(parsed("edges=a@b.png@0.5"), expected("a@b.png", 0.5));
+        assert!(parsed("edges").is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::check::{Context, builtin, hint, name, one_of};
 use super::raw::{Found, Table};
-use super::types::{Adapter, HubRepo, Model, ModelSource};
+use super::types::{Adapter, Control, HubRepo, Model, ModelSource};
 use crate::catalog;
 
 /// How the name of a single file ends; nothing else is opened as one.
@@ -53,6 +53,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
         let description = table.text("description").map_or(String::new(), |found| found.value);
         let (vae, prediction) = (vae(&table, context), prediction(&table, source.as_ref()));
         let (adapters, embeddings) = (adapters(&table, context), embeddings(&table, context));
+        let controls = controls(&table, context);
         let (pin, preload, idle_unload) = keep(&table);
         let (refiner, refiner_share) = refiner(&table);
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
@@ -64,6 +65,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
             vae,
             prediction,
             adapters,
+            controls,
             embeddings,
             refiner: refiner.as_ref().map(|found| ModelId::new(found.value.clone())),
             refiner_share,
@@ -189,6 +191,30 @@ fn adapters(table: &Table<'_>, context: &Context<'_>) -> Vec<Adapter> {
         Some(Adapter { id: id?, source: source? })
     };
     table.tables("adapters").into_iter().filter_map(adapter).collect()
+}
+
+/// ControlNets, by name.
+fn controls(table: &Table<'_>, context: &Context<'_>) -> Vec<Control> {
+    let mut seen = BTreeSet::new();
+    let control = |mut table: Table<'_>| {
+        let id = name(&mut table, "control", "id", &mut seen);
+        let source = table.text("source");
+        if source.is_none() {
+            table.missing("source", "write source = a folder that diffusers wrote for a ControlNetModel");
+        }
+        let source = source.map(|found| folder(&table, &found, context));
+        table.finish();
+        Some(Control { id: id?, source: source? })
+    };
+    table.tables("controls").into_iter().filter_map(control).collect()
+}
+
+fn folder(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> PathBuf {
+    let path = context.base.join(found.value.strip_prefix("path:").unwrap_or(&found.value));
+    if !path.is_dir() {
+        table.problem(&found.at, format!("there is no folder {}", path.display()));
+    }
+    path
 }
 
 /// Files of learned words.

@@ -219,6 +219,9 @@ pub struct Model {
     /// What requests may lay beside its weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<Adapter>,
+    /// ControlNets that requests may give pictures for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
     /// Files of words that its text encoders learn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<PathBuf>,
@@ -249,6 +252,15 @@ pub struct Adapter {
     /// Its name in requests.
     pub id: String,
     /// A file, or a folder that diffusers or peft wrote.
+    pub source: PathBuf,
+}
+
+/// A ControlNet of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Control {
+    /// Its name in requests.
+    pub id: String,
+    /// A folder that diffusers wrote.
     pub source: PathBuf,
 }
 

@@ -105,6 +105,15 @@ impl ControlNetConfig {
         if own != other {
             return Err(wrong("cross_attention_dim", own.to_string(), other.to_string()));
         }
+        // a denoiser may have channels for a mask or a picture, which a ControlNet does not see
+        let (own, other) = (self.down.in_channels, unet.out_channels);
+        if own != other {
+            return Err(wrong("in_channels", own.to_string(), format!("latents of {other}")));
+        }
+        let (own, other) = (self.down.added, unet.added);
+        if own != other {
+            return Err(wrong("addition_embed_type", format!("{own:?}"), format!("{other:?}")));
+        }
         let (own, other) = (skips(&self.down), skips(unet));
         if own != other {
             return Err(wrong("block_out_channels", format!("{own:?}"), format!("{other:?}")));

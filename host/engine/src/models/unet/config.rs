@@ -89,7 +89,7 @@ pub struct UNetConfig {
 }
 
 /// XL's second embedding: of the pooled text and of a few numbers, such as sizes (`addition_embed_type` `text_time`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddedConfig {
     /// Sines and cosines for each number.
     pub time_embed_dim: usize,

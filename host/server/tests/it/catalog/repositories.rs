@@ -101,8 +101,10 @@ fn pipeline(name: &str, scheduler: &str) -> Repository {
     let mut files: Repository = OTHERS.map(|path| (path.to_owned(), DECOY.to_vec())).into();
     for component in std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap()) {
         let folder = component.file_name().into_string().unwrap();
-        for file in std::fs::read_dir(component.path()).into_iter().flatten() {
-            let path = format!("{folder}/{}", file.unwrap().file_name().into_string().unwrap());
+        // ControlNets have folders of their own there, and are no part of a pipeline's repository
+        let found = std::fs::read_dir(component.path()).into_iter().flatten().map(|entry| entry.unwrap());
+        for file in found.filter(|entry| entry.path().is_file()) {
+            let path = format!("{folder}/{}", file.file_name().into_string().unwrap());
             let bytes = fixture(name, &path);
             files.insert(path, bytes);
         }

@@ -34,6 +34,7 @@ impl Guest for Studio {
             "/leave" => paint::leave(&text).await,
             "/jobs" => paint::jobs().await,
             "/from-picture" => paint::from_picture(&text).await,
+            "/steered" => paint::steered(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

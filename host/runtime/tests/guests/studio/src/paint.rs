@@ -1,7 +1,7 @@
 //! The capabilities, each once.
 
 use crate::atelier::host::generation::{
-    Error, Event, Job, Refiner, Refining, Request, image_to_image, text_to_image,
+    Control, Error, Event, Job, Refiner, Refining, Request, image_to_image, text_to_image,
 };
 use crate::atelier::host::images::{Encoding, Filter, Format, Image, Pixels};
 use crate::atelier::host::types::{ModelInfo, Size};
@@ -42,7 +42,7 @@ async fn start(text: &str) -> Result<Job, Error> {
     let mut request = request(&model, &prompt, steps.parse().unwrap_or(2));
     let by = Refining::By(Refiner { model: refiner.clone(), share: Some(0.5) });
     request.refine = (!refiner.is_empty()).then_some(by);
-    text_to_image(request).await
+    text_to_image(request, Vec::new()).await
 }
 
 pub async fn models() -> String {
@@ -126,7 +126,7 @@ pub async fn from_picture(text: &str) -> String {
     let mut request = request("fake", "cat", 1);
     request.size =
         text.split_once('x').map(|(w, h)| Size { width: w.parse().unwrap(), height: h.parse().unwrap() });
-    let job = match image_to_image(request, &flat(32, 16), Some(0.5)).await {
+    let job = match image_to_image(request, &flat(32, 16), Some(0.5), Vec::new()).await {
         Ok(job) => job,
         Err(error) => return describe(&error),
     };
@@ -137,6 +137,17 @@ pub async fn from_picture(text: &str) -> String {
         outcome.size.height,
         outcome.pictures[0].image.parameters().unwrap()
     )
+}
+
+/// Under a control picture of 32x16: `id scale`.
+pub async fn steered(text: &str) -> String {
+    let (id, scale) = text.split_once(' ').unwrap();
+    let picture = &flat(32, 16);
+    let control = Control { id: id.into(), picture, scale: scale.parse().ok(), start: None, end: Some(0.5) };
+    match text_to_image(request("fake", "cat", 2), vec![control]).await {
+        Ok(job) => job.outcome().await.unwrap().pictures[0].image.parameters().unwrap(),
+        Err(error) => describe(&error),
+    }
 }
 
 pub async fn style(text: &str) -> String {

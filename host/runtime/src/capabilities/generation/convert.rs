@@ -1,0 +1,137 @@
+//! The domain's words for what a guest asks, and the guest's words for what the domain answers. Checks nothing: a request
+//! is checked where it becomes a job.
+
+use atelier_inference::{
+    Adapted as HostAdapted, Control as HostControl, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
+    Error as HostError, Framing as HostFraming, ModelId, Pixels, Refine, Refiner as HostRefiner,
+    Request as HostRequest, SeedProfile as HostSeedProfile,
+};
+
+use crate::Exceeded;
+use crate::bindings::generation::{
+    Adapted, Control, Decoder, Emphasis, Error, Framing, Invalid, Overload, Refined, Refiner, Refining,
+    Request, SeedProfile,
+};
+
+impl From<Request> for HostRequest {
+    fn from(request: Request) -> Self {
+        HostRequest {
+            prompt: request.prompt,
+            negative_prompt: request.negative_prompt,
+            size: request.size.map(Into::into),
+            steps: request.steps,
+            guidance: request.guidance,
+            seed: request.seed,
+            count: Some(request.count),
+            schedule: request.schedule,
+            clip_skip: request.clip_skip,
+            guidance_rescale: request.guidance_rescale,
+            emphasis: request.emphasis.map(Into::into).unwrap_or_default(),
+            seed_profile: request.seed_profile.map(Into::into).unwrap_or_default(),
+            decoder: request.decoder.map(Into::into).unwrap_or_default(),
+            adapters: request.adapters.into_iter().map(Into::into).collect(),
+            framing: request.framing.map(Into::into),
+            refine: request.refine.map(Into::into).unwrap_or_default(),
+            controls: Vec::new(),
+            preview_every: request.preview_every,
+            source: None,
+        }
+    }
+}
+
+/// A control with its picture, scaled.
+pub(super) fn steered((control, picture): (Control, Pixels)) -> HostControl {
+    let Control { id, scale, start, end, .. } = control;
+    let usual = HostControl::new(id, picture);
+    HostControl {
+        scale: scale.unwrap_or(usual.scale),
+        start: start.unwrap_or(usual.start),
+        end: end.unwrap_or(usual.end),
+        ..usual
+    }
+}
+
+impl From<Emphasis> for HostEmphasis {
+    fn from(emphasis: Emphasis) -> Self {
+        match emphasis {
+            Emphasis::A1111 => Self::A1111,
+            Emphasis::A1111NoNorm => Self::A1111NoNorm,
+            Emphasis::Comfy => Self::Comfy,
+        }
+    }
+}
+
+impl From<SeedProfile> for HostSeedProfile {
+    fn from(profile: SeedProfile) -> Self {
+        match profile {
+            SeedProfile::Diffusers => Self::Diffusers,
+            SeedProfile::A1111 => Self::A1111,
+            SeedProfile::Comfy => Self::Comfy,
+        }
+    }
+}
+
+impl From<Decoder> for HostDecoder {
+    fn from(decoder: Decoder) -> Self {
+        match decoder {
+            Decoder::Full => Self::Full,
+            Decoder::Tiny => Self::Tiny,
+        }
+    }
+}
+
+impl From<Adapted> for HostAdapted {
+    fn from(adapted: Adapted) -> Self {
+        HostAdapted { id: adapted.id, weight: adapted.weight }
+    }
+}
+
+impl From<Refining> for Refine {
+    fn from(refining: Refining) -> Self {
+        match refining {
+            Refining::Never => Self::Never,
+            Refining::By(Refiner { model, share }) => Self::By { model: ModelId::new(model), share },
+        }
+    }
+}
+
+impl From<&HostRefiner> for Refined {
+    fn from(HostRefiner { model, share }: &HostRefiner) -> Self {
+        Self { model: model.id.to_string(), share: *share }
+    }
+}
+
+impl From<Framing> for HostFraming {
+    fn from(framing: Framing) -> Self {
+        let crop = Crop { left: framing.crop_left, top: framing.crop_top };
+        HostFraming { original: framing.original.into(), crop, target: framing.target.into() }
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(Exceeded { reason, retry_after }: Exceeded) -> Self {
+        Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Overloaded { reason, retry_after } => {
+                Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
+            }
+            HostError::UnknownModel { id, .. } => Error::UnknownModel(format!("there is no model `{id}`")),
+            HostError::Invalid { field, reason } => {
+                Error::InvalidRequest(Invalid { field: field.into(), reason })
+            }
+            // what a caller can change of it are the pictures' size and number
+            HostError::TooLarge { .. } => {
+                Error::InvalidRequest(Invalid { field: "size".into(), reason: error.to_string() })
+            }
+            HostError::OutOfMemory(_) => Error::Failed(error.to_string()),
+            HostError::Cancelled => Error::Cancelled,
+            HostError::WorkerGone => Error::WorkerGone,
+            HostError::Failed(text) => Error::Failed(text),
+        }
+    }
+}
