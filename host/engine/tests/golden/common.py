@@ -17,6 +17,8 @@ from diffusers import (
     AutoencoderTiny,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
@@ -35,6 +37,11 @@ SCHEDULES = {
     "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
+}
+# Over the noise levels of arXiv 2206.00364, which have no betas.
+EDM_SCHEDULES = {
+    "edm_euler": (EDMEulerScheduler, {}),
+    "edm_dpmpp_2m": (EDMDPMSolverMultistepScheduler, {}),
 }
 CORPUS = [
     "a photo of a cat sitting on the mat, highly detailed, 35mm, golden hour",
@@ -196,7 +203,7 @@ def chunk_rows(tokens, prompt, count=1):
 def run(pipeline, base, case, keep, texts):
     """One case of `pipeline`, whose class fits the case; `keep(stage, tensor)` takes what is made on the way and
     `texts(pipeline, case)` gives the arguments that say what to show."""
-    class_, changes = SCHEDULES[case["schedule"]]
+    class_, changes = (SCHEDULES | EDM_SCHEDULES)[case["schedule"]]
     pipeline.scheduler = class_.from_config(base, **changes)
     pipeline.set_progress_bar_config(disable=True)
     # it insists on multiples of 8, whatever the autoencoder; odd latents are what we want to see

@@ -12,6 +12,7 @@ import json
 import torch
 from diffusers import (
     DPMSolverSinglestepScheduler,
+    EDMEulerScheduler,
     HeunDiscreteScheduler,
     LCMScheduler,
     LMSDiscreteScheduler,
@@ -48,6 +49,8 @@ def build(name, folder):
     if name == "xl-lcm":
         changes, plan = {"time_cond_proj_dim": 8}, LCMScheduler.from_config(plan.config)
     if name == "xl-edit":
+        # CosXL-Edit's own
+        plan = EDMEulerScheduler(sigma_max=120.0, sigma_data=1.0, sigma_schedule="exponential", prediction_type="v_prediction")
         kind, changes, options = StableDiffusionXLInstructPix2PixPipeline, {"in_channels": 8}, {"is_cosxl_edit": True}
     tokens = tokenizer(folder, "<|endoftext|>", 77, as_files=True)
     return kind(
@@ -68,9 +71,9 @@ def cases(name, arguments):
             "batch": case(seeds=pair, schedule="dpmpp_2m_karras"), "unguided": case(guidance=1.0),
         }
     if name == "xl-edit":
-        case = functools.partial(case, image_guidance=1.5)
+        case = functools.partial(case, image_guidance=1.5, schedule="edm_euler")
         return {
-            "edit-ddim": case(), "edit-negative": case(negative_prompt=negative, schedule="euler"), "rescale": case(rescale=0.5),
+            "edit-edm": case(), "edit-negative": case(negative_prompt=negative, schedule="edm_dpmpp_2m"), "rescale": case(rescale=0.5),
             "batch": case(seeds=pair), "unguided": case(image_guidance=0.9),
         }
     asked = {f"t2i-{schedule}": case(schedule=schedule) for schedule in SCHEDULES if schedule != "lcm"}
