@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::admin::{Admin, Audit, View};
-use crate::catalog::{Base, Entry, Overlay, Usage};
+use crate::catalog::{Base, Entry, Large, Overlay, Usage};
 use crate::cli::compile;
 use crate::config::{Builtins, Config, Model, ModelSource, Prediction, Variables};
 use crate::deploy::Deployer;
@@ -167,6 +167,13 @@ fn assemble(entry: &Entry, folders: &[PathBuf]) -> (ModelFiles, Vec<PathBuf>) {
             Overlay::Unet { weights, config, .. } => {
                 elsewhere.push(("unet/diffusion_pytorch_model.safetensors", place(index, weights)));
                 elsewhere.extend(config.map(|config| ("unet/config.json", place(index, config))));
+            }
+            Overlay::Blocks { of, weights, .. } => {
+                let name = match of {
+                    Large::Transformer => "transformer/model.gguf",
+                    Large::TextEncoder2 => "text_encoder_2/model.gguf",
+                };
+                elsewhere.push((name, place(index, weights)));
             }
             Overlay::Vae(_, file) => vae = Some(ModelFiles::single_file(place(index, file), None)),
             Overlay::Adapter(_, file) => adapters.push(place(index, file)),

@@ -61,10 +61,28 @@ pub enum Overlay {
         /// Its configuration; the base's own when `None`.
         config: Option<&'static str>,
     },
+    /// A component's weights in few bits, as one GGUF file.
+    Blocks {
+        /// Where it is.
+        repo: Repo,
+        /// The component.
+        of: Large,
+        /// The file.
+        weights: &'static str,
+    },
     /// The autoencoder, as a file of its own.
     Vae(Repo, &'static str),
     /// A low-rank adapter that every run has.
     Adapter(Repo, &'static str),
+}
+
+/// A component that is published in few bits.
+#[derive(Debug, Clone, Copy)]
+pub enum Large {
+    /// FLUX's denoiser.
+    Transformer,
+    /// Its T5.
+    TextEncoder2,
 }
 
 /// What requests get that do not say.
@@ -135,14 +153,16 @@ impl Entry {
 
 impl Overlay {
     fn repo(&self) -> Repo {
-        let (Self::Unet { repo, .. } | Self::Vae(repo, _) | Self::Adapter(repo, _)) = *self;
-        repo
+        match *self {
+            Self::Unet { repo, .. } | Self::Blocks { repo, .. } => repo,
+            Self::Vae(repo, _) | Self::Adapter(repo, _) => repo,
+        }
     }
 
     fn wanted(&self) -> Wanted {
         let files = match *self {
             Self::Unet { weights, config, .. } => config.into_iter().chain([weights]).collect(),
-            Self::Vae(_, file) | Self::Adapter(_, file) => vec![file],
+            Self::Blocks { weights: file, .. } | Self::Vae(_, file) | Self::Adapter(_, file) => vec![file],
         };
         Wanted { repo: self.repo().into(), files: Files::Named(files) }
     }
@@ -151,6 +171,8 @@ impl Overlay {
     fn replaced(&self) -> Option<&'static str> {
         match self {
             Self::Unet { .. } => Some("unet"),
+            Self::Blocks { of: Large::Transformer, .. } => Some("transformer"),
+            Self::Blocks { of: Large::TextEncoder2, .. } => Some("text_encoder_2"),
             Self::Vae(..) => Some("vae"),
             Self::Adapter(..) => None,
         }

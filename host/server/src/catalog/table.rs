@@ -2,7 +2,7 @@
 //! these files; where none is, the main branch is taken and the entry says so. Steps, guidance and schedules are those of
 //! the publishers' own examples, unless a comment says otherwise.
 
-use super::{Base, Entry, Overlay, Repo, Usage};
+use super::{Base, Entry, Large, Overlay, Repo, Usage};
 
 const fn repo(owner: &'static str, name: &'static str, commit: &'static str) -> Repo {
     Repo { owner, name, commit: Some(commit), is_gated: false }
@@ -23,10 +23,19 @@ const XL: Base = Base::Pipeline(repo(
     "stable-diffusion-xl-base-1.0",
     "462165984030d82259a11f4367a4eed129e94a7b",
 ));
+const FLUX_DEV: Base = Base::Pipeline(Repo {
+    is_gated: true,
+    ..repo("black-forest-labs", "FLUX.1-dev", "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21")
+});
+const FLUX_SCHNELL: Base = Base::Pipeline(Repo {
+    is_gated: true,
+    ..repo("black-forest-labs", "FLUX.1-schnell", "741f7c3ce8b383c54771c7003378a50191e9efe9")
+});
 const LIGHTNING: Repo = repo("ByteDance", "SDXL-Lightning", "c9a24f48e1c025556787b0c58dd67a091ece2e44");
 
 const RAIL: &str = "creativeml-openrail-m";
 const RAIL_PLUS: &str = "openrail++";
+const FLUX_DEV_LICENCE: &str = "flux-1-dev-non-commercial-license";
 
 /// Guided, at the size that Stable Diffusion 1 was trained on. Steps and guidance are the host's own defaults.
 const PLAIN: Usage = Usage {
@@ -46,10 +55,25 @@ const fn lightning(steps: u32) -> Usage {
 /// FLUX.1 dev, as its card runs it.
 const FLUX: Usage =
     Usage { size: (1024, 1024), steps: 28, guidance: 3.5, schedule: "flow_match_euler", ..PLAIN };
+const SCHNELL: Usage = Usage { steps: 4, guidance: 0.0, is_guidance_free: true, ..FLUX };
 /// Takes guidance as an input of the denoiser.
 const CONSISTENT: Usage = Usage { steps: 4, guidance: 8.0, schedule: "lcm", ..PLAIN };
 /// Runs without guidance; up to 2 is bearable, and negative prompts count from there.
 const CONSISTENT_ADAPTER: Usage = Usage { steps: 4, guidance: 1.0, schedule: "lcm", ..PLAIN };
+
+/// FLUX's two large networks in few bits, as the same publisher has them.
+const fn blocks(name: &'static str, weights: &'static str, t5: &'static str) -> [Overlay; 2] {
+    [
+        Overlay::Blocks { repo: moving("city96", name), of: Large::Transformer, weights },
+        Overlay::Blocks {
+            repo: moving("city96", "t5-v1_1-xxl-encoder-gguf"),
+            of: Large::TextEncoder2,
+            weights: t5,
+        },
+    ]
+}
+const T5_FOUR_BITS: &str = "t5-v1_1-xxl-encoder-Q4_K_M.gguf";
+const T5_EIGHT_BITS: &str = "t5-v1_1-xxl-encoder-Q8_0.gguf";
 
 const fn lightning_unet(weights: &'static str) -> Overlay {
     Overlay::Unet { repo: LIGHTNING, weights, config: None }
@@ -274,13 +298,28 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry {
         name: "flux-dev",
         about: "FLUX.1 dev: large pictures that follow long prompts; not for business",
-        licence: "flux-1-dev-non-commercial-license",
+        licence: FLUX_DEV_LICENCE,
         gigabytes: 33.7,
-        base: Base::Pipeline(Repo {
-            is_gated: true,
-            ..repo("black-forest-labs", "FLUX.1-dev", "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21")
-        }),
+        base: FLUX_DEV,
         overlays: &[],
+        usage: FLUX,
+    },
+    Entry {
+        name: "flux-dev-q8",
+        about: "FLUX.1 dev in eight bits: hardly another picture, half the memory; not for business",
+        licence: FLUX_DEV_LICENCE,
+        gigabytes: 18.2,
+        base: FLUX_DEV,
+        overlays: &blocks("FLUX.1-dev-gguf", "flux1-dev-Q8_0.gguf", T5_EIGHT_BITS),
+        usage: FLUX,
+    },
+    Entry {
+        name: "flux-dev-q4",
+        about: "FLUX.1 dev in four bits: coarser, a third of the memory; not for business",
+        licence: FLUX_DEV_LICENCE,
+        gigabytes: 10.1,
+        base: FLUX_DEV,
+        overlays: &blocks("FLUX.1-dev-gguf", "flux1-dev-Q4_0.gguf", T5_FOUR_BITS),
         usage: FLUX,
     },
     Entry {
@@ -288,11 +327,26 @@ pub(super) static ENTRIES: &[Entry] = &[
         about: "FLUX.1 schnell: the same in four steps",
         licence: "apache-2.0",
         gigabytes: 33.7,
-        base: Base::Pipeline(Repo {
-            is_gated: true,
-            ..repo("black-forest-labs", "FLUX.1-schnell", "741f7c3ce8b383c54771c7003378a50191e9efe9")
-        }),
+        base: FLUX_SCHNELL,
         overlays: &[],
-        usage: Usage { steps: 4, guidance: 0.0, is_guidance_free: true, ..FLUX },
+        usage: SCHNELL,
+    },
+    Entry {
+        name: "flux-schnell-q8",
+        about: "FLUX.1 schnell in eight bits: hardly another picture, half the memory",
+        licence: "apache-2.0",
+        gigabytes: 18.2,
+        base: FLUX_SCHNELL,
+        overlays: &blocks("FLUX.1-schnell-gguf", "flux1-schnell-Q8_0.gguf", T5_EIGHT_BITS),
+        usage: SCHNELL,
+    },
+    Entry {
+        name: "flux-schnell-q4",
+        about: "FLUX.1 schnell in four bits: coarser, a third of the memory",
+        licence: "apache-2.0",
+        gigabytes: 10.1,
+        base: FLUX_SCHNELL,
+        overlays: &blocks("FLUX.1-schnell-gguf", "flux1-schnell-Q4_0.gguf", T5_FOUR_BITS),
+        usage: SCHNELL,
     },
 ];

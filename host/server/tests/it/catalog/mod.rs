@@ -42,7 +42,7 @@ const FIRST: [Expected; 7] = [
     expected("lcm-dreamshaper-7", SD, UNGUIDED),
     expected("instruct-pix2pix", SD, &["edit", "negative"]),
 ];
-const LARGE: [Expected; 14] = [
+const LARGE: [Expected; 18] = [
     expected("sdxl", XL, ALL_XL),
     expected("sdxl-refiner", "stable-diffusion-xl-refiner", &["start", "inpaint", "negative", "framing"]),
     expected("sdxl-turbo", XL, UNGUIDED_XL),
@@ -56,7 +56,11 @@ const LARGE: [Expected; 14] = [
     expected("lcm-lora-sdxl", XL, ALL_XL),
     expected("cosxl-edit", XL, &["edit", "negative", "framing"]),
     expected("flux-dev", FLUX, UNGUIDED),
+    expected("flux-dev-q8", FLUX, UNGUIDED),
+    expected("flux-dev-q4", FLUX, UNGUIDED),
     expected("flux-schnell", FLUX, UNGUIDED),
+    expected("flux-schnell-q8", FLUX, UNGUIDED),
+    expected("flux-schnell-q4", FLUX, UNGUIDED),
 ];
 
 /// The model of a manifest that says no more than its name, looked for in this cache.

@@ -78,8 +78,20 @@ pub(super) fn repository(name: &str) -> Repository {
             files.insert("flux1-schnell.safetensors".into(), DECOY.into());
             files
         }
+        "city96/FLUX.1-dev-gguf" => blocks("flux1-dev", "flux-q8", "transformer/flux1.gguf"),
+        "city96/FLUX.1-schnell-gguf" => blocks("flux1-schnell", "flux-q4", "transformer/flux1.gguf"),
+        "city96/t5-v1_1-xxl-encoder-gguf" => {
+            blocks("t5-v1_1-xxl-encoder", "flux-q4", "text_encoder_2/t5-encoder.gguf")
+        }
         other => panic!("no stand-in for {other}"),
     }
+}
+
+/// A network in every kind of few bits that an entry asks for, all of them one fixture's, beside others.
+fn blocks(stem: &str, name: &str, file: &str) -> Repository {
+    let kinds = ["Q8_0", "Q4_0", "Q4_K_M"].map(|kind| (format!("{stem}-{kind}.gguf"), fixture(name, file)));
+    let others = ["Q2_K", "F16"].map(|kind| (format!("{stem}-{kind}.gguf"), DECOY.to_vec()));
+    kinds.into_iter().chain(others).collect()
 }
 
 fn golden() -> PathBuf {
