@@ -158,11 +158,16 @@ def mask_of(pixels):
     return mask
 
 
+def as_tensor(pixels):
+    """(h, w, 3) of bytes to (1, 3, h, w) within 0 to 1."""
+    return torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+
+
 def source_tensor(case, keep):
     """What an image-to-image case starts from, once per image."""
     pixels = source_picture(case["height"], case["width"], case["seeds"][0])
     keep("source", torch.from_numpy(pixels))
-    picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None] * 2 - 1
+    picture = as_tensor(pixels) * 2 - 1
     return picture.repeat(len(case["seeds"]) if case["image_guidance"] is None else 1, 1, 1, 1)
 
 
@@ -226,7 +231,7 @@ def run(pipeline, base, case, keep, texts):
         pixels = source_picture(case["height"], case["width"], case["seeds"][0])
         mask = mask_of(pixels)
         keep("source", torch.from_numpy(pixels)), keep("mask", torch.from_numpy(mask))
-        picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+        picture = as_tensor(pixels)
         call |= {
             "image": (picture * 2 - 1).repeat(images, 1, 1, 1), "mask_image": torch.from_numpy(mask[None, None, :, :, 0] / 255.0).float(),
             "strength": 1.0 if case["strength"] is None else case["strength"], "height": case["height"], "width": case["width"],

@@ -300,7 +300,7 @@ def run(pipeline, base, case, keep):
     if case["inpaint"] or case["strength"] is not None:
         pixels = common.source_picture(height, width, case["seeds"][0])
         keep("source", torch.from_numpy(pixels))
-        picture = torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+        picture = common.as_tensor(pixels)
         source = {"image": (picture * 2 - 1).repeat(images, 1, 1, 1), "strength": case["strength"] or 1.0}
         class_ = FluxImg2ImgPipeline
     if case["inpaint"]:

@@ -12,7 +12,6 @@ import json
 import pathlib
 
 import diffusers
-import numpy as np
 import torch
 from diffusers import ControlNetModel
 
@@ -72,7 +71,7 @@ def run(pipeline, base, nets, case, keep):
     for control in controls:
         pixels = common.source_picture(case["height"], case["width"], CONTROLS.index(control["id"]) + 50)
         keep(control["id"], torch.from_numpy(pixels))
-        pictures.append(torch.from_numpy(pixels.astype(np.float32) / 255.0).permute(2, 0, 1)[None])
+        pictures.append(common.as_tensor(pixels))
     one = (lambda values: values[0] if len(values) == 1 else values)
     call = {
         "image" if kind == "" else "control_image": one(pictures), "controlnet_conditioning_scale": one([c["scale"] for c in controls]),

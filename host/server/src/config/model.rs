@@ -155,7 +155,7 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
 
 /// A folder, or a single file; it must be there.
 fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> PathBuf {
-    let path = context.base.join(found.value.strip_prefix("path:").unwrap_or(&found.value));
+    let path = path(found, context);
     let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);
     let shown = path.display();
     match (path.is_dir(), path.is_file()) {
@@ -179,42 +179,52 @@ fn vae(table: &Table<'_>, context: &Context<'_>) -> Option<PathBuf> {
 
 /// What requests may lay beside the model's weights, by name.
 fn adapters(table: &Table<'_>, context: &Context<'_>) -> Vec<Adapter> {
-    let mut seen = BTreeSet::new();
-    let adapter = |mut table: Table<'_>| {
-        let id = name(&mut table, "adapter", "id", &mut seen);
-        let source = table.text("source");
-        if source.is_none() {
-            table.missing("source", "write source = a .safetensors file or a folder of peft");
-        }
-        let source = source.map(|found| files(&table, &found, context));
-        table.finish();
-        Some(Adapter { id: id?, source: source? })
-    };
-    table.tables("adapters").into_iter().filter_map(adapter).collect()
+    let fix = "write source = a .safetensors file or a folder of peft";
+    let named = named(table, "adapters", "adapter", fix, |table, found| files(table, found, context));
+    named.into_iter().map(|(id, source)| Adapter { id, source }).collect()
 }
 
 /// ControlNets, by name.
 fn controls(table: &Table<'_>, context: &Context<'_>) -> Vec<Control> {
+    let fix = "write source = a folder that diffusers wrote for a ControlNetModel";
+    let named = named(table, "controls", "control", fix, |table, found| folder(table, found, context));
+    named.into_iter().map(|(id, source)| Control { id, source }).collect()
+}
+
+/// What lies beside a model under a name of its own; `place` looks for its source, and `fix` says what to write where there
+/// is none.
+fn named(
+    table: &Table<'_>,
+    key: &'static str,
+    kind: &str,
+    fix: &str,
+    place: impl Fn(&Table<'_>, &Found<String>) -> PathBuf,
+) -> Vec<(String, PathBuf)> {
     let mut seen = BTreeSet::new();
-    let control = |mut table: Table<'_>| {
-        let id = name(&mut table, "control", "id", &mut seen);
+    let one = |mut table: Table<'_>| {
+        let id = name(&mut table, kind, "id", &mut seen);
         let source = table.text("source");
         if source.is_none() {
-            table.missing("source", "write source = a folder that diffusers wrote for a ControlNetModel");
+            table.missing("source", fix);
         }
-        let source = source.map(|found| folder(&table, &found, context));
+        let source = source.map(|found| place(&table, &found));
         table.finish();
-        Some(Control { id: id?, source: source? })
+        Some((id?, source?))
     };
-    table.tables("controls").into_iter().filter_map(control).collect()
+    table.tables(key).into_iter().filter_map(one).collect()
 }
 
 fn folder(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> PathBuf {
-    let path = context.base.join(found.value.strip_prefix("path:").unwrap_or(&found.value));
+    let path = path(found, context);
     if !path.is_dir() {
         table.problem(&found.at, format!("there is no folder {}", path.display()));
     }
     path
+}
+
+/// A path of the manifest, from the folder that it is in.
+fn path(found: &Found<String>, context: &Context<'_>) -> PathBuf {
+    context.base.join(found.value.strip_prefix("path:").unwrap_or(&found.value))
 }
 
 /// Files of learned words.
