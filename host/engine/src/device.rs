@@ -75,14 +75,37 @@ pub(crate) fn proposed_memory_bytes(device: &Device) -> u64 {
     }
 }
 
-/// Hands main memory that was freed back to the system. glibc keeps what large tensors leave behind for allocations to
-/// come, which would be right if no other process ever needed it.
-pub(crate) fn give_back_main_memory() {
+/// Drops a large value and hands its main memory back to the system. glibc keeps what large tensors leave behind for
+/// allocations to come, which would be right if no other process ever needed it.
+pub(crate) fn give_back_main_memory<T>(large: T) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[expect(unsafe_code, reason = "a function of the C library")]
-    // SAFETY: takes a number, and may be called at any time from any thread
-    unsafe {
-        libc::malloc_trim(0);
+    return glibc::drop_and_trim(large);
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    drop(large);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod glibc {
+    use libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, c_int};
+
+    /// glibc's own, before it learns from what is freed.
+    const SMALL_TRIM_BYTES: c_int = 128 << 10;
+    /// What it learns at most: the buffers of a step are reused and not mapped anew each time.
+    const LARGE_TRIM_BYTES: c_int = 64 << 20;
+    const LARGE_MMAP_BYTES: c_int = 32 << 20;
+
+    /// Trimming reaches the end of the first arena only: those of other threads, which helped to load, shrink while
+    /// something is freed, and only by what exceeds the threshold.
+    #[expect(unsafe_code, reason = "functions of the C library")]
+    pub(super) fn drop_and_trim<T>(large: T) {
+        // SAFETY: each takes numbers, and may be called at any time from any thread
+        unsafe { libc::mallopt(M_TRIM_THRESHOLD, SMALL_TRIM_BYTES) };
+        drop(large);
+        unsafe {
+            libc::malloc_trim(0);
+            libc::mallopt(M_TRIM_THRESHOLD, LARGE_TRIM_BYTES);
+            libc::mallopt(M_MMAP_THRESHOLD, LARGE_MMAP_BYTES);
+        }
     }
 }
 

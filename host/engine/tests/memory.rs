@@ -311,7 +311,7 @@ fn the_system_gets_the_memory_of_an_unloaded_model_back() {
     }
     println!("loaded and unloaded, in bytes: {after:?} of a model of {}", info.memory_bytes);
     let (loaded, unloaded) = after[3];
-    assert!(loaded - unloaded > info.memory_bytes / 2, "{after:?}");
+    assert!(loaded - unloaded > info.memory_bytes / 4 * 3, "{after:?}");
     assert!(unloaded < after[0].1 + info.memory_bytes / 2, "it grows with every round: {after:?}");
 }
 

@@ -204,8 +204,7 @@ impl inference::Engine for CandleEngine {
     fn unload(&mut self, id: &ModelId) {
         // an unknown model is not loaded
         if let Ok(model) = self.model(id) {
-            model.pipeline = None;
-            device::give_back_main_memory();
+            device::give_back_main_memory(model.pipeline.take());
         }
     }
 
