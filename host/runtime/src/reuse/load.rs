@@ -32,6 +32,8 @@ pub(super) struct Load {
     pub(super) own: Arc<Meter>,
     /// Whether the guest computes, as far as anybody knows who is not its thread.
     computes: AtomicBool,
+    /// Whether it was called for a request since it last looked.
+    called: AtomicBool,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
@@ -46,8 +48,8 @@ struct State {
 
 impl Load {
     pub(super) fn new(own: Arc<Meter>) -> Arc<Self> {
-        let (computes, state) = (AtomicBool::new(true), Mutex::default());
-        Arc::new(Self { own, computes, state, waker: AtomicWaker::new() })
+        let (computes, called) = (AtomicBool::new(true), AtomicBool::new(false));
+        Arc::new(Self { own, computes, called, state: Mutex::default(), waker: AtomicWaker::new() })
     }
 
     /// Whether another request may come in, of so many at a time.
@@ -61,8 +63,16 @@ impl Load {
         !self.computes.load(Ordering::Relaxed) && self.has_room(at_a_time)
     }
 
-    pub(super) fn wake(&self) {
-        self.waker.wake();
+    /// Calls it for a request that waits. Whoever calls it again before it comes calls in vain.
+    pub(super) fn call(&self) {
+        if !self.called.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether it was called, once.
+    pub(super) fn was_called(&self) -> bool {
+        self.called.swap(false, Ordering::AcqRel)
     }
 
     /// Who is woken when a request waits, or none will come any more.

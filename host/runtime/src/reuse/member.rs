@@ -113,10 +113,16 @@ impl Member {
 
     /// Says whether the guest computes, and sees to it that no request waits for that.
     async fn watched<R>(self: Arc<Self>, work: impl Future<Output = R>) -> R {
-        let (mut work, persistent) = (pin!(work), Persistent::new());
+        let (mut work, persistent, mut gathers) = (pin!(work), Persistent::new(), false);
         poll_fn(|cx| {
+            // those who arrive meanwhile are taken in one go with the one that it was called for
+            gathers = self.load.was_called() && !gathers;
+            if gathers {
+                return defer(cx);
+            }
             self.load.note(true);
-            self.may_take.store(true, Ordering::Relaxed);
+            // a guest that gave way computes still: who came now would wait behind that
+            self.may_take.store(!self.load.own.computes_long(), Ordering::Relaxed);
             let polled = persistent.poll(work.as_mut(), || self.load.own.gave_way(), cx);
             self.heads().retain_mut(|head| !head.pass());
             self.load.note(polled.is_ready() || self.load.own.gave_way());
@@ -167,9 +173,10 @@ impl Member {
     ) -> wasmtime::Result<()> {
         let (stages, mut requests, mut rest) = (Stages::default(), FuturesUnordered::new(), Rest::default());
         requests.push(self.answer(accessor, proxy, first, &stages));
-        self.may_take.store(false, Ordering::Relaxed);
-        let mut is_fit = true;
+        let (mut is_fit, mut begins) = (true, true);
         poll_fn(|cx| {
+            // one at a time: the guest begins with it before this is polled again, and may compute for long
+            let mut took = std::mem::take(&mut begins);
             loop {
                 if let Poll::Ready(Some(ended)) = requests.poll_next_unpin(cx) {
                     let Ended { place, is_fit: fit } = match ended {
@@ -181,8 +188,11 @@ impl Member {
                         is_fit = false;
                         self.close();
                     }
-                } else if is_fit && let Some(arrival) = self.next(cx) {
-                    rest = Rest::default();
+                } else if is_fit
+                    && !took
+                    && let Some(arrival) = self.next(cx)
+                {
+                    (rest, took) = (Rest::default(), true);
                     requests.push(self.answer(accessor, proxy, arrival, &stages));
                 } else if requests.is_empty() {
                     return if is_fit { self.rest(accessor, &mut rest, cx) } else { Poll::Ready(Ok(())) };
@@ -313,15 +323,13 @@ impl Member {
         self.load.close();
     }
 
-    /// The next request, unless one was taken since the guest was last seen to wait: the guest may compute for it for long.
+    /// The next request, unless the guest is known to compute.
     fn next(&self, cx: &Context<'_>) -> Option<Arrival> {
         self.load.register(cx);
         if !self.may_take.load(Ordering::Relaxed) {
             return None;
         }
-        let arrival = self.shared.upgrade()?.take(&self.load)?;
-        self.may_take.store(false, Ordering::Relaxed);
-        Some(arrival)
+        self.shared.upgrade()?.take(&self.load)
     }
 
     fn heads(&self) -> MutexGuard<'_, Vec<Head>> {
@@ -370,6 +378,13 @@ impl Drop for Stage<'_> {
 
 fn count(stage: &AtomicUsize) -> usize {
     stage.load(Ordering::Relaxed)
+}
+
+/// To be polled again when this thread has done what else there was to do.
+fn defer<R>(cx: &mut Context<'_>) -> Poll<R> {
+    // pending when it is polled first
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }
 
 /// The task in which a request will be handled. wasmtime has no method for it that others than its own handler may call.

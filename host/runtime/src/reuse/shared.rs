@@ -60,8 +60,8 @@ impl Shared {
         self.call(crew);
     }
 
-    /// The request that waited longest, for an instance that has room and time. Another instance is called for the next one:
-    /// this one may compute for long now.
+    /// The request that waited longest, for an instance that has room and time. The others are looked after when it pauses:
+    /// it may compute for long now.
     pub(super) fn take(self: &Arc<Self>, load: &Arc<Load>) -> Option<Arrival> {
         let mut crews = self.crews();
         let crew = crews.get_mut(&load.own.tenant().id)?;
@@ -75,9 +75,7 @@ impl Shared {
             load.close();
         }
         count(&self.host.metrics.reused);
-        let arrival = crew.waiting.pop_front();
-        self.call(crew);
-        arrival
+        crew.waiting.pop_front()
     }
 
     /// Calls an instance if a request of this tenant waits: the one that was called has gone, or computes.
@@ -87,13 +85,13 @@ impl Shared {
         }
     }
 
-    /// Wakes an instance for the request that waited longest; where none is free, makes one.
+    /// Calls an instance for the request that waited longest; where none is free, makes one.
     fn call(self: &Arc<Self>, crew: &mut Crew) {
         if crew.waiting.is_empty() {
             return;
         }
         if let Some(free) = crew.open.iter().find(|one| one.load.is_free(self.at_a_time())) {
-            return free.load.wake();
+            return free.load.call();
         }
         let Some(arrival) = crew.waiting.pop_front() else { return };
         let (tenant, limits, born) = (arrival.meter.tenant().clone(), &self.route.limits, Instant::now());
