@@ -1,8 +1,13 @@
 //! The binary: reads its arguments, runs one verb and says how it went by its exit code.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: allocator::BySize = allocator::BySize;
 
 fn main() -> ExitCode {
     let arguments = atelier::cli::Arguments::parse();
