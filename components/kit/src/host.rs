@@ -49,9 +49,19 @@ pub struct Model {
     pub words: Vec<String>,
     pub refiners: Vec<String>,
     pub default_refiner: Option<String>,
+    pub step_cache: StepCacheKind,
     pub loaded: bool,
     pub memory_bytes: Option<u64>,
     pub device: String,
+}
+
+/// The step cache that fits a model (`types.step-cache-kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepCacheKind {
+    /// DeepCache; the branch is below this.
+    Deep(u32),
+    /// First-block cache.
+    FirstBlock,
 }
 
 impl Model {
@@ -127,6 +137,16 @@ pub enum ImageError {
     Failed(String),
 }
 
+/// What passes through the denoiser take over from earlier ones (`generation.step-cache`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each field is documented in wit/generation.wit")]
+pub enum StepCache {
+    /// For models that a UNet draws.
+    Deep { interval: u32, branch: u32 },
+    /// For FLUX.
+    FirstBlock { threshold: f64 },
+}
+
 /// What to generate (`generation.request`).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "each field is documented in wit/generation.wit")]
@@ -143,6 +163,7 @@ pub struct Order {
     pub preview_every: Option<u32>,
     /// Adapters of the model and their weights (`generation.adapted`).
     pub adapters: Vec<(String, f64)>,
+    pub step_cache: Option<StepCache>,
 }
 
 /// The picture that a job works on.

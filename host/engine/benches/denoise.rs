@@ -1,5 +1,6 @@
 //! One denoise step with classifier-free guidance (batch 2) of a Stable Diffusion 1.5 denoiser with random weights, on
-//! the CPU, beside the same step in diffusers on torch in the same run. The ratios come last; over 1 we are faster.
+//! the CPU, beside the same step in diffusers on torch in the same run, and a step that takes over what lies below the
+//! first skip (DeepCache, branch 0). The ratios come last; over 1 we are faster.
 //!
 //!     ATELIER_PYTHON=/path/to/python cargo bench -p atelier-engine --bench denoise
 //!
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use atelier_engine::ModelFiles;
-use atelier_engine::models::unet::{Input, UNet, UNetConfig};
+use atelier_engine::models::unet::{Deep, Input, UNet, UNetConfig};
 use atelier_engine::weights::Builder;
 use candle_core::{Device, Shape, Tensor};
 
@@ -17,6 +18,7 @@ const CONFIG: &[u8] = br#"{"cross_attention_dim": 768, "sample_size": 64}"#;
 const FILES: &[(&str, &[u8])] = &[("unet/config.json", CONFIG)];
 const SIDES: [usize; 2] = [256, 512];
 const RUNS: usize = 3;
+const INTERVALS: [usize; 2] = [2, 3];
 const PYTHON: &str = "ATELIER_PYTHON";
 
 type Error = Box<dyn std::error::Error>;
@@ -41,28 +43,31 @@ fn bench() -> Result<(), Error> {
     let unet = UNet::load(&config, weights)?;
     let mut ours = Vec::new();
     for side in SIDES {
-        let time = (0..=RUNS).map(|_| step(&unet, side)).collect::<Result<Vec<_>, _>>()?;
-        // the first run warms up
-        let best = time[1..].iter().copied().fold(f64::INFINITY, f64::min);
-        println!("{side:>4} px  atelier              f32   {best:>7.3} s");
-        ours.push(best);
+        // the first run warms up, and is the whole pass that the shortened ones take over from
+        let mut deep = Deep::new(usize::MAX, 0);
+        step(&unet, side, Some(&mut deep))?;
+        let whole = best_of(|| step(&unet, side, None))?;
+        println!("{side:>4} px  atelier              f32   {whole:>7.3} s");
+        let shortened = best_of(|| step(&unet, side, Some(&mut deep)))?;
+        println!("{side:>4} px  atelier, shortened   f32   {shortened:>7.3} s");
+        ours.push((whole, shortened));
     }
     drop(unet);
     compare(&peer, &ours)
 }
 
-fn step(unet: &UNet, side: usize) -> Result<f64, Error> {
+fn best_of(mut step: impl FnMut() -> Result<f64, Error>) -> Result<f64, Error> {
+    let times = (0..RUNS).map(|_| step()).collect::<Result<Vec<_>, _>>()?;
+    Ok(times.into_iter().fold(f64::INFINITY, f64::min))
+}
+
+fn step(unet: &UNet, side: usize, deep: Option<&mut Deep>) -> Result<f64, Error> {
     let latents = uniform((2, 4, side / 8, side / 8).into(), 1, 1.0)?;
     let context = uniform((2, 77, 768).into(), 2, 1.0)?;
     let timesteps = Tensor::full(500f32, 2, &Device::Cpu)?;
     let began = Instant::now();
-    unet.forward(&Input {
-        x: &latents,
-        timesteps: &timesteps,
-        context: &context,
-        guidance: None,
-        added: None,
-    })?;
+    let input = Input { x: &latents, timesteps: &timesteps, context: &context, guidance: None, added: None };
+    unet.forward_with(&input, None, deep)?;
     Ok(began.elapsed().as_secs_f64())
 }
 
@@ -82,7 +87,7 @@ fn torch_is_there() -> Result<String, Error> {
     }
 }
 
-fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
+fn compare(python: &str, ours: &[(f64, f64)]) -> Result<(), Error> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/denoise_torch.py");
     let output = Command::new(python).arg(script).args(SIDES.map(|side| side.to_string())).output()?;
     if !output.status.success() {
@@ -90,7 +95,11 @@ fn compare(python: &str, ours: &[f64]) -> Result<(), Error> {
     }
     let theirs: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let mut ratios = Vec::new();
-    for (side, ours) in SIDES.iter().zip(ours) {
+    for (side, (ours, shortened)) in SIDES.iter().zip(ours) {
+        for interval in INTERVALS {
+            let mean = (ours + (interval - 1) as f64 * shortened) / interval as f64;
+            ratios.push(format!("{side} px: {:.2}x with deep:{interval}", ours / mean));
+        }
         for precision in ["f32", "bf16"] {
             let seconds = theirs["seconds"][side.to_string()][precision].as_f64();
             let seconds = seconds.ok_or(format!("{script} gave no time for {side} px in {precision}"))?;

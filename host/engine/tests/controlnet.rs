@@ -10,9 +10,9 @@ mod worst;
 
 use std::collections::BTreeMap;
 
-use atelier_engine::models::controlnet::{ControlNet, Residuals};
-use atelier_engine::models::unet::{Added, Input, UNet};
-use candle_core::Device;
+use atelier_engine::models::controlnet::ControlNet;
+use atelier_engine::models::unet::{ALL_SKIPS, Added, Deep, Input, UNet};
+use candle_core::{Device, Tensor};
 use folder::Folder;
 use serde::Deserialize;
 use worst::Worst;
@@ -44,24 +44,40 @@ fn control_nets_give_the_residuals_of_diffusers_and_steer_the_denoiser_as_there(
         let plain = unet.forward(&input).unwrap();
         outputs.compare(format!("{family}/none"), &plain, &fixture.tensor("none/output"));
         for (case, chosen) in &golden.cases {
-            let of = |index: &usize| {
+            let of = |index: &usize, needed| {
                 let picture = nets[*index].embed(&fixture.tensor(&format!("picture-{index}"))).unwrap();
-                nets[*index].forward(&input, &picture, golden.scales[*index]).unwrap()
+                nets[*index].forward(&input, &picture, golden.scales[*index], needed).unwrap()
             };
-            let together = chosen.iter().map(of).reduce(|all, one| all.plus(&one).unwrap()).unwrap();
+            let sum = |needed| {
+                let each = chosen.iter().map(|index| of(index, needed));
+                each.reduce(|all, one| all.plus(&one).unwrap()).unwrap()
+            };
+            let together = sum(ALL_SKIPS);
             for (index, down) in together.down.iter().enumerate() {
                 let place = format!("{case}/down-{index}");
                 residuals.compare(format!("{family}/{place}"), down, &fixture.tensor(&place));
             }
             residuals.compare(
                 format!("{family}/{case}/mid"),
-                &together.mid,
+                together.mid.as_ref().unwrap(),
                 &fixture.tensor(&format!("{case}/mid")),
             );
-            let output = unet.forward_with(&input, Some(&together)).unwrap();
+            let output = unet.forward_with(&input, Some(&together), None).unwrap();
             outputs.compare(format!("{family}/{case}"), &output, &fixture.tensor(&format!("{case}/output")));
+            for needed in 1..=together.down.len() {
+                let few = sum(needed);
+                assert_eq!(values(&few.down), values(&together.down[..needed]), "{family}/{case}");
+                assert!(few.mid.is_none());
+                // a pass takes what is its own, and nothing else
+                let mut deep = Deep::new(2, needed - 1);
+                let mut pass = |residuals| unet.forward_with(&input, Some(residuals), Some(&mut deep));
+                assert!(pass(&together).is_ok() && pass(&few).is_ok());
+                assert!(unet.forward_with(&input, Some(&few), None).is_err());
+            }
         }
-        let few = Residuals { down: vec![x.clone()], mid: x.clone() };
-        assert!(unet.forward_with(&input, Some(&few)).is_err());
     }
+}
+
+fn values(tensors: &[Tensor]) -> Vec<Vec<f32>> {
+    tensors.iter().map(|tensor| tensor.flatten_all().unwrap().to_vec1().unwrap()).collect()
 }

@@ -3,6 +3,9 @@
 
 #[path = "golden/beside.rs"]
 mod beside;
+#[path = "golden/drawn.rs"]
+#[expect(dead_code, reason = "the engine here has two models")]
+mod drawn;
 #[path = "golden/worst.rs"]
 mod worst;
 
@@ -15,10 +18,11 @@ use atelier_engine::schedule::{Schedule, ScheduleConfig};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, schedule};
 use atelier_inference::{
     Decoder, DefaultRefiner, Engine, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig, Refine,
-    Request, Scheduler, SchedulerConfig, Size, Source, StepState,
+    Request, Scheduler, SchedulerConfig, StepState,
 };
 use beside::{Beside, files};
 use candle_core::{Device, Tensor};
+use drawn::Case;
 use serde::Deserialize;
 use worst::Worst;
 
@@ -28,23 +32,16 @@ const IMAGE: f64 = 2e-3;
 const BASE: &str = "xl";
 const REFINER: &str = "xl-refiner";
 
-/// What was asked.
+/// What was asked of both.
 #[derive(Debug, Clone, Deserialize)]
-struct Case {
-    prompt: String,
-    negative_prompt: String,
-    height: u32,
-    width: u32,
-    steps: u32,
-    guidance: f64,
-    seeds: Vec<u64>,
-    schedule: String,
-    strength: Option<f64>,
+struct Shared {
+    #[serde(flatten)]
+    case: Case,
     share: f64,
 }
 
-fn golden() -> &'static Beside<Case> {
-    static GOLDEN: OnceLock<Beside<Case>> = OnceLock::new();
+fn golden() -> &'static Beside<Shared> {
+    static GOLDEN: OnceLock<Beside<Shared>> = OnceLock::new();
     GOLDEN.get_or_init(|| Beside::open(REFINER, "handover"))
 }
 
@@ -69,24 +66,10 @@ fn base() -> ModelInfo {
     engine().models().remove(0)
 }
 
-fn golden_job(name: &str, case: &Case) -> Job {
-    let source = case
-        .strength
-        .map(|strength| Source::Start { pixels: golden().picture(name, "source"), strength: Some(strength) });
-    let request = Request {
-        prompt: case.prompt.clone(),
-        negative_prompt: Some(case.negative_prompt.clone()),
-        size: Some(Size { width: case.width, height: case.height }),
-        steps: Some(case.steps),
-        guidance: Some(case.guidance),
-        seed: Some(case.seeds[0]),
-        count: Some(case.seeds.len() as u32),
-        schedule: Some(case.schedule.clone()),
-        refine: Refine::By { model: ModelId::new(REFINER), share: Some(case.share) },
-        source,
-        ..Request::default()
-    };
-    Job::new(request, &base()).unwrap()
+fn golden_job(name: &str, Shared { case, share }: &Shared) -> Job {
+    let refine = Refine::By { model: ModelId::new(REFINER), share: Some(*share) };
+    let request = case.request(|stage| golden().picture(name, stage));
+    Job::new(Request { refine, ..request }, &base()).unwrap()
 }
 
 #[test]
@@ -94,7 +77,7 @@ fn both_models_visit_the_timesteps_of_diffusers() {
     let golden = golden();
     let mut worst = Worst::new("timesteps of two models", TABLES);
     let [first, second] = [BASE, REFINER].map(|model| schedule_config(&files(model)).unwrap());
-    for (name, Case { schedule, steps, strength, share, .. }) in &golden.cases {
+    for (name, Shared { case: Case { schedule, steps, strength, .. }, share }) in &golden.cases {
         let (steps, share) = (*steps as usize, *share);
         let whole = schedule::build(schedule, &first, steps, *strength).unwrap();
         let done = schedule::steps_before(whole.as_ref(), &first, share);

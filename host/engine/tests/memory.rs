@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
     Control, Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler,
-    SchedulerConfig, Size, Source, StepState,
+    SchedulerConfig, Size, Source, StepCache, StepState,
 };
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor};
@@ -23,6 +23,8 @@ static TURN: Mutex<()> = Mutex::new(());
 const FACTOR: usize = 2;
 /// What a loaded model takes is known this well, in hundredths; its weights are exact, its vocabulary is not counted.
 const MODEL_PERCENT: std::ops::RangeInclusive<usize> = 95..=125;
+/// Of the tensors that a step cache keeps, beside their values; the estimate has room for them elsewhere.
+const HANDLES: usize = 8 << 10;
 /// What may stay behind when a model is gone: thread pools and tables that are made once.
 const REST_BYTES: usize = 256 << 10;
 
@@ -235,6 +237,38 @@ fn a_run_under_controls_takes_no_more_than_was_estimated_and_at_least_half_of_it
         let (took, estimate) = measured(&mut engine_with(&["model"], &files, &extras), request);
         println!("{model}: took {took}, estimated {estimate}");
         assert!((took..=took * FACTOR).contains(&estimate), "{model}: took {took}, estimated {estimate}");
+    }
+}
+
+/// Bytes that a run holds between its first step and its second.
+fn held(engine: &mut CandleEngine, job: &Job) -> usize {
+    let before = ALLOCATOR.current_usage();
+    let mut run = engine.begin(job).unwrap();
+    run.next_step().unwrap();
+    ALLOCATOR.current_usage() - before
+}
+
+#[test]
+fn what_a_step_cache_keeps_is_in_the_estimate() {
+    let _turn = turn();
+    let widest = StepCache::Deep { interval: 3, branch: 1 };
+    for (name, folder, step_cache) in [
+        ("nano", NANO, widest),
+        ("kl", SD1, StepCache::Deep { interval: 2, branch: 0 }),
+        ("two text encoders", XL, widest),
+        ("flux", FLUX, StepCache::FirstBlock { threshold: 1.0 }),
+    ] {
+        let plain = Request { count: Some(3), steps: Some(4), ..request(128, 128) };
+        let cached = Request { step_cache: Some(step_cache), ..plain.clone() };
+        let mut engine = engine(&["model"], &files(folder));
+        let (took, estimate) = measured(&mut engine, cached.clone());
+        assert!(took <= estimate, "{name}: took {took}, estimated {estimate}");
+        let info = engine.models().remove(0);
+        let [plain, cached] = [plain, cached].map(|request| Job::new(request, &info).unwrap());
+        let kept = held(&mut engine, &cached) - held(&mut engine, &plain);
+        let estimated = estimate - engine.estimate()(&plain) as usize;
+        println!("{name}: keeps {kept}, estimated {estimated}");
+        assert!(kept <= estimated + HANDLES && estimated <= kept * FACTOR, "{name}: {kept}, not {estimated}");
     }
 }
 

@@ -4,98 +4,25 @@
 #[path = "golden/beside.rs"]
 #[expect(dead_code, reason = "tables are compared by other golden tests")]
 mod beside;
+#[path = "golden/drawn.rs"]
+mod drawn;
 #[path = "golden/worst.rs"]
 mod worst;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atelier_engine::Extras;
 use atelier_engine::pipeline::{Denoise, Pipeline};
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
-use atelier_inference::{Control, Engine, Job, ModelInfo, Pixels, Request, Size, Source};
+use atelier_inference::{Control, Engine, Job, Pixels, Request};
 use beside::{Beside, files, root};
 use candle_core::Device;
-use serde::Deserialize;
+use drawn::{CONTROLS, Case, engine, extras, info, job};
 use worst::Worst;
 
 const RUN: f64 = 1e-3;
 const IMAGE: f64 = 2e-3;
 const MODELS: [&str; 3] = ["sd1", "inpaint", "xl"];
-const CONTROLS: [&str; 2] = ["edges", "depth"];
-
-/// What was asked.
-#[derive(Debug, Clone, Deserialize)]
-struct Case {
-    prompt: String,
-    negative_prompt: String,
-    height: u32,
-    width: u32,
-    steps: u32,
-    guidance: f64,
-    seeds: Vec<u64>,
-    schedule: String,
-    strength: Option<f64>,
-    inpaint: bool,
-    controls: Vec<Asked>,
-}
-
-/// A control, whose picture is a tensor of its name.
-#[derive(Debug, Clone, Deserialize)]
-struct Asked {
-    id: String,
-    scale: f64,
-    start: f64,
-    end: f64,
-}
-
-fn extras(model: &str) -> Extras {
-    let control = |id: &str| (id.to_owned(), root().join(model).join("controls").join(id));
-    Extras { controls: CONTROLS.map(control).into(), ..Extras::default() }
-}
-
-fn engine(files: ModelFiles, extras: Extras) -> Result<CandleEngine, String> {
-    let (id, source) = ("tiny".into(), "test".into());
-    let models = vec![ModelSpec { id, source, files, description: None, extras }];
-    let config = EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None };
-    CandleEngine::new(config).map_err(|error| error.to_string())
-}
-
-fn info(model: &str) -> ModelInfo {
-    engine(files(model), extras(model)).unwrap().models().remove(0)
-}
-
-fn job(golden: &Beside<Case>, name: &str, case: &Case, model: &ModelInfo) -> Job {
-    let picture = |stage: &str| golden.picture(name, stage);
-    let source = match (case.inpaint, case.strength) {
-        (true, strength) => {
-            Some(Source::Inpaint { pixels: picture("source"), mask: Some(picture("mask")), strength })
-        }
-        (false, Some(strength)) => {
-            Some(Source::Start { pixels: picture("source"), strength: Some(strength) })
-        }
-        (false, None) => None,
-    };
-    let control = |Asked { id, scale, start, end }: &Asked| Control {
-        scale: *scale,
-        start: *start,
-        end: *end,
-        ..Control::new(id, picture(id))
-    };
-    let request = Request {
-        prompt: case.prompt.clone(),
-        negative_prompt: Some(case.negative_prompt.clone()),
-        size: Some(Size { width: case.width, height: case.height }),
-        steps: Some(case.steps),
-        guidance: Some(case.guidance),
-        seed: Some(case.seeds[0]),
-        count: Some(case.seeds.len() as u32),
-        schedule: Some(case.schedule.clone()),
-        controls: case.controls.iter().map(control).collect(),
-        source,
-        ..Request::default()
-    };
-    Job::new(request, model).unwrap()
-}
 
 #[test]
 fn pictures_under_controls_equal_diffusers_step_by_step() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Engine, Error, Estimate, Features, Finished, HandOver, Job, ModelId, ModelInfo, Pixels, Preview, Result,
-    Run, Size, StepState,
+    CacheKind, Engine, Error, Estimate, Features, Finished, HandOver, Job, ModelId, ModelInfo, Pixels,
+    Preview, Result, Run, Size, StepState,
 };
 
 /// The note that every fake answer carries.
@@ -48,6 +48,7 @@ impl Engine for FakeEngine {
             words: Vec::new(),
             refiners: Vec::new(),
             refiner: None,
+            step_cache: CacheKind::Deep { branches: 4 },
             memory_bytes: MODEL_BYTES,
             device: "cpu".into(),
         };

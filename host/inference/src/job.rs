@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::control::{self, Control};
 use crate::refiner::{self, Refine, Refiner};
+use crate::step_cache::{self, StepCache};
 use crate::task::{self, Source, Task};
 use crate::{Error, ModelInfo, Priority, Result, TenantId};
 
@@ -178,6 +179,8 @@ pub struct Request {
     pub framing: Option<Framing>,
     /// Which model ends the pictures.
     pub refine: Refine,
+    /// What passes through the denoiser take over from earlier ones; nothing when `None`.
+    pub step_cache: Option<StepCache>,
     /// Steps between previews.
     pub preview_every: Option<u32>,
     /// A picture to work on.
@@ -227,6 +230,8 @@ pub struct Job {
     pub framing: Framing,
     /// The model that ends the pictures, where that is another one.
     pub refiner: Option<Refiner>,
+    /// What passes through the denoiser take over from earlier ones; it fits the refiner as well.
+    pub step_cache: Option<StepCache>,
     /// Steps between previews; none when `None`.
     pub preview_every: Option<NonZeroU32>,
     /// What is made of what.
@@ -258,6 +263,7 @@ impl Job {
             adapters: checked_adapters(request.adapters, model)?,
             controls: control::checked(request.controls, request.source.as_ref(), size, model)?,
             framing: checked_framing(request.framing, size, model)?,
+            step_cache: step_cache::checked(request.step_cache, model, refiner.as_ref())?,
             refiner,
             preview_every: checked_preview(request.preview_every)?,
             task: task::checked(request.source, size, model)?,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{DefaultRefiner, Error, Result, Size};
+use crate::{CacheKind, DefaultRefiner, Error, Result, Size};
 
 /// A model's name in requests and in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -109,6 +109,8 @@ pub struct ModelInfo {
     pub refiners: Vec<Arc<ModelInfo>>,
     /// Which of them does when the request does not say. It may be missing among them: its files are not here then.
     pub refiner: Option<DefaultRefiner>,
+    /// The step cache that a request may ask for.
+    pub step_cache: CacheKind,
     /// Bytes that the model takes while it is loaded, its adapters and ControlNets included.
     pub memory_bytes: u64,
     /// `cpu` or `cuda`.

@@ -3,7 +3,8 @@
 mod scripted;
 
 use atelier_inference::{
-    Adapted, Control, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size, Source, Task,
+    Adapted, CacheKind, Control, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size,
+    Source, StepCache, Task,
 };
 use scripted::{model, pixels};
 
@@ -291,6 +292,34 @@ fn controls_are_those_of_the_model_each_once_within_its_range_and_of_the_jobs_si
         ..Request::default()
     };
     assert!(refused(edit).1.contains("edits"));
+}
+
+#[test]
+fn a_step_cache_is_of_the_models_kind_and_within_its_range() {
+    let asked = |cache: StepCache| Request { step_cache: Some(cache), ..Request::default() };
+    let deep = |interval, branch| asked(StepCache::Deep { interval, branch });
+    let first = |threshold| asked(StepCache::FirstBlock { threshold });
+    let flux = ModelInfo { step_cache: CacheKind::FirstBlock, ..model() };
+    assert_eq!(taken(Request::default()).step_cache, None);
+    for (request, model) in [(deep(1, 0), model()), (deep(10, 8), model())] {
+        assert!(Job::new(request, &model).unwrap().step_cache.is_some());
+    }
+    for threshold in [0.0, 1.0] {
+        Job::new(first(threshold), &flux).unwrap();
+    }
+    for (request, model, named) in [
+        (deep(0, 0), model(), "an interval of 0 is not within 1 to 10"),
+        (deep(11, 0), model(), "an interval of 11 is not within 1 to 10"),
+        (deep(2, 9), model(), "branch 9 is not below 9"),
+        (first(0.1), model(), "takes deep:INTERVAL, not first-block:0.1"),
+        (deep(2, 0), flux.clone(), "takes first-block:THRESHOLD, not deep:2"),
+        (first(1.1), flux.clone(), "1.1 is not within 0 to 1"),
+        (first(-0.1), flux.clone(), "-0.1 is not within 0 to 1"),
+        (first(f64::NAN), flux.clone(), "NaN"),
+    ] {
+        let (field, reason) = refused_by(request, &model);
+        assert!(field == "step-cache" && reason.contains(named), "{field}: {reason}");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod scripted;
 use std::sync::Arc;
 
 use atelier_inference::picture::{Encoding, Format, encode, read_parameters};
-use atelier_inference::{Error, Job, Parameters, Picture, Pixels, QueueConfig, Request, Scheduler, Source};
+use atelier_inference::{
+    Error, Job, Parameters, Picture, Pixels, QueueConfig, Request, Scheduler, Source, StepCache,
+};
 use scripted::{Remote, pixels};
 
 const PNG: Encoding = Encoding { format: Format::Png, quality: None, parameters: true };
@@ -59,6 +61,15 @@ async fn a_picture_made_from_a_picture_names_its_source_and_strength() {
     let parameters = written(&run(Request { source, ..Request::default() }).await[0]);
     assert_eq!((parameters.width, parameters.height, parameters.strength), (16, 8, Some(0.5)));
     assert_eq!(parameters.source_blake3, Some(blake3::hash(pixels(16, 8, 3).rgba()).to_string()));
+}
+
+#[tokio::test]
+async fn a_picture_made_with_a_step_cache_names_it() {
+    let cache = Some(StepCache::Deep { interval: 3, branch: 1 });
+    let picture = run(Request { step_cache: cache, ..Request::default() }).await.remove(0);
+    assert_eq!(written(&picture).step_cache, cache);
+    assert!(picture.parameters.unwrap().json().contains(r#""step_cache":"deep:3:1""#));
+    assert_eq!(written(&self::picture("a fox").await).step_cache, None);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ mod scripted;
 use std::sync::Arc;
 
 use atelier_inference::{
-    DefaultRefiner, Error, Event, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig, Refine,
-    Request, Scheduler, SchedulerConfig, Source,
+    CacheKind, DefaultRefiner, Error, Event, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig,
+    Refine, Request, Scheduler, SchedulerConfig, Source, StepCache,
 };
 use scripted::{MODEL_BYTES, Remote, drain, model, other_model, pixels, third_model};
 
@@ -82,6 +82,25 @@ fn a_refiner_that_cannot_be_is_refused_by_name() {
     ] {
         let reason = refused(request, &model);
         assert!(reason.contains(named), "{reason}");
+    }
+}
+
+#[test]
+fn a_step_cache_has_to_fit_both_models() {
+    let mut base = base();
+    let few = ModelInfo { step_cache: CacheKind::Deep { branches: 4 }, ..third_model() };
+    base.refiners[1] = Arc::new(few);
+    let deep = |refine, branch| Request {
+        step_cache: Some(StepCache::Deep { interval: 2, branch }),
+        ..request(refine)
+    };
+    Job::new(deep(by("third", None), 3), &base).unwrap();
+    Job::new(deep(Refine::Never, 4), &base).unwrap();
+    match Job::new(deep(by("third", None), 4), &base) {
+        Err(Error::Invalid { field: "step-cache", reason }) => {
+            assert_eq!(reason, "branch 4 is not below 4, the skips of model `third`");
+        }
+        other => panic!("expected a refusal, got {other:?}"),
     }
 }
 

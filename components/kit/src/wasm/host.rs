@@ -8,7 +8,7 @@ use crate::bindings::wasi::clocks0_3_0::{monotonic_clock, system_clock};
 use crate::bindings::wasi::config::store;
 use crate::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, Source, StageError,
+    Outcome, Prompt, Size, Source, StageError, StepCache, StepCacheKind,
 };
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
@@ -165,12 +165,22 @@ fn request(order: Order) -> generation::Request {
         adapters: order.adapters.into_iter().map(adapted).collect(),
         framing: None,
         refine: None,
+        step_cache: order.step_cache.map(step_cache),
         preview_every: order.preview_every,
     }
 }
 
 fn adapted((id, weight): (String, f64)) -> generation::Adapted {
     generation::Adapted { id, weight }
+}
+
+fn step_cache(cache: StepCache) -> generation::StepCache {
+    match cache {
+        StepCache::Deep { interval, branch } => {
+            generation::StepCache::Deep(generation::DeepCache { interval, branch })
+        }
+        StepCache::FirstBlock { threshold } => generation::StepCache::FirstBlock(threshold),
+    }
 }
 
 fn event(event: generation::Event) -> Event {
@@ -265,6 +275,10 @@ fn model(info: types::ModelInfo) -> Model {
         words: info.words,
         refiners: info.refiners,
         default_refiner: info.default_refiner,
+        step_cache: match info.step_cache {
+            types::StepCacheKind::Deep(branches) => StepCacheKind::Deep(branches),
+            types::StepCacheKind::FirstBlock => StepCacheKind::FirstBlock,
+        },
         loaded: info.loaded,
         memory_bytes: info.memory_bytes,
         device: info.device,
@@ -303,6 +317,10 @@ fn model_info(model: &Model) -> types::ModelInfo {
         words: model.words.clone(),
         refiners: model.refiners.clone(),
         default_refiner: model.default_refiner.clone(),
+        step_cache: match model.step_cache {
+            StepCacheKind::Deep(branches) => types::StepCacheKind::Deep(branches),
+            StepCacheKind::FirstBlock => types::StepCacheKind::FirstBlock,
+        },
         loaded: model.loaded,
         memory_bytes: model.memory_bytes,
         device: model.device.clone(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use atelier_kit::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, Source, StageError,
+    Outcome, Prompt, Size, Source, StageError, StepCacheKind,
 };
 use atelier_kit::http::{Reply, Request, Response};
 use atelier_kit::{Host, sse};
@@ -76,6 +76,7 @@ pub(crate) fn nano() -> Model {
         words: Vec::new(),
         refiners: Vec::new(),
         default_refiner: None,
+        step_cache: StepCacheKind::Deep(9),
         loaded: true,
         memory_bytes: None,
         device: "cpu".into(),

@@ -155,6 +155,7 @@ impl Components {
             // known once all models are
             refiners: Vec::new(),
             refiner: spec.extras.refiner.clone(),
+            step_cache: self.denoiser.step_cache(),
             memory_bytes: memory,
             device: device::name(device).into(),
         })

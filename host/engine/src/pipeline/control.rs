@@ -41,12 +41,14 @@ impl Pipeline {
         job.controls.iter().map(embedded).collect()
     }
 
-    /// What those that act in this step of so many add together, for what the denoiser is asked.
+    /// What those that act in this step of so many add together, for what the denoiser is asked and as many of its skips
+    /// as it computes.
     pub(super) fn residuals(
         &self,
         steering: &[Steering],
         (step, steps): (usize, usize),
         input: &Input<'_>,
+        needed: usize,
     ) -> Result<Option<Residuals>> {
         let mut sum: Option<Residuals> = None;
         for control in steering.iter().filter(|control| control.acts(step, steps)) {
@@ -54,7 +56,8 @@ impl Pipeline {
             let x = &input.x.narrow(1, 0, self.vae.latent_channels())?.contiguous()?;
             let Input { timesteps, context, added, .. } = *input;
             let input = Input { x, timesteps, context, guidance: None, added };
-            let one = self.control(&control.id)?.forward(&input, &control.embedded, control.scale)?;
+            let net = self.control(&control.id)?;
+            let one = net.forward(&input, &control.embedded, control.scale, needed)?;
             sum = Some(match sum {
                 Some(sum) => sum.plus(&one)?,
                 None => one,

@@ -13,7 +13,9 @@ use super::control::Steering;
 use super::denoiser::Question;
 use super::guidance::{Branch, Guidance};
 use super::latents::{Kept, Start};
-use super::{Conditioning, Pipeline, picture};
+use super::step_cache::{Cache, Passes};
+use super::{Conditioning, Pipeline, lane, picture};
+use crate::models::unet::Input;
 use crate::noise::PerImage;
 use crate::schedule::{self, Schedule};
 use crate::{Error, Result};
@@ -35,8 +37,12 @@ pub struct Denoise {
     noise: PerImage,
     /// (images, channels, h, w) at the noise level of step `done`.
     latents: Tensor,
+    /// Images that share one pass.
+    lane: usize,
     /// What the denoiser is steered by.
     steering: Vec<Steering>,
+    /// What passes take over from earlier ones, lane by lane; none without a step cache.
+    caches: Vec<Cache>,
     /// What stays of a picture of which a part is painted anew.
     kept: Option<Kept>,
     /// Further channels of every step's input: (images, channels, h, w).
@@ -114,6 +120,8 @@ impl Denoise {
         let (Start { latents, kept, channels }, noise) = start(&pipeline, schedule.as_ref())?;
         Ok(Self {
             end: schedule.timesteps().len(),
+            caches: pipeline.caches(job)?,
+            lane: lane(&pipeline.device, job),
             pipeline,
             schedule,
             conditioning,
@@ -187,6 +195,11 @@ impl Denoise {
         &self.conditioning
     }
 
+    /// Passes through the denoiser so far, as the step cache counted them; none without one.
+    pub fn passes(&self) -> Passes {
+        Passes::of(&self.caches)
+    }
+
     /// Decodes the latents: (images, 3, h, w) within about -1 to 1.
     pub fn decode(&self) -> Result<Tensor> {
         let pipeline = &self.pipeline;
@@ -222,9 +235,8 @@ impl Denoise {
     }
 
     /// The denoiser's word on all images, a lane at a time: one prediction per branch.
-    fn predict(&self, input: &Tensor, timestep: f64) -> Result<Vec<Tensor>> {
-        let images = input.dim(0)?;
-        let lane = self.pipeline.lane(images);
+    fn predict(&mut self, input: &Tensor, timestep: f64) -> Result<Vec<Tensor>> {
+        let (images, lane) = (input.dim(0)?, self.lane);
         let mut lanes = vec![Vec::new(); self.branches.len()];
         for first in (0..images).step_by(lane) {
             let input = input.narrow(0, first, lane)?;
@@ -232,7 +244,7 @@ impl Denoise {
                 Some(channels) => Tensor::cat(&[input, channels.narrow(0, first, lane)?], 1)?,
                 None => input,
             };
-            let out = self.predict_lane(&input, timestep)?;
+            let out = self.predict_lane(first / lane, &input, timestep)?;
             for (index, lanes) in lanes.iter_mut().enumerate() {
                 lanes.push(out.narrow(0, index * lane, lane)?);
             }
@@ -240,8 +252,8 @@ impl Denoise {
         lanes.iter().map(|lanes| Ok(Tensor::cat(lanes, 0)?)).collect()
     }
 
-    /// All branches in one pass of so many times the batch, as diffusers lays them out.
-    fn predict_lane(&self, input: &Tensor, timestep: f64) -> Result<Tensor> {
+    /// All branches in one pass of so many times the batch, as diffusers lays them out, for the lane of that index.
+    fn predict_lane(&mut self, index: usize, input: &Tensor, timestep: f64) -> Result<Tensor> {
         let lane = input.dim(0)?;
         let each = |part: &dyn Fn(&Branch) -> Option<&Tensor>| {
             let rows = self.branches.iter().filter_map(part).map(|row| row.repeat(lane_of(lane, row)));
@@ -267,15 +279,14 @@ impl Denoise {
             guidance: self.scale,
         };
         let place = (self.done, self.schedule.timesteps().len());
-        self.pipeline
-            .denoiser
-            .forward(question, |asked| self.pipeline.residuals(&self.steering, place, asked))
+        let (pipeline, steering) = (&self.pipeline, &self.steering);
+        let steer = |asked: &Input<'_>, needed| pipeline.residuals(steering, place, asked, needed);
+        pipeline.denoiser.forward(question, self.caches.get_mut(index), steer)
     }
 
     /// Applies `f` to as many images at a time as the device runs together.
     fn by_lane(&self, x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let images = x.dim(0)?;
-        let lane = self.pipeline.lane(images);
+        let (images, lane) = (x.dim(0)?, self.lane);
         let lanes = (0..images).step_by(lane).map(|first| f(&x.narrow(0, first, lane)?.contiguous()?));
         Ok(Tensor::cat(&lanes.collect::<Result<Vec<_>>>()?, 0)?)
     }

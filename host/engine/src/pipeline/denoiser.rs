@@ -1,15 +1,17 @@
 //! The network that a run asks at every step, whichever family it is of: one question for all, and what the rest of a
 //! pipeline and the catalog must know of it. The only place that tells one kind of denoiser from another.
 
+use atelier_inference::CacheKind;
 use candle_core::{Device, Tensor};
 
 use super::family::{Family, TextLayout};
+use super::step_cache::Cache;
 use crate::Result;
 use crate::adapters::Component;
 use crate::files::ModelFiles;
 use crate::models::controlnet::Residuals;
 use crate::models::flux::{self, FluxConfig, FluxInput, FluxTransformer};
-use crate::models::unet::{self, Added, Input, UNet, UNetConfig};
+use crate::models::unet::{self, ALL_SKIPS, Added, Deep, Input, UNet, UNetConfig};
 use crate::schedule::ScheduleConfig;
 use crate::weights::{Slots, Weights};
 
@@ -83,11 +85,13 @@ impl Denoiser {
         }
     }
 
-    /// One pass, to (b, latent channels, h, w). `steer` is asked what ControlNets add, where a denoiser can take it.
+    /// One pass, to (b, latent channels, h, w). `cache` holds what earlier passes of the same lane left. `steer` is asked what
+    /// ControlNets add, where a denoiser can take it, and told how many skips it will compute.
     pub(super) fn forward(
         &self,
         question: Question<'_>,
-        steer: impl FnOnce(&Input<'_>) -> Result<Option<Residuals>>,
+        cache: Option<&mut Cache>,
+        steer: impl FnOnce(&Input<'_>, usize) -> Result<Option<Residuals>>,
     ) -> Result<Tensor> {
         let Question { x, timestep, states, pooled, numbers, guidance } = question;
         let full = |value: f64| Tensor::full(value as f32, x.dim(0)?, x.device());
@@ -99,13 +103,16 @@ impl Denoiser {
                 let added =
                     added.map(|(pooled, numbers)| Added { pooled: pooled.clone(), numbers: numbers.clone() });
                 let input = Input { x, timesteps, context: states, guidance, added: added.as_ref() };
-                unet.forward_with(&input, steer(&input)?.as_ref())?
+                let deep = cache.and_then(Cache::deep);
+                let needed = deep.as_deref().map_or(ALL_SKIPS, Deep::needed);
+                unet.forward_with(&input, steer(&input, needed)?.as_ref(), deep)?
             }
             Self::Flux(flux) => {
                 let Some(pooled) = pooled else {
                     return Err(candle_core::Error::Msg("a question without a pooled text".into()).into());
                 };
-                flux.forward(x, FluxInput { timesteps, text: states, pooled, guidance })?
+                let input = FluxInput { timesteps, text: states, pooled, guidance };
+                flux.forward_with(x, input, cache.and_then(Cache::first_block))?
             }
         })
     }
@@ -135,6 +142,14 @@ impl DenoiserConfig {
         match self {
             Self::UNet(unet) => unet.time_cond_proj_dim.is_some(),
             Self::Flux(flux) => flux.guidance_embeds,
+        }
+    }
+
+    /// The step cache that fits it.
+    pub(crate) fn step_cache(&self) -> CacheKind {
+        match self {
+            Self::UNet(unet) => CacheKind::Deep { branches: unet::skips(unet).len() as u32 },
+            Self::Flux(_) => CacheKind::FirstBlock,
         }
     }
 

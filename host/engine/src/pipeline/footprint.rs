@@ -5,7 +5,7 @@
 //! nothing else, since attention never holds its scores whole. It is counted in values (f32) for one pixel, along the
 //! forward passes of `models/`: whoever changes what these keep alive changes this as well.
 
-use atelier_inference::{Decoder, Job, MAX_EVENTS};
+use atelier_inference::{Decoder, Job, MAX_EVENTS, StepCache};
 use candle_core::Device;
 
 use super::denoiser::DenoiserConfig;
@@ -34,6 +34,9 @@ const TRANSFORMER: f64 = 18.0;
 const UNFUSED_GATE: f64 = 8.0;
 /// Of FLUX's blocks, in widths for a token: the states, and what attention and feed-forward part make beside each other.
 const FLUX_BLOCK: f64 = 13.0;
+/// What its first-block cache keeps, likewise: what the first block and the others added, and the first one's output
+/// until the others have run.
+const FIRST_BLOCK: f64 = 3.0;
 /// Rows of the input that are packed at a time where a weight is in few bits, and the widest input of FLUX in widths.
 const PACKED_ROWS: f64 = 384.0;
 const FLUX_INPUTS: f64 = 5.0;
@@ -64,6 +67,9 @@ pub(crate) struct Footprint {
     steer: f64,
     /// Bytes for each control picture's embedding, for a pixel of the picture.
     control: f64,
+    /// Bytes that a step cache keeps of one prediction, for a pixel of the picture: those of the deepest skip that is
+    /// computed anew, branch by branch, or of the first block alone.
+    cached: Vec<f64>,
     /// Bytes of encoding or decoding at its widest, for a pixel of the picture.
     decode: f64,
     /// The same for decoding by the small autoencoder.
@@ -133,8 +139,15 @@ impl Footprint {
             }
             DenoiserConfig::Flux(_) => (0.0, 0.0),
         };
+        let cached = match denoiser {
+            DenoiserConfig::UNet(unet) => states_of_skips(unet),
+            DenoiserConfig::Flux(flux) => {
+                vec![FIRST_BLOCK * flux.width() as f64 / (flux.patch() as f64).powi(2)]
+            }
+        };
         Self {
             device: device.clone(),
+            cached: cached.into_iter().map(|values| VALUE * latents_per_pixel * values).collect(),
             predict: VALUE * latents_per_pixel * latent,
             predict_text: VALUE * predict_text,
             encode_text: t5.map_or(0.0, |t5| t5_bytes(t5, denoiser)),
@@ -171,13 +184,25 @@ impl Footprint {
 
     fn with_decoder(&self, job: &Job, decode: f64) -> f64 {
         let (pixels, pictures) = (pixels(job), job.seeds.len());
-        let together = lane(&self.device, pictures) as f64;
+        let together = lane(&self.device, job) as f64;
         let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
         let steer = if job.controls.is_empty() { 0.0 } else { self.steer };
         let predict = (pixels * (self.predict + steer) + self.predict_text) * predictions;
         let controls = pixels * self.control * job.controls.len() as f64;
-        let run = predict.max(decode) * together + controls + pixels * self.kept * pictures as f64;
+        // of every picture, whether its lane runs or waits
+        let kept = pixels * (self.kept + self.cached(job) * predictions) * pictures as f64;
+        let run = predict.max(decode) * together + controls + kept;
         self.fixed + run.max(self.encode_text) + self.texts(job) + previews(job)
+    }
+
+    /// Bytes that the job's step cache keeps of one prediction, for a pixel of the picture.
+    fn cached(&self, job: &Job) -> f64 {
+        let branch = match job.step_cache {
+            None => return 0.0,
+            Some(StepCache::Deep { branch, .. }) => branch as usize,
+            Some(StepCache::FirstBlock { .. }) => 0,
+        };
+        self.cached.get(branch).copied().unwrap_or_default()
     }
 
     fn decoded_whole(&self, job: &Job) -> f64 {
@@ -317,6 +342,19 @@ fn kept(config: &UNetConfig) -> f64 {
     skips(config).iter().map(|(channels, level)| *channels as f64 * part(*level)).sum()
 }
 
+/// Values for a pixel of the latents that come up to each skip, from the first skip on.
+fn states_of_skips(config: &UNetConfig) -> Vec<f64> {
+    let mut below = config.down.last().map_or(0, |block| block.channels);
+    let layers = config.up.iter().flat_map(|block| std::iter::repeat_n(block.channels, block.resnets));
+    let mut states: Vec<f64> = Vec::new();
+    for (channels, (_, level)) in layers.zip(skips(config).into_iter().rev()) {
+        states.push(below as f64 * part(level));
+        below = channels;
+    }
+    states.reverse();
+    states
+}
+
 /// The part of the pixels that is left after halving both sides so often.
 fn part(level: usize) -> f64 {
     0.25f64.powi(level as i32)
@@ -324,7 +362,7 @@ fn part(level: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use atelier_inference::{Features, ModelId, ModelInfo, Request, Size};
+    use atelier_inference::{CacheKind, Features, ModelId, ModelInfo, Request, Size};
 
     use super::*;
     use crate::files::ModelFiles;
@@ -369,6 +407,7 @@ mod tests {
             words: Vec::new(),
             refiners: Vec::new(),
             refiner: None,
+            step_cache: CacheKind::Deep { branches: 12 },
             memory_bytes: 0,
             device: "cpu".into(),
         };

@@ -1,8 +1,8 @@
 //! A job becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
-//! (`denoise`), whom and what it asks (`denoiser`, `guidance`) and what steers it (`control`), pixels (`picture`) and previews
-//! (`preview`); `run` puts these behind the engine's `Run`, `family` is what tells one model's pipeline from another's, and
-//! `footprint` tells how much memory all this will take. Knows every network and no file format; the engine owns it, one job
-//! uses it at a time.
+//! (`denoise`), whom and what it asks (`denoiser`, `guidance`), what steers it (`control`), what it need not
+//! compute anew (`step_cache`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`,
+//! `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all this will take.
+//! Knows every network and no file format; the engine owns it, one job uses it at a time.
 
 mod control;
 mod denoise;
@@ -17,11 +17,12 @@ mod picture;
 mod preview;
 mod prompt;
 mod run;
+mod step_cache;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use atelier_inference::{Adapted, Job};
+use atelier_inference::{Adapted, Job, StepCache};
 use candle_core::Device;
 
 use crate::adapters::{Adapter, Attached, Bound};
@@ -43,6 +44,7 @@ pub(crate) use footprint::{Footprint, Networks};
 pub(crate) use preview::{PreviewMeans, small_autoencoder};
 pub use prompt::{Conditioning, Row, Text, rows};
 pub(crate) use run::{DenoiseRun, Left};
+pub use step_cache::Passes;
 
 /// A model with all its weights in memory.
 #[derive(Debug)]
@@ -119,14 +121,11 @@ impl Pipeline {
         let fixed = self.fixed_adapters.iter().map(|bound| Ok((bound, 1.0)));
         Attached::new(&fixed.chain(chosen).collect::<Result<Vec<_>>>()?)
     }
-
-    /// Images that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
-    /// single image of its seed to the last bit.
-    fn lane(&self, images: usize) -> usize {
-        lane(&self.device, images)
-    }
 }
 
-fn lane(device: &Device, images: usize) -> usize {
-    if device.is_cpu() { 1 } else { images }
+/// Images of a job that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
+/// single image of its seed to the last bit. So does each whose first block decides how much of a pass it needs.
+fn lane(device: &Device, job: &Job) -> usize {
+    let decides = matches!(job.step_cache, Some(StepCache::FirstBlock { .. }));
+    if device.is_cpu() || decides { 1 } else { job.seeds.len() }
 }

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{self as inference, Finished, HandOver, Job, Preview, Run, StepState, Task};
+use atelier_inference::{
+    self as inference, Finished, HandOver, Job, Preview, Run, StepCache, StepState, Task,
+};
 
-use super::{Denoise, Latent, Pipeline};
+use super::{Denoise, Latent, Passes, Pipeline};
 use crate::Result;
 use crate::adapters::Attached;
 
@@ -24,6 +26,10 @@ pub(crate) struct DenoiseRun {
     rest: u32,
     /// Given away with the pictures.
     notes: Vec<String>,
+    /// What the job asked for.
+    step_cache: Option<StepCache>,
+    /// Those of another model that did steps before.
+    passes_before: Passes,
     /// Off their layers when the run ends, in whatever way.
     _adapters: Attached,
 }
@@ -32,6 +38,7 @@ pub(crate) struct DenoiseRun {
 pub(crate) struct Left {
     latent: Latent,
     done: u32,
+    passes: Passes,
     notes: Vec<String>,
 }
 
@@ -65,9 +72,16 @@ impl DenoiseRun {
         if !is_part && job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
-        let preview_every = job.preview_every.map(u32::from);
-        let rest = rest as u32;
-        Ok(Self { denoise, preview_every, before: 0, rest, notes, _adapters: adapters })
+        Ok(Self {
+            denoise,
+            preview_every: job.preview_every.map(u32::from),
+            before: 0,
+            rest: rest as u32,
+            notes,
+            step_cache: job.step_cache,
+            passes_before: Passes::default(),
+            _adapters: adapters,
+        })
     }
 
     /// The second run of a job, on its refiner. The job's adapters are the first model's.
@@ -78,15 +92,23 @@ impl DenoiseRun {
         note: Option<String>,
         is_tiled: bool,
     ) -> Result<Self> {
-        let Left { latent, done: before, mut notes } = left;
+        let Left { latent, done: before, passes: passes_before, mut notes } = left;
         let denoise = Denoise::take_over(pipeline, job, latent)?;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let own = denoise.conditioning().notes.iter().cloned().chain(note);
         let own = own.chain(is_tiled.then(|| TILED.into())).collect::<Vec<String>>();
         // both models may say the same of a long prompt
         notes.extend(own.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
-        let preview_every = job.preview_every.map(u32::from);
-        Ok(Self { denoise, preview_every, before, rest: 0, notes, _adapters: Attached::default() })
+        Ok(Self {
+            denoise,
+            preview_every: job.preview_every.map(u32::from),
+            before,
+            rest: 0,
+            notes,
+            step_cache: job.step_cache,
+            passes_before,
+            _adapters: Attached::default(),
+        })
     }
 
     fn step(&mut self) -> Result<StepState> {
@@ -94,7 +116,8 @@ impl DenoiseRun {
             if self.rest > 0 {
                 return Ok(StepState::HandOver);
             }
-            let notes = std::mem::take(&mut self.notes);
+            let mut notes = std::mem::take(&mut self.notes);
+            notes.extend(self.step_cache.map(|cache| self.passes().note(cache)));
             return Ok(StepState::Done(Finished { pictures: self.denoise.pictures()?, notes }));
         }
         let (total, step) = self.denoise.progress();
@@ -103,6 +126,11 @@ impl DenoiseRun {
         let is_due = step < total && self.preview_every.is_some_and(|every| step.is_multiple_of(every));
         let previews = if is_due { self.previews(step)? } else { Vec::new() };
         Ok(StepState::Step { step, total, previews })
+    }
+
+    /// Those of both models, where there are two.
+    fn passes(&self) -> Passes {
+        self.passes_before.plus(self.denoise.passes())
     }
 
     fn previews(&self, step: u32) -> Result<Vec<Preview>> {
@@ -117,8 +145,9 @@ impl Run for DenoiseRun {
     }
 
     fn hand_over(self: Box<Self>) -> inference::Result<HandOver> {
+        let passes = self.passes();
         let Self { denoise, notes, .. } = *self;
         let (_, done) = denoise.progress();
-        Ok(HandOver(Box::new(Left { done: done as u32, latent: denoise.hand_over(), notes })))
+        Ok(HandOver(Box::new(Left { done: done as u32, passes, latent: denoise.hand_over(), notes })))
     }
 }

@@ -1,6 +1,9 @@
 //! What diffusers made of a pipeline's folder with something beside it, such as a refiner or ControlNets: values that
 //! lie in the folder under a name of their own.
 
+#[path = "pixels.rs"]
+mod pixels;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -47,11 +50,7 @@ impl<Case> Beside<Case> {
     }
 
     pub(crate) fn picture(&self, case: &str, stage: &str) -> Pixels {
-        let picture = &self.tensors[&format!("{case}/{stage}")]; // (h, w, 3)
-        let (height, width, _) = picture.dims3().unwrap();
-        let rgb = picture.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-        let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
-        Pixels::new(width as u32, height as u32, rgba).unwrap()
+        pixels::pixels(&self.tensors[&format!("{case}/{stage}")])
     }
 
     /// Steps a run to its end and compares each step with diffusers'; `part` comes before the stages' names.

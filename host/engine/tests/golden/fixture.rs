@@ -1,5 +1,8 @@
 //! One folder that one of the `make_*.py` wrote: a diffusers pipeline, what was asked of it and what it made.
 
+#[path = "pixels.rs"]
+mod pixels;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -175,6 +178,7 @@ impl Fixture {
             controls: Vec::new(),
             framing: case.framing,
             refine: Refine::Default,
+            step_cache: None,
             preview_every: None,
             source,
         };
@@ -184,11 +188,7 @@ impl Fixture {
     }
 
     fn picture(&self, case: &str, stage: &str) -> Pixels {
-        let source = &self.tensors[&format!("{case}/{stage}")]; // (h, w, 3)
-        let (height, width, _) = source.dims3().unwrap();
-        let rgb = source.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-        let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
-        Pixels::new(width as u32, height as u32, rgba).unwrap()
+        pixels::pixels(&self.tensors[&format!("{case}/{stage}")])
     }
 
     /// The case's denoise loop, before its first step.

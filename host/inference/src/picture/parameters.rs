@@ -3,7 +3,9 @@
 
 use std::io::Cursor;
 
-use crate::{Adapted, Control, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, Task};
+use crate::{
+    Adapted, Control, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, StepCache, Task,
+};
 
 /// PNG text keyword of the JSON form.
 pub(crate) const JSON_KEYWORD: &str = "atelier";
@@ -95,6 +97,9 @@ pub struct Parameters {
     /// Which model ended the picture, where that was another one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refiner: Option<RefinedBy>,
+    /// What passes through the denoiser took over from earlier ones, where they did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step_cache: Option<StepCache>,
     /// How much of the schedule ran, for a picture made from a picture.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub strength: Option<f64>,
@@ -145,6 +150,7 @@ impl Parameters {
             adapters: job.adapters.clone(),
             controls: job.controls.iter().map(SteeredBy::from).collect(),
             refiner: job.refiner.as_ref().map(RefinedBy::from),
+            step_cache: job.step_cache,
             strength,
             image_guidance,
             guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use atelier_inference::{
-    Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, Job, ModelId, ModelInfo,
-    Pixels, Preview, Request, Result, Run, Size, StepState,
+    CacheKind, Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, Job, ModelId,
+    ModelInfo, Pixels, Preview, Request, Result, Run, Size, StepState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +40,7 @@ pub(crate) fn model() -> ModelInfo {
         words: Vec::new(),
         refiners: Vec::new(),
         refiner: None,
+        step_cache: CacheKind::Deep { branches: 9 },
         memory_bytes: MODEL_BYTES,
         device: "cpu".into(),
     }

@@ -348,6 +348,7 @@ impl Sandbox {
             guidance: job.guidance,
             schedule: job.schedule.clone(),
             refined: job.refiner.as_ref().map(Refined::from),
+            step_cache: job.step_cache.map(Into::into),
             notes: outcome.notes,
             timings: Timings {
                 queue_ms: timings.queue.as_millis() as u64,

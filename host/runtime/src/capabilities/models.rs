@@ -1,11 +1,11 @@
 //! `models`: what the route may use, as the catalog describes it now.
 
-use atelier_inference::{ModelId, ModelInfo as HostModelInfo};
+use atelier_inference::{CacheKind, ModelId, ModelInfo as HostModelInfo};
 use wasmtime::Result;
 
 use super::{Access, Capabilities, caller};
 use crate::bindings::models::{AbsentModel, Host, HostWithStore};
-use crate::bindings::types::{self, Features, ModelInfo};
+use crate::bindings::types::{self, Features, ModelInfo, StepCacheKind};
 use crate::sandbox::Sandbox;
 
 impl types::Host for Sandbox {}
@@ -51,6 +51,10 @@ fn describe(info: &HostModelInfo, loaded: bool, grants: &[ModelId]) -> ModelInfo
         words: info.words.clone(),
         refiners: refiners.map(ToString::to_string).collect(),
         default_refiner: own.map(ToString::to_string),
+        step_cache: match info.step_cache {
+            CacheKind::Deep { branches } => StepCacheKind::Deep(branches),
+            CacheKind::FirstBlock => StepCacheKind::FirstBlock,
+        },
         loaded,
         memory_bytes: Some(info.memory_bytes),
         device: info.device.clone(),

@@ -71,6 +71,18 @@ async fn a_control_picture_is_scaled_to_the_request_and_named_where_it_is_wrong(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_cache_is_echoed_and_named_where_it_is_wrong() {
+    let route = deploy(studio()).await;
+    let cached = ask(&route, "/cached", "3 1").await.unwrap();
+    assert!(cached.contains("interval: 3, branch: 1"), "{cached}");
+    assert!(cached.contains(r#""step_cache":"deep:3:1""#), "{cached}");
+    for (asked, named) in [("0 0", "1 to 10"), ("2 4", "not below 4"), ("0.1", "takes deep:INTERVAL")] {
+        let wrong = ask(&route, "/cached", asked).await.unwrap();
+        assert!(wrong.contains("field: \"step-cache\"") && wrong.contains(named), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_granted_models_are_listed() {
     let route = deploy(studio()).await;
     assert!(ask(&route, "/models", "").await.unwrap().starts_with("fake "));

@@ -11,7 +11,7 @@ use candle_core::{Result as TensorResult, Tensor};
 use crate::Result;
 use crate::files::ModelFiles;
 use crate::kernels::{Activation, Conv2d, Window};
-use crate::models::unet::{DownBlock, Input, MidBlock, TimeEmbedding, load_down, skips};
+use crate::models::unet::{ALL_SKIPS, DownBlock, Input, MidBlock, TimeEmbedding, load_down, skips};
 use crate::weights::{Builder, Weights};
 
 pub use config::ControlNetConfig;
@@ -22,17 +22,18 @@ pub(crate) const STEM: &str = "diffusion_pytorch_model";
 /// What is added to the denoiser's states, for a batch of b.
 #[derive(Debug, Clone)]
 pub struct Residuals {
-    /// To each skip, from the first to the last: (b, channels, h, w) of the skip.
+    /// To each skip that the pass computes, from the first on: (b, channels, h, w) of the skip.
     pub down: Vec<Tensor>,
-    /// To what the middle gives.
-    pub mid: Tensor,
+    /// To what the middle gives, where the pass is a whole one.
+    pub mid: Option<Tensor>,
 }
 
 impl Residuals {
     /// Those of several networks together.
     pub fn plus(self, other: &Self) -> TensorResult<Self> {
         let down = self.down.iter().zip(&other.down).map(|(one, other)| one + other);
-        Ok(Self { down: down.collect::<TensorResult<_>>()?, mid: (self.mid + &other.mid)? })
+        let mid = self.mid.zip(other.mid.as_ref()).map(|(one, other)| one + other);
+        Ok(Self { down: down.collect::<TensorResult<_>>()?, mid: mid.transpose()? })
     }
 }
 
@@ -86,20 +87,33 @@ impl ControlNet {
         self.controlnet_cond_embedding.forward(picture)
     }
 
-    /// What the denoiser is to add for the same input, times `scale`. `picture` is what [`ControlNet::embed`] gave.
-    pub fn forward(&self, input: &Input<'_>, picture: &Tensor, scale: f64) -> TensorResult<Residuals> {
+    /// What the denoiser is to add for the same input, times `scale`. `picture` is what [`ControlNet::embed`] gave. Where
+    /// the denoiser computes only its first `needed` skips, so does this: deeper layers say nothing of these.
+    pub fn forward(
+        &self,
+        input: &Input<'_>,
+        picture: &Tensor,
+        scale: f64,
+        needed: usize,
+    ) -> TensorResult<Residuals> {
         // a distilled denoiser's guidance is not an input here
         let time = self.time_embedding.forward(input.timesteps, None, input.added)?;
         let mut hidden = self.conv_in.forward(input.x)?.broadcast_add(picture)?;
         let mut skips = vec![hidden.clone()];
         for block in &self.down_blocks {
-            hidden = block.forward(hidden, &time, input.context, &mut skips)?;
+            hidden = block.forward(hidden, &time, input.context, &mut skips, needed)?;
         }
-        let mid = self.mid_block.forward(&hidden, &time, input.context)?;
+        let mid = match needed {
+            ALL_SKIPS => {
+                let mid = self.mid_block.forward(&hidden, &time, input.context)?;
+                Some((self.controlnet_mid_block.forward(&mid)? * scale)?)
+            }
+            _ => None,
+        };
         let outputs = self.controlnet_down_blocks.iter().zip(&skips);
         let down =
             outputs.map(|(output, skip)| output.forward(skip)? * scale).collect::<TensorResult<_>>()?;
-        Ok(Residuals { down, mid: (self.controlnet_mid_block.forward(&mid)? * scale)? })
+        Ok(Residuals { down, mid })
     }
 }
 

@@ -7,6 +7,7 @@
 mod blocks;
 mod config;
 mod embedding;
+mod first_block;
 pub(crate) mod names;
 mod tokens;
 
@@ -20,6 +21,7 @@ use blocks::{DoubleBlock, NORM_EPS, SingleBlock};
 use embedding::TimeTextEmbedding;
 
 pub use config::FluxConfig;
+pub use first_block::FirstBlock;
 
 /// The component's folder in a diffusers layout.
 pub(crate) const FOLDER: &str = "transformer";
@@ -109,25 +111,62 @@ impl FluxTransformer {
 
     /// Latents (b, channels, h, w) of even sides to the velocity from picture to noise, shaped alike.
     pub fn forward(&self, latents: &Tensor, input: FluxInput<'_>) -> TensorResult<Tensor> {
+        self.forward_with(latents, input, None)
+    }
+
+    /// Likewise, with a step cache that says whether the pass is a whole one.
+    pub fn forward_with(
+        &self,
+        latents: &Tensor,
+        input: FluxInput<'_>,
+        cache: Option<&mut FirstBlock>,
+    ) -> TensorResult<Tensor> {
         let (.., height, width) = latents.dims4()?;
-        let mut image = self.x_embedder.forward(&tokens::pack(latents)?)?; // (b, image tokens, width)
-        let mut text = self.context_embedder.forward(input.text)?; // (b, text tokens, width)
+        let image = self.x_embedder.forward(&tokens::pack(latents)?)?; // (b, image tokens, width)
+        let text = self.context_embedder.forward(input.text)?; // (b, text tokens, width)
         let time = self.time_text_embed.forward(input)?; // (b, width)
         let positions = tokens::positions(text.dim(1)?, height, width);
         let rotation = Rotation::new(&positions, self.config.axes_dims_rope, THETA, latents.device())?;
-        for block in &self.transformer_blocks {
-            (image, text) = block.forward(&image, &text, &time, &rotation)?;
-        }
-        let (text_tokens, image_tokens) = (text.dim(1)?, image.dim(1)?);
-        let mut both = Tensor::cat(&[text, image], 1)?;
-        for block in &self.single_transformer_blocks {
-            both = block.forward(&both, &time, &rotation)?;
-        }
-        let image = both.narrow(1, text_tokens, image_tokens)?;
+        let blocks = self.transformer_blocks.as_slice();
+        let image = match (cache, blocks.split_first()) {
+            (Some(cache), Some((first, others))) => {
+                let (head, text) = first.forward(&image, &text, &time, &rotation)?;
+                let residual = (&head - image)?;
+                match cache.begin(&residual)? {
+                    Some(tail) => (head + tail)?,
+                    None => {
+                        let tail = self.through(others, head.clone(), text, &time, &rotation)?;
+                        cache.keep(residual, (&tail - head)?);
+                        tail
+                    }
+                }
+            }
+            _ => self.through(blocks, image, text, &time, &rotation)?,
+        };
         let modulation = self.norm_out.forward(&Activation::Silu.forward(&time)?)?;
         let halves = modulation.chunk(2, 1)?; // scale, then shift
         let image = self.proj_out.forward(&modulated_norm(&image, &halves[0], &halves[1], NORM_EPS)?)?;
         tokens::unpack(&image, height, width)
+    }
+
+    /// The image's tokens after these blocks, and after those that text and image share.
+    fn through(
+        &self,
+        blocks: &[DoubleBlock],
+        mut image: Tensor,
+        mut text: Tensor,
+        time: &Tensor,
+        rotation: &Rotation,
+    ) -> TensorResult<Tensor> {
+        for block in blocks {
+            (image, text) = block.forward(&image, &text, time, rotation)?;
+        }
+        let (text_tokens, image_tokens) = (text.dim(1)?, image.dim(1)?);
+        let mut both = Tensor::cat(&[text, image], 1)?;
+        for block in &self.single_transformer_blocks {
+            both = block.forward(&both, time, rotation)?;
+        }
+        both.narrow(1, text_tokens, image_tokens)
     }
 }
 

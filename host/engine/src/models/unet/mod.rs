@@ -5,6 +5,7 @@
 //! and leaves its states as skips, the way up takes them in reverse order. Knows nothing of mixing two predictions.
 
 mod config;
+mod deep;
 mod embedding;
 mod transformer;
 
@@ -20,6 +21,7 @@ use transformer::SpatialTransformer;
 
 pub use config::{AddedConfig, UNetConfig};
 pub(crate) use config::{BlockConfig, BlockKind};
+pub use deep::Deep;
 pub(crate) use embedding::Sinusoids;
 pub(super) use embedding::TimeEmbedding;
 
@@ -27,6 +29,9 @@ pub(super) use embedding::TimeEmbedding;
 pub(crate) const FOLDER: &str = "unet";
 /// Its weights' file, without extension.
 pub(crate) const STEM: &str = "diffusion_pytorch_model";
+
+/// Skips that a whole pass needs: all that there are, and what the middle makes of the last.
+pub const ALL_SKIPS: usize = usize::MAX;
 
 /// What a denoiser is asked, for a batch of b.
 #[derive(Debug, Clone, Copy)]
@@ -104,36 +109,62 @@ impl UNet {
 
     /// To (b, out channels, h, w).
     pub fn forward(&self, input: &Input<'_>) -> TensorResult<Tensor> {
-        self.forward_with(input, None)
+        self.forward_with(input, None, None)
     }
 
-    /// Likewise, with what ControlNets add.
-    pub fn forward_with(&self, input: &Input<'_>, residuals: Option<&Residuals>) -> TensorResult<Tensor> {
+    /// Likewise, with what ControlNets add, and with a step cache that says whether the pass is a whole one.
+    pub fn forward_with(
+        &self,
+        input: &Input<'_>,
+        residuals: Option<&Residuals>,
+        mut deep: Option<&mut Deep>,
+    ) -> TensorResult<Tensor> {
         let Input { x, timesteps, context, guidance, added } = *input;
+        let needed = deep.as_deref().map_or(ALL_SKIPS, Deep::needed);
+        let kept = deep.as_deref_mut().and_then(Deep::begin);
         let time = self.time_embedding.forward(timesteps, guidance, added)?; // (b, 4 * first width)
         let mut hidden = self.conv_in.forward(x)?;
         let mut skips = vec![hidden.clone()];
         for block in &self.down_blocks {
-            hidden = block.forward(hidden, &time, context, &mut skips)?;
+            hidden = block.forward(hidden, &time, context, &mut skips, needed)?;
         }
-        hidden = self.mid_block.forward(&hidden, &time, context)?;
+        let is_whole = kept.is_none();
+        hidden = match kept {
+            Some(kept) => kept,
+            None => self.mid_block.forward(&hidden, &time, context)?,
+        };
         if let Some(residuals) = residuals {
-            (hidden, skips) = controlled(hidden, &skips, residuals)?;
+            if residuals.mid.is_some() != is_whole {
+                candle_core::bail!("residuals of a whole pass for a shortened one, or the other way about");
+            }
+            hidden = controlled(hidden, &mut skips, residuals)?;
         }
+        // each layer on the way up takes a skip: where some were not made, as many layers are left out
+        let layers = self.up_blocks.iter().map(|block| block.layers.len()).sum::<usize>();
+        let mut left_out = layers.saturating_sub(skips.len());
         for block in &self.up_blocks {
-            hidden = block.forward(hidden, &time, context, &mut skips)?;
+            let first = left_out.min(block.layers.len());
+            left_out -= first;
+            if first < block.layers.len() {
+                hidden = block.forward(hidden, first, &time, context, &mut skips, deep.as_deref_mut())?;
+            }
         }
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&hidden)?)
     }
 }
 
 /// The middle's state and the skips, with what ControlNets add to each.
-fn controlled(mid: Tensor, skips: &[Tensor], residuals: &Residuals) -> TensorResult<(Tensor, Vec<Tensor>)> {
+fn controlled(mid: Tensor, skips: &mut [Tensor], residuals: &Residuals) -> TensorResult<Tensor> {
     if skips.len() != residuals.down.len() {
         candle_core::bail!("{} residuals for {} skips", residuals.down.len(), skips.len());
     }
-    let skips = skips.iter().zip(&residuals.down).map(|(skip, residual)| skip + residual);
-    Ok(((mid + &residuals.mid)?, skips.collect::<TensorResult<_>>()?))
+    for (skip, residual) in skips.iter_mut().zip(&residuals.down) {
+        *skip = (&*skip + residual)?;
+    }
+    match &residuals.mid {
+        Some(residual) => mid + residual,
+        None => Ok(mid),
+    }
 }
 
 /// A resnet and, in cross-attention blocks, the transformer after it.
@@ -211,20 +242,24 @@ impl DownBlock {
         })
     }
 
-    /// Leaves what the way up will need in `skips`.
+    /// Leaves what the way up will need in `skips`, and ends as soon as there are as many as are needed.
     pub(super) fn forward(
         &self,
         x: Tensor,
         time: &Tensor,
         context: &Tensor,
         skips: &mut Vec<Tensor>,
+        needed: usize,
     ) -> TensorResult<Tensor> {
         let mut hidden = x;
         for layer in &self.layers {
+            if skips.len() >= needed {
+                return Ok(hidden);
+            }
             hidden = layer.forward(&hidden, time, context)?;
             skips.push(hidden.clone());
         }
-        if let Some(downsample) = &self.downsample {
+        if let Some(downsample) = self.downsample.as_ref().filter(|_| skips.len() < needed) {
             hidden = downsample.forward(&hidden)?;
             skips.push(hidden.clone());
         }
@@ -310,15 +345,21 @@ impl UpBlock {
         })
     }
 
+    /// Begins with layer `first`; `deep` sees what comes up to each skip.
     fn forward(
         &self,
         x: Tensor,
+        first: usize,
         time: &Tensor,
         context: &Tensor,
         skips: &mut Vec<Tensor>,
+        mut deep: Option<&mut Deep>,
     ) -> TensorResult<Tensor> {
         let mut hidden = x;
-        for layer in &self.layers {
+        for layer in self.layers.iter().skip(first) {
+            if let Some(deep) = deep.as_deref_mut() {
+                deep.pass(&hidden, skips.len());
+            }
             let Some(skip) = skips.pop() else {
                 candle_core::bail!("the way up needs more than the way down left")
             };

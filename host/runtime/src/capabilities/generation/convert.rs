@@ -4,13 +4,13 @@
 use atelier_inference::{
     Adapted as HostAdapted, Control as HostControl, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
     Error as HostError, Framing as HostFraming, ModelId, Pixels, Refine, Refiner as HostRefiner,
-    Request as HostRequest, SeedProfile as HostSeedProfile,
+    Request as HostRequest, SeedProfile as HostSeedProfile, StepCache as HostStepCache,
 };
 
 use crate::Exceeded;
 use crate::bindings::generation::{
-    Adapted, Control, Decoder, Emphasis, Error, Framing, Invalid, Overload, Refined, Refiner, Refining,
-    Request, SeedProfile,
+    Adapted, Control, Decoder, DeepCache, Emphasis, Error, Framing, Invalid, Overload, Refined, Refiner,
+    Refining, Request, SeedProfile, StepCache,
 };
 
 impl From<Request> for HostRequest {
@@ -32,6 +32,7 @@ impl From<Request> for HostRequest {
             adapters: request.adapters.into_iter().map(Into::into).collect(),
             framing: request.framing.map(Into::into),
             refine: request.refine.map(Into::into).unwrap_or_default(),
+            step_cache: request.step_cache.map(Into::into),
             controls: Vec::new(),
             preview_every: request.preview_every,
             source: None,
@@ -98,6 +99,24 @@ impl From<Refining> for Refine {
 impl From<&HostRefiner> for Refined {
     fn from(HostRefiner { model, share }: &HostRefiner) -> Self {
         Self { model: model.id.to_string(), share: *share }
+    }
+}
+
+impl From<StepCache> for HostStepCache {
+    fn from(cache: StepCache) -> Self {
+        match cache {
+            StepCache::Deep(DeepCache { interval, branch }) => Self::Deep { interval, branch },
+            StepCache::FirstBlock(threshold) => Self::FirstBlock { threshold },
+        }
+    }
+}
+
+impl From<HostStepCache> for StepCache {
+    fn from(cache: HostStepCache) -> Self {
+        match cache {
+            HostStepCache::Deep { interval, branch } => Self::Deep(DeepCache { interval, branch }),
+            HostStepCache::FirstBlock { threshold } => Self::FirstBlock(threshold),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ impl Guest for Studio {
             "/jobs" => paint::jobs().await,
             "/from-picture" => paint::from_picture(&text).await,
             "/steered" => paint::steered(&text).await,
+            "/cached" => paint::cached(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

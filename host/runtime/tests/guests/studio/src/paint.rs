@@ -1,7 +1,7 @@
 //! The capabilities, each once.
 
 use crate::atelier::host::generation::{
-    Control, Error, Event, Job, Refiner, Refining, Request, image_to_image, text_to_image,
+    Control, DeepCache, Error, Event, Job, Refiner, Refining, Request, StepCache, image_to_image, text_to_image,
 };
 use crate::atelier::host::images::{Encoding, Filter, Format, Image, Pixels};
 use crate::atelier::host::types::{ModelInfo, Size};
@@ -26,6 +26,7 @@ fn request(model: &str, prompt: &str, steps: u32) -> Request {
         adapters: Vec::new(),
         framing: None,
         refine: None,
+        step_cache: None,
         preview_every: Some(1),
     }
 }
@@ -146,6 +147,25 @@ pub async fn steered(text: &str) -> String {
     let control = Control { id: id.into(), picture, scale: scale.parse().ok(), start: None, end: Some(0.5) };
     match text_to_image(request("fake", "cat", 2), vec![control]).await {
         Ok(job) => job.outcome().await.unwrap().pictures[0].image.parameters().unwrap(),
+        Err(error) => describe(&error),
+    }
+}
+
+/// With a step cache: `interval branch`, or the threshold alone. Answers what the outcome says of it.
+pub async fn cached(text: &str) -> String {
+    let mut request = request("fake", "cat", 2);
+    request.step_cache = Some(match text.split_once(' ') {
+        Some((interval, branch)) => StepCache::Deep(DeepCache {
+            interval: interval.parse().unwrap(),
+            branch: branch.parse().unwrap(),
+        }),
+        None => StepCache::FirstBlock(text.parse().unwrap()),
+    });
+    match text_to_image(request, Vec::new()).await {
+        Ok(job) => {
+            let outcome = job.outcome().await.unwrap();
+            format!("{:?} {}", outcome.step_cache, outcome.pictures[0].image.parameters().unwrap())
+        }
         Err(error) => describe(&error),
     }
 }
