@@ -107,6 +107,12 @@ impl PackedColumns {
         self.columns
     }
 
+    /// One column, along the depth. It is less than [`PackedColumns::columns`].
+    pub(super) fn column(&self, index: usize) -> impl Iterator<Item = f32> {
+        let panel = self.panel(index / COLUMNS, 0, self.depth);
+        panel.iter().skip(index % COLUMNS).step_by(COLUMNS).copied()
+    }
+
     pub(super) fn depth(&self) -> usize {
         self.depth
     }

@@ -5,7 +5,7 @@
 //! convolution: the result then has its outputs last, as sequences do.
 
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::blocks::{BlockLinear, Blocks};
@@ -53,6 +53,11 @@ impl Linear {
         Ok(Self { weight, bias: None, slot: vb.slot() })
     }
 
+    /// From a weight (outputs, inputs) and a bias at hand; adapters have no place in it.
+    pub(super) fn bare(weight: Tensor, bias: Tensor) -> Result<Self> {
+        Ok(Self { weight: Weight::new(weight)?, bias: Some(bias), slot: Slot::default() })
+    }
+
     /// From the weights of a 1x1 convolution, which is the same thing once the channels come last.
     pub fn load_conv1x1(inputs: usize, outputs: usize, vb: Builder) -> Result<Self> {
         let weight = vb.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
@@ -75,6 +80,29 @@ impl Linear {
             Weight::Plain(weight) => plain(x, &weight.to_dtype(x.dtype())?, self.bias.as_ref()),
         }?;
         low_rank::add_linear(out, x, &self.slot)
+    }
+
+    /// Rows of the weight, (ids, inputs) in f32: of a table that is an embedding on one side of a network and the layer on
+    /// the other.
+    ///
+    /// # Errors
+    /// An id that is no row.
+    pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
+        let select =
+            |weight: Tensor| weight.index_select(&Tensor::new(ids, device)?, 0)?.to_dtype(DType::F32);
+        match &self.weight {
+            Weight::Packed(weight) => {
+                let wrong = ids.iter().find(|id| **id as usize >= weight.columns());
+                if let Some(id) = wrong {
+                    candle_core::bail!("id {id} in a table of {} rows", weight.columns());
+                }
+                let values: Vec<f32> = ids.iter().flat_map(|id| weight.column(*id as usize)).collect();
+                Tensor::from_vec(values, (ids.len(), weight.depth()), device)
+            }
+            Weight::Blocks(weight) => weight.select(ids, device),
+            Weight::OnDevice(weight) => select(weight.dequantize(device)?),
+            Weight::Plain(weight) => select(weight.clone()),
+        }
     }
 }
 
@@ -141,6 +169,10 @@ impl CustomOp1 for PackedLinear<'_> {
         let x = contiguous(x, layout)?;
         let rows = x.len() / inputs.max(1);
         let mut out = vec![0.0f32; rows * outputs];
+        if rows <= gemm::ROWS {
+            self.multiply_few(x, &mut out);
+            return Ok((CpuStorage::F32(out), Shape::from(with_last(dims, outputs))));
+        }
         let block = block_size(rows);
         let blocks = out.par_chunks_mut((block * outputs).max(1)).zip(x.par_chunks((block * inputs).max(1)));
         blocks.for_each(|(out, x)| self.multiply(x, out));
@@ -154,7 +186,28 @@ fn block_size(rows: usize) -> usize {
     per_thread.next_multiple_of(gemm::ROWS).clamp(gemm::ROWS, BLOCK)
 }
 
+/// Panels of outputs that a thread takes at least: fewer are done sooner than handed out.
+const PANELS: usize = 4;
+
 impl PackedLinear<'_> {
+    /// One panel of rows, such as a decoder's next token: too few to share out, so threads share the outputs. Sums are those
+    /// of [`PackedLinear::multiply`].
+    fn multiply_few(&self, x: &[f32], out: &mut [f32]) {
+        let (inputs, outputs) = (self.weight.depth(), self.weight.columns());
+        if let Some(bias) = &self.bias {
+            out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        }
+        let rows = PackedRows::new(x.len() / inputs.max(1), inputs, |row, k| x[row * inputs + k]);
+        let output = Output::new(out, outputs);
+        (0..outputs.div_ceil(COLUMNS)).into_par_iter().with_min_len(PANELS).for_each(|panel| {
+            let column = panel * COLUMNS;
+            for (from, to) in gemm::blocks(inputs) {
+                let weight = self.weight.panel(panel, from, to);
+                output.add_rows(&rows, weight, (from, to), column, COLUMNS.min(outputs - column));
+            }
+        });
+    }
+
     /// `x` (rows, inputs) to `out` (rows, outputs), which is zero or replaced by the bias before anything is added.
     fn multiply(&self, x: &[f32], out: &mut [f32]) {
         let (inputs, outputs) = (self.weight.depth(), self.weight.columns());
@@ -188,6 +241,22 @@ mod tests {
             let layer = Linear { weight: Weight::new(weight).unwrap(), bias, slot: Slot::default() };
             assert_close(&layer.forward(&x).unwrap(), &expected, 1e-4);
         }
+    }
+
+    #[test]
+    fn a_row_alone_is_the_same_row_among_many_and_rows_of_the_weight_are_an_embedding() {
+        let (x, weight) = (ramp((40, 300), 1), ramp((70, 300), 2));
+        let layer =
+            Linear { weight: Weight::new(weight.clone()).unwrap(), bias: None, slot: Slot::default() };
+        let whole = layer.forward(&x).unwrap();
+        for (first, count) in [(0, 1), (13, 12), (39, 1)] {
+            let few = layer.forward(&x.narrow(0, first, count).unwrap()).unwrap();
+            assert_close(&few, &whole.narrow(0, first, count).unwrap(), 0.0);
+        }
+        let chosen = layer.rows(&[69, 0, 33], x.device()).unwrap();
+        let expected = weight.index_select(&Tensor::new(&[69u32, 0, 33], x.device()).unwrap(), 0).unwrap();
+        assert_close(&chosen, &expected, 0.0);
+        assert!(layer.rows(&[70], x.device()).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod blocks;
 mod conv;
+mod conv1d;
 mod embedding;
 mod gemm;
 mod layout;
@@ -15,6 +16,7 @@ mod linear;
 mod low_rank;
 mod math;
 mod norm;
+mod past;
 mod rotary;
 mod rows;
 
@@ -22,10 +24,12 @@ pub use activation::{Activation, geglu};
 pub use attention::{Mask, attention, biased_attention};
 pub use blocks::Blocks;
 pub use conv::{Conv2d, Window};
+pub use conv1d::Conv1d;
 pub use embedding::Embedding;
 pub use layout::{to_pixels, to_tokens, upsample_nearest};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
+pub use past::{Past, Seen, attention_to_past};
 pub use rotary::Rotation;
 pub use rows::{RmsNorm, modulated_norm};
 

@@ -1,0 +1,239 @@
+//! Attention of a few new queries to keys and values that were kept: of a decoder to its own past, and to what it hears.
+//!
+//! Nothing of the past is packed, copied or projected again: a query costs the products with the keys that it sees. What a
+//! decoder keeps is written in place into room for its longest text.
+
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::contiguous;
+use super::math::{LANES, exp, vectorized};
+
+/// Which of the keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// All.
+    All,
+    /// The first so many, and one more for each query after the first, which sees itself as well.
+    Before(usize),
+}
+
+impl Seen {
+    /// Keys that query `index` sees, of `keys`.
+    fn count(self, index: usize, keys: usize) -> usize {
+        match self {
+            Self::All => keys,
+            Self::Before(before) => (before + index + 1).min(keys),
+        }
+    }
+}
+
+/// Keys and values of one layer, for rows of texts that grow together.
+#[derive(Debug)]
+pub struct Past {
+    /// (rows, capacity, width), of which `length` are filled; a tensor's values can be written in place.
+    keys: Tensor,
+    values: Tensor,
+    length: usize,
+}
+
+impl Past {
+    /// Room for `capacity` positions.
+    pub fn new(rows: usize, capacity: usize, width: usize, device: &Device) -> Result<Self> {
+        let room = || Tensor::zeros((rows, capacity, width), DType::F32, device);
+        Ok(Self { keys: room()?, values: room()?, length: 0 })
+    }
+
+    /// Adds the keys and values (rows, n, width) of new positions, and lets their queries look at everything up to
+    /// themselves: (rows, n, width).
+    ///
+    /// # Errors
+    /// More positions than there is room for.
+    pub fn attend(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+        let before = self.length;
+        self.keys.slice_set(&k.contiguous()?, 1, before)?;
+        self.values.slice_set(&v.contiguous()?, 1, before)?;
+        self.length += k.dim(1)?;
+        attention_to_past(q, &self.keys, &self.values, heads, Seen::Before(before))
+    }
+
+    /// Lets row `i` go on from what row `rows[i]` was. Copies the past, which is why beams alone ask for it, and only when
+    /// one takes the place of another.
+    pub fn reorder(&mut self, rows: &[u32]) -> Result<()> {
+        let rows = Tensor::new(rows, self.keys.device())?;
+        for kept in [&self.keys, &self.values] {
+            let past = kept.narrow(1, 0, self.length)?.contiguous()?.index_select(&rows, 0)?;
+            kept.slice_set(&past, 1, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// `softmax(q k^T / sqrt(d)) v` per head, over the keys that each query sees. `q` is (rows, queries, heads * d), `k` and `v`
+/// are (rows, keys, heads * d).
+pub fn attention_to_past(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, seen: Seen) -> Result<Tensor> {
+    if q.device().is_cpu() && q.dtype() == DType::F32 {
+        return q.contiguous()?.apply_op3_no_bwd(k, v, &ToPast { heads, seen });
+    }
+    by_tensors(q, k, v, heads, seen)
+}
+
+/// By tensor operations; for devices without a kernel, and the kernel's reference.
+fn by_tensors(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, seen: Seen) -> Result<Tensor> {
+    let (rows, queries, width) = q.dims3()?;
+    let keys = seen.count(queries.saturating_sub(1), k.dim(1)?);
+    let split = |x: &Tensor| {
+        x.reshape((rows, x.dim(1)?, heads, width / heads))?.transpose(1, 2)?.contiguous() // (rows, heads, n, d)
+    };
+    let scale = ((width / heads) as f64).powf(-0.5);
+    let scores = (split(q)? * scale)?.matmul(&split(&k.narrow(1, 0, keys)?)?.t()?)?; // (rows, heads, queries, keys)
+    let hidden =
+        |query: usize, key: usize| if key < seen.count(query, keys) { 0.0 } else { f32::NEG_INFINITY };
+    let mask: Vec<f32> =
+        (0..queries).flat_map(|query| (0..keys).map(move |key| hidden(query, key))).collect();
+    let scores = scores.broadcast_add(&Tensor::from_vec(mask, (queries, keys), q.device())?)?;
+    let out = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&split(&v.narrow(1, 0, keys)?)?)?;
+    out.transpose(1, 2)?.reshape((rows, queries, width))
+}
+
+/// The kernel: threads take heads of rows.
+struct ToPast {
+    heads: usize,
+    seen: Seen,
+}
+
+impl CustomOp3 for ToPast {
+    fn name(&self) -> &'static str {
+        "attention-to-past"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, queries, width) = q_layout.shape().dims3()?;
+        let (k_rows, keys, k_width) = k_layout.shape().dims3()?;
+        if k_layout.shape() != v_layout.shape()
+            || (k_rows, k_width) != (rows, width)
+            || width % self.heads != 0
+        {
+            candle_core::bail!("attention of {:?} to {:?}", q_layout.shape(), k_layout.shape());
+        }
+        let (q, k, v) = (contiguous(q, q_layout)?, contiguous(k, k_layout)?, contiguous(v, v_layout)?);
+        let d = width / self.heads;
+        // head by head: (rows, heads, queries, d), which one pass puts in order at the end
+        let mut by_head = vec![0.0f32; q.len()];
+        by_head.par_chunks_mut((queries * d).max(1)).enumerate().for_each_init(
+            Vec::new,
+            |scores, (index, out)| {
+                let (row, first) = (index / self.heads, index % self.heads * d);
+                let (k, v) =
+                    (&k[row * keys * width..][..keys * width], &v[row * keys * width..][..keys * width]);
+                for (query, out) in out.chunks_exact_mut(d.max(1)).enumerate() {
+                    let q = &q[(row * queries + query) * width + first..][..d];
+                    scores.resize(self.seen.count(query, keys), 0.0);
+                    attend(out, scores, q, &k[first.min(k.len())..], &v[first.min(v.len())..], width);
+                }
+            },
+        );
+        Ok((CpuStorage::F32(interleave(&by_head, (rows, self.heads, queries, d))), q_layout.shape().clone()))
+    }
+}
+
+vectorized! {
+    /// One query of one head; its keys and values are `width` apart. As many are looked at as there are scores.
+    fn attend(out: &mut [f32], scores: &mut [f32], q: &[f32], k: &[f32], v: &[f32], width: usize) {
+        let scale = (q.len() as f32).powf(-0.5);
+        let mut largest = f32::NEG_INFINITY;
+        for (score, key) in scores.iter_mut().zip(k.chunks(width)) {
+            *score = dot(q, key) * scale;
+            largest = largest.max(*score);
+        }
+        let mut total = 0.0f32;
+        for score in scores.iter_mut() {
+            *score = exp(*score - largest);
+            total += *score;
+        }
+        out.fill(0.0);
+        for (weight, value) in scores.iter().zip(v.chunks(width)) {
+            out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
+        }
+        let inverse = 1.0 / total;
+        out.iter_mut().for_each(|out| *out *= inverse);
+    }
+}
+
+/// Over the length of `a`, with one running sum for each lane.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let b = &b[..a.len()];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// (rows, heads, queries, d) as (rows, queries, heads * d).
+fn interleave(values: &[f32], (rows, heads, queries, d): (usize, usize, usize, usize)) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for (row, query) in (0..rows).flat_map(|row| (0..queries).map(move |query| (row, query))) {
+        for head in 0..heads {
+            let start = ((row * heads + head) * queries + query) * d;
+            out.extend_from_slice(&values[start..start + d]);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, ramp};
+
+    #[test]
+    fn the_kernel_equals_tensor_operations() {
+        for (rows, queries, keys, heads, d, seen) in [
+            (2, 1, 9, 2, 4, Seen::Before(5)),
+            (3, 4, 9, 2, 20, Seen::Before(0)),
+            (1, 5, 70, 3, 64, Seen::All),
+            (2, 1, 1, 1, 1, Seen::Before(0)),
+        ] {
+            let q = ramp((rows, queries, heads * d), 1);
+            let (k, v) = (ramp((rows, keys, heads * d), 2), ramp((rows, keys, heads * d), 3));
+            let expected = by_tensors(&q, &k, &v, heads, seen).unwrap();
+            assert_close(&attention_to_past(&q, &k, &v, heads, seen).unwrap(), &expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn texts_that_grow_see_what_whole_texts_see_and_rows_change_places() {
+        let whole = ramp((3, 6, 8), 1);
+        let part = |from: usize, count: usize| whole.narrow(1, from, count).unwrap();
+        let expected = attention_to_past(&whole, &whole, &whole, 2, Seen::Before(0)).unwrap();
+        let mut past = Past::new(3, 6, 8, &Device::Cpu).unwrap();
+        past.attend(&part(0, 4), &part(0, 4), &part(0, 4), 2).unwrap();
+        let out = past.attend(&part(4, 1), &part(4, 1), &part(4, 1), 2).unwrap();
+        assert_close(&out, &expected.narrow(1, 4, 1).unwrap(), 1e-6);
+        past.reorder(&[2, 2, 0]).unwrap();
+        let order = Tensor::new(&[2u32, 2, 0], &Device::Cpu).unwrap();
+        let last = part(5, 1).contiguous().unwrap().index_select(&order, 0).unwrap();
+        let out = past.attend(&last, &last, &last, 2).unwrap();
+        let expected =
+            expected.narrow(1, 5, 1).unwrap().contiguous().unwrap().index_select(&order, 0).unwrap();
+        assert_close(&out, &expected, 1e-6);
+        assert!(past.attend(&last, &last, &last, 2).is_err(), "there is room for six");
+    }
+
+    #[test]
+    fn keys_of_another_width_are_an_error() {
+        let (q, k) = (ramp((1, 1, 8), 1), ramp((1, 3, 6), 2));
+        assert!(attention_to_past(&q, &k, &k, 2, Seen::All).is_err());
+    }
+}
