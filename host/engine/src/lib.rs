@@ -1,8 +1,9 @@
-//! Diffusion models on candle, behind `atelier_inference::Engine`.
+//! Diffusion models and Whisper on candle; the former behind `atelier_inference::Engine`.
 //!
 //! Data flows one way: `files` (bytes of a diffusers folder) → `models` (text encoder, denoiser, VAE) and `schedule`
 //! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). `adapters` add to layers of
-//! `models` for a run, `textual_inversion` adds words for good. No candle type leaves this crate, and nothing here knows
+//! `models` for a run, `textual_inversion` adds words for good. Audio goes from `files` and `models/whisper` through
+//! `transcribe`, which is stepped as well. No candle type leaves this crate, and nothing here knows
 //! HTTP, wasm or queues.
 
 // hidden modules are public for this crate's own tests and benchmarks alone: they may change without notice
@@ -25,6 +26,8 @@ pub mod schedule;
 pub mod textual_inversion;
 #[doc(hidden)]
 pub mod tokenizer;
+#[doc(hidden)]
+pub mod transcribe;
 #[doc(hidden)]
 pub mod weights;
 

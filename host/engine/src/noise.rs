@@ -150,8 +150,8 @@ impl TorchCpu {
         (self.bits.next() & ((1 << 24) - 1)) as f32 * (1.0 / (1u32 << 24) as f32)
     }
 
-    /// In [0, 1), 53 bits; the first word is the high one.
-    fn uniform_f64(&mut self) -> f64 {
+    /// `torch.rand((), dtype=torch.float64, generator=self)`: in [0, 1), 53 bits; the first word is the high one.
+    pub(crate) fn uniform_f64(&mut self) -> f64 {
         let word = u64::from(self.bits.next()) << 32 | u64::from(self.bits.next());
         (word & ((1 << 53) - 1)) as f64 * (1.0 / (1u64 << 53) as f64)
     }

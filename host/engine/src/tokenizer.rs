@@ -4,10 +4,12 @@
 //! Must give the ids that transformers gives, token by token: one id off is another picture. So the files become the
 //! `tokenizer.json` that transformers itself would write (`vocabulary`), and the same Rust library runs it.
 
+mod byte_level;
 mod charsmap;
 mod sentencepiece;
 mod t5;
 mod vocabulary;
+mod whisper;
 
 use serde::Deserialize;
 use tokenizers::{AddedToken, Tokenizer};
@@ -15,7 +17,9 @@ use tokenizers::{AddedToken, Tokenizer};
 use crate::files::ModelFiles;
 use crate::{Error, Result};
 
+pub use byte_level::TextStream;
 pub use t5::T5Tokenizer;
+pub use whisper::WhisperTokenizer;
 
 /// Longest context when the file names none, or the placeholder that transformers writes for "no limit".
 const DEFAULT_LENGTH: usize = 77;

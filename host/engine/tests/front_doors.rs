@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use atelier_engine::tokenizer::WhisperTokenizer;
 use forge::{Folder, Gguf, list, text};
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
@@ -261,5 +262,20 @@ fn tokenizers_under_damage_are_read_or_refused() {
             }
         }
         folder.encode(PROMPT).map(drop)
+    });
+}
+
+#[test]
+fn whispers_tokenizers_under_damage_are_read_or_refused() {
+    const PROMPT: &str = " create a red circle, Caf\u{e9} 3.14 <|endoftext|> \u{1f431} \0";
+    const NAME: &str = "tokenizer.json";
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/whisper/english/tokenizer.json");
+    let whole = std::fs::read_to_string(fixture).unwrap();
+    try_door(NAME, |random| {
+        let folder = Folder::new().with(NAME, &damaged_text(&whole, random));
+        let tokenizer = WhisperTokenizer::open(&folder.files()).map_err(|error| error.to_string())?;
+        let ids = tokenizer.ids(PROMPT, NAME).map_err(|error| error.to_string())?;
+        assert!(tokenizer.text(&ids).len() <= PROMPT.len());
+        Ok(())
     });
 }

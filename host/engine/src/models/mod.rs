@@ -9,6 +9,7 @@ pub mod flux;
 pub mod t5;
 pub mod unet;
 pub mod vae;
+pub mod whisper;
 
 pub use config::OneOrMany;
 pub(crate) use config::same;

@@ -23,10 +23,10 @@ const SPLITS: [&str; 2] = [
 /// Marks the end of a word.
 const END: &str = "</w>";
 /// Most words, merges and ids; CLIP has 49,408.
-const MAX_WORDS: usize = 1 << 18;
+pub(super) const MAX_WORDS: usize = 1 << 18;
 /// Most tokens that are found before text is split, and their longest.
 const MAX_ADDED: usize = 1_024;
-const MAX_ADDED_BYTES: usize = 256;
+pub(super) const MAX_ADDED_BYTES: usize = 256;
 
 /// Words with their ids, merges in order, and tokens that are found before text is split.
 struct Words {
@@ -128,7 +128,7 @@ fn no_pair(files: &ModelFiles, name: &str, place: &str, text: &str) -> crate::Er
 }
 
 /// Words with ids that are small and each there once.
-fn ids(vocabulary: Map<String, Value>) -> std::result::Result<BTreeMap<String, u32>, String> {
+pub(super) fn ids(vocabulary: Map<String, Value>) -> std::result::Result<BTreeMap<String, u32>, String> {
     let mut ids = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for (word, id) in vocabulary {
@@ -144,7 +144,7 @@ fn ids(vocabulary: Map<String, Value>) -> std::result::Result<BTreeMap<String, u
 }
 
 /// Two words with a space between them that are known, and so is what they make.
-fn pair(text: &str, ids: &BTreeMap<String, u32>) -> Option<(String, String)> {
+pub(super) fn pair(text: &str, ids: &BTreeMap<String, u32>) -> Option<(String, String)> {
     let (first, second) = text.split_once(' ')?;
     let is_known = [first, second, &format!("{first}{second}")].iter().all(|word| ids.contains_key(*word));
     is_known.then(|| (first.into(), second.into()))

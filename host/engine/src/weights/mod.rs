@@ -43,8 +43,8 @@ impl Weights {
         Ok(Self { reader: open_component(files, component, stem)?, device: device.clone() })
     }
 
-    /// Opens a component as [`Weights::load`] does, or the one file that stands for it: the only one in its folder, or the
-    /// only one beside the folder whose name begins so.
+    /// Opens a component as [`Weights::load`] does, or the one file that stands for it: the only one in its folder (or the
+    /// only one there that is named so), or the only one beside the folder whose name begins so.
     ///
     /// # Errors
     /// Those of [`Weights::load`], and [`crate::Error::Malformed`] where several files could be meant.
@@ -58,8 +58,8 @@ impl Weights {
         for (folder, prefix) in [(component, stem), (component, ""), ("", beside)] {
             match single_names(files, folder, prefix)?.as_slice() {
                 [] => {}
-                _ if prefix == stem => return Self::load(files, component, stem, device),
                 [name] => return Self::file(files, name, device),
+                _ if prefix == stem => return Self::load(files, component, stem, device),
                 names => {
                     let reason = format!("{} could each be the {component}; keep one", names.join(", "));
                     return Err(files.malformed(folder, reason));

@@ -1,0 +1,130 @@
+//! Speech to text with Whisper: samples become a transcript, step by step. `options` says what may be asked, `run` goes from
+//! window to window, `attempt` writes one text (`rules` say what may follow, `search` chooses), `segments` and `words`
+//! (with `alignment`) say when it was said, and `voice` where nobody speaks.
+//!
+//! OpenAI's `transcribe.py`, `decoding.py` and `timing.py` (v20250625) are followed, also where transformers differs, which
+//! cuts long audio by rules of its own. What is done otherwise:
+//! - Only what may be a voice is transcribed, unless the request says otherwise; silence has no text.
+//! - A token that is no text is never shown as one, and a segment without text is none.
+//! - Without timestamps none can be written; OpenAI leaves that to the model.
+//! - A window is encoded once, however many temperatures are tried.
+//! - A prompt that is too long is refused, where OpenAI drops its beginning.
+//!
+//! Knows neither audio files nor jobs.
+
+mod alignment;
+mod attempt;
+mod generation;
+mod languages;
+mod options;
+mod result;
+mod rules;
+mod run;
+mod search;
+mod segments;
+mod voice;
+mod words;
+
+use std::sync::Arc;
+
+use candle_core::Device;
+
+use crate::files::ModelFiles;
+use crate::models::whisper::{
+    FRAMES_PER_SECOND, FrontEnd, SAMPLE_RATE, Spectrogram, WhisperNetwork, at_position,
+};
+use crate::tokenizer::WhisperTokenizer;
+use crate::{Error, Result};
+use generation::Tokens;
+use rules::log_sum_exp;
+
+pub use options::{Options, Task, Timestamps};
+pub use result::{Delta, Language, Segment, TranscribeState, Transcript, Word};
+pub use run::Transcription;
+
+/// Longest audio: its spectrogram has about 180 MB an hour, and nobody waits for more.
+const MAX_SECONDS: usize = 4 * 60 * 60;
+
+/// A Whisper that transcribes. It is shared by all requests and keeps nothing of them.
+#[derive(Debug)]
+pub struct Whisper {
+    network: WhisperNetwork,
+    front_end: FrontEnd,
+    tokenizer: WhisperTokenizer,
+    tokens: Tokens,
+}
+
+impl Whisper {
+    /// Reads a folder as `openai/whisper-*` are published: `config.json`, `generation_config.json`,
+    /// `preprocessor_config.json`, `tokenizer.json`, and weights as safetensors or GGUF.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Malformed`] and [`Error::Unsupported`] name the file, and the key or the tensor.
+    pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
+        // what is small is read first: its errors should not wait for gigabytes
+        let tokenizer = WhisperTokenizer::open(files)?;
+        let config = crate::models::whisper::WhisperConfig::read(files)?;
+        let tokens = Tokens::read(files, &config, &tokenizer)?;
+        let network = WhisperNetwork::open(files, device)?;
+        Ok(Self { front_end: FrontEnd::new(config.num_mel_bins), network, tokenizer, tokens })
+    }
+
+    /// Begins a transcription of 16 kHz mono samples.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the option, or `audio`.
+    pub fn transcribe(self: &Arc<Self>, samples: Arc<[f32]>, options: &Options) -> Result<Transcription> {
+        let (language, prompt) = options.check(self)?;
+        let invalid = |reason| Err(Error::Invalid { field: "audio", reason });
+        if samples.len() > MAX_SECONDS * SAMPLE_RATE {
+            let seconds = samples.len() / SAMPLE_RATE;
+            return invalid(format!("{seconds} seconds; at most {MAX_SECONDS} are transcribed at a time"));
+        }
+        if samples.iter().any(|sample| !sample.is_finite()) {
+            return invalid("has samples that are no numbers".into());
+        }
+        Ok(Transcription::new(self.clone(), samples, options.clone(), language, prompt))
+    }
+
+    /// Codes of the languages that the model tells apart; none where it knows English only.
+    pub fn languages(&self) -> impl Iterator<Item = &'static str> {
+        self.tokens.languages.iter().map(|(code, _)| *code)
+    }
+
+    /// Seconds that are heard at a time.
+    pub fn window_seconds(&self) -> f64 {
+        self.network.config().frames() as f64 / FRAMES_PER_SECOND as f64
+    }
+
+    /// Most tokens of earlier text that are shown to a window.
+    fn longest_prompt(&self) -> usize {
+        self.network.config().max_target_positions / 2 - 1
+    }
+
+    /// How likely each language is, by the window from frame `first` on.
+    #[doc(hidden)]
+    pub fn recognise_language(&self, heard: &Spectrogram, first: usize) -> Result<Vec<(&'static str, f64)>> {
+        let frames = heard.opening(first, self.network.config().frames(), self.network.device())?;
+        let heard = self.network.hear(&self.network.encode(&frames)?)?;
+        let states = self.network.extend(&mut self.network.texts(1)?, &[&[self.tokens.sot]], &heard)?;
+        let logits = self.network.logits(&at_position(&states, 0)?)?.flatten_all()?.to_vec1::<f32>()?;
+        let logit = |(code, id): &(&'static str, u32)| {
+            (*code, logits.get(*id as usize).copied().unwrap_or(f32::NEG_INFINITY))
+        };
+        let logits: Vec<(&str, f32)> = self.tokens.languages.iter().map(logit).collect();
+        let total = log_sum_exp(&logits.iter().map(|(_, logit)| *logit).collect::<Vec<_>>());
+        Ok(logits.into_iter().map(|(code, logit)| (code, (f64::from(logit) - total).exp())).collect())
+    }
+
+    /// The front end.
+    #[doc(hidden)]
+    pub fn front_end(&self) -> &FrontEnd {
+        &self.front_end
+    }
+
+    /// The tokenizer.
+    #[doc(hidden)]
+    pub fn tokenizer(&self) -> &WhisperTokenizer {
+        &self.tokenizer
+    }
+}
