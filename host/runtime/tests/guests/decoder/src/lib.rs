@@ -2,7 +2,7 @@
 
 wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/decoder" });
 
-use exports::atelier::host::media::{Decoded, Error, Guest, Limits, Size};
+use exports::atelier::host::media::{AudioError, AudioLimits, Decoded, Error, Guest, Limits, Recording, Size};
 
 struct Decoder;
 
@@ -27,6 +27,10 @@ impl Guest for Decoder {
             }
             _ => Err(Error::Unsupported("only what the tests send".into())),
         }
+    }
+
+    async fn decode_audio(_: Vec<u8>, _: AudioLimits) -> Result<Recording, AudioError> {
+        Err(AudioError::UnknownFormat("the tests send pictures".into()))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Whole, broken, oversized and disguised pictures against the decoder. Every file is made here.
 
-mod pictures;
+mod files;
 
-use media::{Error, Format, Limits, decode};
-use pictures::{encoded, exif_segment, gradient, header_bomb, with_exif};
+use files::{encoded, exif_segment, gradient, header_bomb, with_exif};
+use media::picture::{Error, Format, Limits, decode};
 
 const LIMITS: Limits = Limits { max_side: 4096, max_pixels: 16_777_216 };
 
@@ -39,7 +39,7 @@ fn sixteen_bits_grey_and_transparency_become_rgba8() {
 
 #[test]
 fn a_palette_is_resolved() {
-    let bytes = pictures::palette_png(&[[255, 0, 0], [0, 0, 255]], 2, 1, &[0b0100_0000]);
+    let bytes = files::palette_png(&[[255, 0, 0], [0, 0, 255]], 2, 1, &[0b0100_0000]);
     let found = decode(&bytes, LIMITS).expect("palette png");
     assert_eq!(found.rgba, [255, 0, 0, 255, 0, 0, 255, 255]);
 }

@@ -1,12 +1,16 @@
 //! Decodes one picture: told by its first bytes, measured on its header, turned upright, and given as RGBA.
 
+mod jpeg;
+mod sniff;
+
 use std::fmt;
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 
-use crate::jpeg;
-use crate::sniff::{Format, guess, sniff};
+use sniff::guess;
+
+pub use sniff::{Format, sniff};
 
 /// What a decoder may allocate besides eight bytes for each pixel (16-bit RGBA): tables, rows and colour profiles.
 const WORKING_BYTES: u64 = 16 << 20;
