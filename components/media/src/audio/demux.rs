@@ -40,8 +40,14 @@ pub(crate) enum Next {
 
 impl<'a> Source<'a> {
     pub(crate) fn open(bytes: &'a [u8], container: Container) -> Result<Self, Error> {
-        if container == Container::Ogg {
-            check_ogg(bytes)?;
+        match container {
+            Container::Ogg => check_ogg(bytes)?,
+            Container::Mp4 if mp4::has_wild_offset(bytes) => {
+                return Err(Error::Damaged(
+                    "the mp4 file says that its sound is where no file reaches".into(),
+                ));
+            }
+            _ => {}
         }
         let reader = reader(bytes, container).map_err(|problem| unopened(container, problem))?;
         let Some(track) = reader.first_track(TrackType::Audio).cloned() else {

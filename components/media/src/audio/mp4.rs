@@ -1,6 +1,6 @@
-//! Reads from an mp4 file which part of a track is played, the edit list (ISO/IEC 14496-12, 8.6.6), and whether the file is
-//! cut off. Boxes are walked in one line, into those that lead there and over all others, so that no nesting and no length
-//! can hold the walk up.
+//! Reads from an mp4 file which part of a track is played, the edit list (ISO/IEC 14496-12, 8.6.6), whether the file is cut
+//! off, and whether it points where no file reaches. Boxes are walked one after the other, into those that lead there and
+//! over all others; a length ends with the box around it.
 
 use super::cut::Cut;
 
@@ -62,6 +62,51 @@ pub(crate) fn is_cut(bytes: &[u8]) -> bool {
     boxes.is_cut || !boxes.rest.is_empty()
 }
 
+/// Offsets beyond this are in no file that is decoded; symphonia panics when it jumps so far where addresses have 32 bits.
+const MAX_OFFSET: u64 = i32::MAX as u64;
+
+/// Whether a table says that samples are before the file or far behind it (8.7.5, 8.8.7 and 8.8.8).
+pub(crate) fn has_wild_offset(bytes: &[u8]) -> bool {
+    // where a fragment begins, and so the offsets of its runs
+    let (mut fragment, mut base) = (0, 0);
+    for (name, body) in Boxes::of(bytes) {
+        let is_wild = match &name {
+            b"stco" => offsets(body, 4).any(|offset| offset > MAX_OFFSET),
+            b"co64" => offsets(body, 8).any(|offset| offset > MAX_OFFSET),
+            b"moof" => {
+                fragment = (body.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
+                false
+            }
+            b"tfhd" => {
+                let own = flag(body, 1).then(|| offsets(body, 8).next()).flatten();
+                base = own.unwrap_or(fragment);
+                base > MAX_OFFSET
+            }
+            // a whole header less: where exactly the fragment begins does not matter
+            b"trun" if flag(body, 1) => {
+                let offset = number(body, 8).unwrap_or(0) as u32 as i32;
+                base.saturating_sub(16).checked_add_signed(offset.into()).is_none()
+            }
+            _ => false,
+        };
+        if is_wild {
+            return true;
+        }
+    }
+    false
+}
+
+/// The big numbers after the first eight bytes of a box.
+fn offsets(body: &[u8], width: usize) -> impl Iterator<Item = u64> {
+    let offsets = body.get(8..).unwrap_or_default().chunks_exact(width);
+    offsets.map(|bytes| bytes.iter().fold(0, |offset, byte| offset << 8 | u64::from(*byte)))
+}
+
+/// One of the lowest eight flags of a box.
+fn flag(body: &[u8], flag: u8) -> bool {
+    body.get(3).is_some_and(|flags| flags & flag != 0)
+}
+
 /// What is known of a track.
 #[derive(Default)]
 struct Found {
@@ -70,17 +115,22 @@ struct Found {
     edit: Option<(u64, u64)>,
 }
 
-/// Every box that may lead to an edit list, one after the other: its name and the bytes after its header.
+/// Boxes within boxes that are looked into. The deepest on the way is the sixth.
+const MAX_DEPTH: usize = 8;
+
+/// Every box that may lead to an edit list or to offsets, one after the other: its name and the bytes after its header.
 struct Boxes<'a> {
     /// What follows the last box; not empty at the end if no box can be read there.
     rest: &'a [u8],
+    /// What follows the boxes that were entered, the outermost first.
+    after: Vec<&'a [u8]>,
     /// Whether a box was longer than the file.
     is_cut: bool,
 }
 
 impl<'a> Boxes<'a> {
     fn of(rest: &'a [u8]) -> Self {
-        Self { rest, is_cut: false }
+        Self { rest, after: Vec::new(), is_cut: false }
     }
 }
 
@@ -88,6 +138,10 @@ impl<'a> Iterator for Boxes<'a> {
     type Item = ([u8; 4], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
+        while self.rest.len() < 8 {
+            // what is too short for a box ends the one around it
+            self.rest = self.after.pop()?;
+        }
         let name: [u8; 4] = self.rest.get(4..8)?.try_into().ok()?;
         let (header, length) = match number(self.rest, 0)? {
             0 => (8, self.rest.len() as u64),
@@ -95,11 +149,16 @@ impl<'a> Iterator for Boxes<'a> {
             length => (8, length),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX).max(header);
-        self.is_cut |= length > self.rest.len();
-        let length = length.min(self.rest.len());
-        let body = self.rest.get(header..length)?;
-        let is_entered = matches!(&name, b"moov" | b"trak" | b"edts" | b"mdia");
-        self.rest = &self.rest[if is_entered { header } else { length }..];
+        self.is_cut |= self.after.is_empty() && length > self.rest.len();
+        let (this, after) = self.rest.split_at(length.min(self.rest.len()));
+        let body = this.get(header..)?;
+        let is_entered =
+            matches!(&name, b"moov" | b"trak" | b"edts" | b"mdia" | b"minf" | b"stbl" | b"moof" | b"traf");
+        self.rest = after;
+        if is_entered && self.after.len() < MAX_DEPTH {
+            self.after.push(after);
+            self.rest = body;
+        }
         Some((name, body))
     }
 }
@@ -181,6 +240,25 @@ mod tests {
     }
 
     #[test]
+    fn offsets_that_no_file_has_are_found() {
+        let table = |name: &[u8; 4], body: &[u32]| boxed(b"moov", &boxed(name, &numbers(body)));
+        assert!(!has_wild_offset(&table(b"stco", &[0, 2, 40, 0x7fff_ffff])));
+        assert!(has_wild_offset(&table(b"stco", &[0, 2, 40, 0x8000_0000])));
+        assert!(!has_wild_offset(&table(b"co64", &[0, 1, 0, 40])));
+        assert!(has_wild_offset(&table(b"co64", &[0, 1, 1, 40])));
+        let fragment = |base: &[u32], run: &[u32]| {
+            let run = [boxed(b"tfhd", &numbers(base)), boxed(b"trun", &numbers(run))].concat();
+            [boxed(b"free", &[0; 92]), boxed(b"moof", &boxed(b"traf", &run))].concat()
+        };
+        let [far, back] = [0x8000_0000, (-200_i32) as u32];
+        assert!(!has_wild_offset(&fragment(&[0, 7], &[1, 9, 90])));
+        assert!(!has_wild_offset(&fragment(&[0, 7], &[0, 9, back])), "a run without an offset");
+        assert!(has_wild_offset(&fragment(&[0, 7], &[1, 9, back])));
+        assert!(!has_wild_offset(&fragment(&[1, 7, 0, 300], &[1, 9, back])));
+        assert!(has_wild_offset(&fragment(&[1, 7, 0, far], &[1, 9, 0])));
+    }
+
+    #[test]
     fn lengths_that_lie_end_the_walk() {
         let whole = movie(600, &numbers(&[0, 1, 300, 2112, 0x1_0000]));
         assert!(!is_cut(&whole));
@@ -189,8 +267,10 @@ mod tests {
         assert!((0..whole.len()).all(|cut| edit(&whole[..cut], 7).is_none() || cut > whole.len() - 12));
         let huge = [&numbers(&[1])[..], b"moov", &[0x80, 0, 0, 0, 0, 0, 0, 0], &whole].concat();
         assert!(edit(&huge, 7).is_some(), "a box of 2^63 bytes is entered and ends with the file");
-        let nested = boxed(b"moov", b"").repeat(1 << 16);
+        let nested = (0..100).fold(Vec::new(), |inner, _| boxed(b"moov", &inner));
         assert_eq!(edit(&nested, 7), None);
+        let too_long = [&boxed(b"moov", &numbers(&[99, 0x6672_6565, 0]))[..], &whole].concat();
+        assert!(edit(&too_long, 7).is_some(), "a length ends with the box around it");
         assert_eq!(edit(&[&[0; 4][..], b"free", &whole].concat(), 7), None);
         assert_eq!(first_edit(&numbers(&[0, u32::MAX, 3])), None);
     }
