@@ -7,7 +7,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use symphonia::core::packet::Packet;
 
 use super::demux::Source;
-use super::{Error, opus};
+use super::{Error, opus, vorbis};
 
 /// The decoder of a track.
 pub(crate) enum Decoder {
@@ -28,6 +28,9 @@ impl Decoder {
         };
         if let Some(profile) = unread_profile(codec) {
             return Err(Error::Unsupported(format!("the {container} file's codec is {profile}, {READ}")));
+        }
+        if codec.codec == CODEC_ID_VORBIS && codec.extra_data.as_deref().is_some_and(vorbis::is_wild) {
+            return Err(Error::Damaged(vorbis::WILD.into()));
         }
         let made = symphonia::default::get_codecs()
             .make_audio_decoder(codec, &AudioDecoderOptions::default())

@@ -23,7 +23,7 @@ impl Cut {
 }
 
 /// The longest padding that is believed: more than a packet is never padded, and what waits takes memory.
-const MAX_PADDING: u64 = 1 << 17;
+pub(crate) const MAX_PADDING: u64 = 1 << 17;
 
 /// Takes decoded frames and gives those of the recording to the resampler. What may turn out to be padding waits.
 pub(crate) struct Cutter {
@@ -81,7 +81,7 @@ mod tests {
     use crate::audio::SAMPLE_RATE;
 
     fn cut(cut: Cut, packets: &[(std::ops::Range<u16>, usize)], whole: bool) -> Vec<f32> {
-        let mut cutter = Cutter::new(cut, Resampler::new(SAMPLE_RATE, SAMPLE_RATE));
+        let mut cutter = Cutter::new(cut, Resampler::new(SAMPLE_RATE, SAMPLE_RATE, 0));
         for (frames, excess) in packets {
             cutter.push(&frames.clone().map(f32::from).collect::<Vec<_>>(), *excess);
         }

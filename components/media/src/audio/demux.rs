@@ -13,7 +13,7 @@ use symphonia::core::packet::Packet;
 use symphonia::default::formats::{FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader};
 
 use super::cut::Cut;
-use super::{Container, Error, mp4, webm};
+use super::{Container, Error, mp4, vorbis, webm};
 
 /// An opened container, and its sound track.
 pub(crate) struct Source<'a> {
@@ -186,7 +186,8 @@ fn unopened(container: Container, problem: Problem) -> Error {
     }
 }
 
-/// Looks at the codec that the first page names: the reader would search the whole file for one that it knows.
+/// Looks at the codec that the first page names: the reader would search the whole file for one that it knows. Vorbis is
+/// looked at before the reader does.
 fn check_ogg(bytes: &[u8]) -> Result<(), Error> {
     let segments = bytes.get(26).map_or(0, |count| usize::from(*count));
     let packet = bytes.get(27 + segments..).unwrap_or_default();
@@ -194,6 +195,7 @@ fn check_ogg(bytes: &[u8]) -> Result<(), Error> {
         [b'S', b'p', b'e', b'e', b'x', ..] => "Speex",
         [0x80, b't', b'h', b'e', b'o', b'r', b'a', ..] => "Theora, which is video,",
         [b'f', b'i', b's', b'h', b'e', b'a', b'd', ..] => "a skeleton",
+        _ if vorbis::has_wild_setup(bytes) => return Err(Error::Damaged(vorbis::WILD.into())),
         _ => return Ok(()),
     };
     Err(Error::Unsupported(format!("the ogg file begins with {other}; Opus, Vorbis and FLAC are read")))

@@ -11,12 +11,13 @@ mod mp4;
 mod opus;
 mod resample;
 mod sniff;
+mod vorbis;
 mod webm;
 
 use std::fmt;
 
 use codec::Decoder;
-use cut::Cutter;
+use cut::{Cutter, MAX_PADDING};
 use demux::{Next, Source};
 use resample::Resampler;
 
@@ -111,6 +112,11 @@ fn unknown(bytes: &[u8]) -> Error {
     Error::UnknownFormat(format!("the bytes are {seen}; wav, flac, mp3, mp4, ogg and webm are accepted"))
 }
 
+fn too_long(limits: Limits) -> Error {
+    let most = limits.max_seconds;
+    Error::TooLarge(format!("it is longer than {most} s, which `max-seconds` allows"))
+}
+
 /// What was lost on the way.
 #[derive(Default)]
 struct Damage {
@@ -131,8 +137,10 @@ struct Listening<'a> {
     source: Source<'a>,
     decoder: Decoder,
     cutter: Cutter,
-    /// Source frames that may be decoded.
+    /// Source frames that the recording may have.
     max_frames: u64,
+    /// Those that may be decoded, with what is left out at the start and at the end.
+    max_decoded: u64,
     limits: Limits,
     rate: u32,
     channels: u32,
@@ -156,9 +164,11 @@ impl<'a> Listening<'a> {
         }
         let cut = source.cut(rate, decoder.pre_skip());
         let max_frames = u64::from(limits.max_seconds) * u64::from(rate);
+        let max_samples = (limits.max_seconds as usize).saturating_mul(SAMPLE_RATE as usize);
         Ok(Self {
-            max_frames: max_frames + cut.skip.min(max_frames),
-            cutter: Cutter::new(cut, Resampler::new(rate, SAMPLE_RATE)),
+            max_frames,
+            max_decoded: max_frames + cut.skip.min(max_frames) + MAX_PADDING,
+            cutter: Cutter::new(cut, Resampler::new(rate, SAMPLE_RATE, max_samples)),
             source,
             decoder,
             limits,
@@ -190,7 +200,9 @@ impl<'a> Listening<'a> {
             Err(why) => self.lose_packet(&why)?,
         }
         self.decoded_frames += self.mono.len() as u64;
-        self.check_length()?;
+        if self.decoded_frames > self.max_decoded {
+            return Err(too_long(self.limits));
+        }
         self.cutter.push(&self.mono, self.source.excess(&packet, self.rate, self.mono.len()));
         Ok(true)
     }
@@ -223,14 +235,6 @@ impl<'a> Listening<'a> {
         Ok(())
     }
 
-    fn check_length(&self) -> Result<(), Error> {
-        if self.decoded_frames > self.max_frames {
-            let most = self.limits.max_seconds;
-            return Err(Error::TooLarge(format!("it is longer than {most} s, which `max-seconds` allows")));
-        }
-        Ok(())
-    }
-
     /// Seconds decoded so far.
     fn now(&self) -> f64 {
         self.decoded_frames as f64 / f64::from(self.rate)
@@ -245,6 +249,9 @@ impl<'a> Listening<'a> {
             self.cutter.end_early();
         }
         let (frames, samples) = self.cutter.finish();
+        if frames > self.max_frames {
+            return Err(too_long(self.limits));
+        }
         let Damage { packets: lost, first } = self.damage;
         if samples.is_empty() || lost * 10 > self.packets {
             return Err(first.map_or_else(

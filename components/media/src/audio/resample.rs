@@ -20,6 +20,10 @@ const MAX_PHASES: u64 = 512;
 /// Samples that are summed at a time; the kernel's length is a multiple.
 const LANES: usize = 8;
 
+/// Output that doubles its room as it grows. Beyond it a recording is long and gets all the room that it may need:
+/// doubling would take three times its memory.
+const LONG: usize = 4 << 20;
+
 /// Used-up samples that are kept before they are removed at once.
 const SLACK: usize = 1 << 14;
 
@@ -36,25 +40,39 @@ pub(crate) struct Resampler {
     /// Input frames pushed.
     pushed: u64,
     output: Vec<f32>,
+    /// Output frames that a recording has at most.
+    most: usize,
 }
 
 impl Resampler {
-    pub(crate) fn new(from: u32, to: u32) -> Self {
+    /// From one rate to the other, for at most so many output frames: a few more are taken all the same.
+    pub(crate) fn new(from: u32, to: u32, most: usize) -> Self {
         let shared = gcd(from, to);
         let (up, down) = (u64::from(to / shared), u64::from(from / shared));
         let kernel = (from != to).then(|| Kernel::new(up, down));
         let input = vec![0.0; kernel.as_ref().map_or(0, |kernel| kernel.half)];
-        Self { up, down, kernel, input, first: 0, pushed: 0, output: Vec::new() }
+        Self { up, down, kernel, input, first: 0, pushed: 0, output: Vec::new(), most }
     }
 
     /// Takes input frames.
     pub(crate) fn push(&mut self, frames: &[f32]) {
+        self.make_room(frames.len());
         if self.kernel.is_none() {
             return self.output.extend_from_slice(frames);
         }
         self.pushed += frames.len() as u64;
         self.input.extend_from_slice(frames);
         self.produce();
+    }
+
+    /// Makes room for what so many input frames become.
+    fn make_room(&mut self, frames: usize) {
+        let more = (frames as u64 * self.up).div_ceil(self.down) as usize;
+        let length = self.output.len() + more;
+        if length > LONG && length > self.output.capacity() {
+            // where there is not so much, it goes on doubling
+            let _ = self.output.try_reserve_exact(self.most.saturating_sub(self.output.len()));
+        }
     }
 
     /// All output frames.
@@ -183,7 +201,7 @@ mod tests {
     }
 
     fn resampled(from: u32, frames: &[f32]) -> Vec<f32> {
-        let mut resampler = Resampler::new(from, 16_000);
+        let mut resampler = Resampler::new(from, 16_000, 0);
         frames.chunks(1_000).for_each(|chunk| resampler.push(chunk));
         resampler.finish()
     }
