@@ -19,6 +19,8 @@ const TABLES_PER_INSTANCE: u32 = 4;
 const MEMORIES_PER_INSTANCE: u32 = 3;
 /// Pictures that are decoded at a time, at most; each takes an instance.
 pub(crate) const MAX_DECODERS: usize = 16;
+/// The same for recordings, which take longer: pictures do not wait for them.
+pub(crate) const MAX_AUDIO_DECODERS: usize = 8;
 /// Dirty bytes of a linear memory, a stack and a table that are wiped by hand for the next instance instead of being given
 /// back to the kernel: half the cost of a short request (measured with `benches/hello.rs`).
 const KEEP_MEMORY: usize = 512 * 1024;
@@ -91,7 +93,8 @@ pub(crate) fn idle_places(max_instances: u32) -> u32 {
 /// Room for every request, with a plugin beside each, for instances that wait, and for the decoders.
 fn pool(max_instances: u32) -> PoolingAllocationConfig {
     let busy = max_instances.saturating_mul(2);
-    let instances = busy.saturating_add(idle_places(max_instances)).saturating_add(MAX_DECODERS as u32);
+    let decoders = (MAX_DECODERS + MAX_AUDIO_DECODERS) as u32;
+    let instances = busy.saturating_add(idle_places(max_instances)).saturating_add(decoders);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORES_PER_INSTANCE))

@@ -6,7 +6,8 @@
 //! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle_for`] on a tenant's account
 //! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`), or one that waited for it (`reuse/`), and
 //! is driven to its end or to its limit (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`,
-//! one file per WIT interface, on the generated types of `bindings/`.
+//! one file per WIT interface, on the generated types of `bindings/`. What strangers send as pictures and recordings is read in
+//! a sandbox as well (`decoder.rs`).
 //!
 //! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
 //! component and tenant (`metrics/`).
@@ -21,6 +22,7 @@ mod capabilities;
 mod code;
 mod compute;
 mod context;
+mod decoder;
 mod deploy;
 mod deployment;
 mod drive;
@@ -42,6 +44,7 @@ mod stage;
 mod tenant;
 
 pub use body::Body;
+pub use capabilities::{AudioError, Recording};
 pub use code::{CompilerProgram, compile_for_parent};
 pub use context::{
     RequestContext, Span, SpanKind, SpanValue, TRACEPARENT, TRACESTATE, Trace, TraceParent, TraceParts,

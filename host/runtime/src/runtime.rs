@@ -12,15 +12,18 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::admission::{Door, Rules};
-use crate::capabilities::decode_pixels;
+use crate::capabilities::{decode_audio, decode_pixels};
 use crate::code::{Cache, Compiler, CompilerProgram};
 use crate::compute::ComputeThreads;
 use crate::context::Scope;
+use crate::decoder::Decoder;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
 use crate::sandbox::Sandbox;
-use crate::stage::Decoder;
-use crate::{Code, Deployment, Error, LoadError, RouteSpec, RuntimeMetrics, deploy, engine, linker};
+use crate::{
+    AudioError, Code, Deployment, Error, LoadError, Recording, RouteSpec, RuntimeMetrics, deploy, engine,
+    linker,
+};
 
 /// One of so many places is kept for tenants that run less than their share.
 const KEPT_PART: u32 = 4;
@@ -147,6 +150,12 @@ impl Runtime {
             .map_err(|error| error.into_text())
     }
 
+    /// Decodes a recording (wav, flac, mp3, mp4, ogg or webm) of at most so many seconds, and 30 minutes, from untrusted
+    /// bytes, in the sandbox.
+    pub async fn decode_audio(&self, bytes: bytes::Bytes, max_seconds: u32) -> Result<Recording, AudioError> {
+        decode_audio(&self.host, &Arc::default(), &Scope::default(), bytes.to_vec(), max_seconds).await
+    }
+
     /// Keeps guests away from where this process listens, whatever a manifest grants.
     pub fn guard(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
         self.host.network.guard(addresses);
@@ -168,7 +177,7 @@ impl Runtime {
     }
 
     /// Who is inside the doors in front of what is scarce, and who waits.
-    pub fn doors(&self) -> [DoorStatus; 6] {
+    pub fn doors(&self) -> [DoorStatus; 7] {
         let Host { instances, idle_places, computing, plugin_places, painters, decoder, .. } = &*self.host;
         [
             instances.status("instances"),
@@ -176,7 +185,8 @@ impl Runtime {
             computing.status("long_computations"),
             plugin_places.status("plugins"),
             painters.status("pictures"),
-            decoder.places.status("decoders"),
+            decoder.pictures.status("decoders"),
+            decoder.recordings.status("audio_decoders"),
         ]
     }
 

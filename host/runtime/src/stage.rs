@@ -3,31 +3,21 @@
 //! plugin does wrong becomes a value for the handler.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use wasmtime::component::{InstancePre, Linker, Resource};
-use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime::component::Resource;
 
-use crate::admission::Door;
-use crate::bindings::decoder::exports::atelier::host::media;
+use crate::Failure;
 use crate::bindings::finisher::exports::atelier::host::finish;
 use crate::bindings::selector::exports::atelier::host::select;
 use crate::bindings::styler::exports::atelier::host::style;
-use crate::bindings::{
-    decoder::DecoderPre, finisher::FinisherPre, selector::SelectorPre, styler::StylerPre, types,
-};
+use crate::bindings::{finisher::FinisherPre, selector::SelectorPre, styler::StylerPre, types};
 use crate::capabilities::Image;
-use crate::code::Compiler;
 use crate::compute::Stop;
-use crate::context::{OpenSpan, Scope};
+use crate::context::OpenSpan;
 use crate::drive::{Call, limited};
-use crate::engine::MAX_DECODERS;
-use crate::inspect::{Kind, inspect_named};
-use crate::metrics::{ComponentMetrics, RouteMetrics, count};
+use crate::metrics::{ComponentMetrics, count};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
-use crate::{Code, Failure, Grants, Limits, LoadError, LoadProblem, Tenant};
 
 /// A linked plugin and the name that people know it by.
 pub(crate) struct Plugin<P> {
@@ -201,110 +191,10 @@ impl Caller {
 }
 
 /// Spawns, waits, and stops the task when the wait is given up.
-async fn task<R: Send + 'static>(
+pub(crate) async fn task<R: Send + 'static>(
     work: impl Future<Output = Result<R, Failure>> + Send + 'static,
 ) -> Result<R, Failure> {
     let task = tokio::spawn(work);
     let _stop = Stop(task.abort_handle());
     task.await.unwrap_or_else(|error| Err(Failure::host(error)))
-}
-
-/// Limits of one decoding, fixed: they protect the host, not a route.
-const DECODE_TIME: Duration = Duration::from_secs(5);
-const DECODE_MEMORY_BYTES: usize = 256 << 20;
-/// A decoded picture of 16.7 million pixels, and a little more.
-const DECODE_HOSTCALL_BYTES: usize = 80 << 20;
-const DECODE_MAX_SIDE: u32 = atelier_inference::picture::MAX_SIDE;
-const DECODE_MAX_PIXELS: u64 = 4_096 * 4_096;
-
-/// The media decoder: the sandbox in which untrusted bytes become pixels.
-pub(crate) struct Decoder {
-    pre: DecoderPre<Sandbox>,
-    route: Arc<Route>,
-    metrics: Arc<ComponentMetrics>,
-    pub(crate) places: Arc<Door>,
-}
-
-impl Decoder {
-    /// Compiles and links the decoder on this thread.
-    pub(crate) fn load(
-        compiler: &Compiler,
-        linker: &Linker<Sandbox>,
-        code: &Code,
-    ) -> Result<Self, LoadError> {
-        let inspection = inspect_named(&code.name, &code.bytes)?;
-        if inspection.kind != Kind::Decoder {
-            return Err(LoadError::from(LoadProblem::WrongWorld {
-                name: code.name.clone(),
-                found: inspection.kind.words().into(),
-                wanted: Kind::Decoder.words().into(),
-                export: Kind::Decoder.export().into(),
-            }));
-        }
-        let compiled = compiler.compile_own(code)?;
-        let broken = |error: wasmtime::Error| LoadProblem::Broken {
-            name: code.name.clone(),
-            why: format!("{error:#}"),
-        };
-        let pre: InstancePre<Sandbox> = linker.instantiate_pre(&compiled.component).map_err(broken)?;
-        let pre = DecoderPre::new(pre).map_err(broken)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DECODERS);
-        // a decoding ends soon by its limits, so no place is kept
-        let places = Door::inner(threads as u32, 0);
-        Ok(Self {
-            pre,
-            route: Arc::new(decoder_route(&code.name)),
-            metrics: compiled.metrics.clone(),
-            places,
-        })
-    }
-
-    /// Decodes one picture.
-    pub(crate) async fn decode(
-        &self,
-        host: &Arc<Host>,
-        tenant: &Arc<Tenant>,
-        scope: &Scope,
-        bytes: Vec<u8>,
-    ) -> Result<Result<media::Decoded, media::Error>, Failure> {
-        host.metrics.decodes.fetch_add(1, Ordering::Relaxed);
-        let _place = self.places.enter(tenant).await?;
-        let meter =
-            Arc::new(Meter::new(self.route.clone(), tenant.clone(), self.metrics.clone(), scope.clone()));
-        let call = Call { host: host.clone(), route: self.route.clone(), meter: meter.clone() };
-        let pre = self.pre.clone();
-        let decoded = task(async move {
-            let (mut store, own) = (call.store(), call.meter.clone());
-            let limits = media::Limits { max_side: DECODE_MAX_SIDE, max_pixels: DECODE_MAX_PIXELS };
-            let work = async move {
-                let decoder = own.instantiate(pre.instantiate_async(&mut store)).await?;
-                let run = async |accessor: &_| {
-                    decoder.atelier_host_media().call_decode_image(accessor, bytes, limits).await
-                };
-                store.run_concurrent(run).await?
-            };
-            limited(call, work).await
-        });
-        decoded.await.inspect_err(|failure| meter.count_failure(failure))
-    }
-}
-
-fn decoder_route(name: &str) -> Route {
-    let limits = Limits {
-        wall: DECODE_TIME,
-        cpu: DECODE_TIME,
-        memory_bytes: DECODE_MEMORY_BYTES,
-        hostcall_bytes: DECODE_HOSTCALL_BYTES,
-        ..Limits::default()
-    };
-    Route {
-        name: name.into(),
-        limits: Arc::new(limits),
-        grants: Grants::default(),
-        config: WasiConfigVariables::default(),
-        stages: Stages::default(),
-        // no route of the manifest: the decoder is counted as a component
-        metrics: Arc::<RouteMetrics>::default(),
-        plugin_failures: AtomicU64::new(0),
-    }
 }

@@ -9,13 +9,14 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::{Access, Capabilities, caller, paint};
+use crate::Tenant;
 use crate::bindings::decoder::exports::atelier::host::media;
 use crate::bindings::images::{Encoding, Error, Filter, Format, Host, HostImage, HostImageWithStore, Pixels};
 use crate::bindings::types::Size;
 use crate::context::Scope;
+use crate::decoder::{self, Stopped};
 use crate::runtime::Host as HostState;
 use crate::sandbox::{HeldPicture, Meter, Sandbox};
-use crate::{Failure, Tenant};
 
 /// Most pixels of one picture.
 const MAX_PIXELS: u64 = MAX_SIDE as u64 * MAX_SIDE as u64;
@@ -205,19 +206,6 @@ fn fit(size: HostSize, max_side: u32) -> HostSize {
     HostSize { width: scaled(size.width), height: scaled(size.height) }
 }
 
-/// A decoder that was stopped means a picture that is not worth decoding.
-fn undecodable(failure: &Failure) -> Error {
-    match failure {
-        Failure::Memory { limit, .. } => {
-            Error::TooLarge(format!("decoding it takes more than {limit} bytes of memory"))
-        }
-        Failure::Cpu { limit, .. } | Failure::Wall { limit, .. } => {
-            Error::TooLarge(format!("decoding it takes longer than {} s", limit.as_secs()))
-        }
-        _ => Error::Malformed("the decoder stopped with an error".into()),
-    }
-}
-
 /// Decodes untrusted bytes in the sandbox. A decoder that traps, hangs or runs out of memory is an error value.
 pub(crate) async fn decode_pixels(
     host: &Arc<HostState>,
@@ -225,15 +213,14 @@ pub(crate) async fn decode_pixels(
     scope: &Scope,
     bytes: Vec<u8>,
 ) -> std::result::Result<HostPixels, Error> {
-    match host.decoder.decode(host, tenant, scope, bytes).await {
+    match host.decoder.decode_image(host, tenant, scope, bytes).await {
         Ok(Ok(decoded)) => HostPixels::new(decoded.size.width, decoded.size.height, decoded.rgba)
             .map_err(|error| Error::Other(format!("the decoder returned no picture: {error}"))),
         Ok(Err(error)) => Err(error.into()),
-        Err(failure) => {
-            let (id, code) = (scope.context().id(), failure.code());
-            tracing::warn!(id, code, "the decoder failed: {}", failure.internal());
-            Err(undecodable(&failure))
-        }
+        Err(failure) => Err(match decoder::stopped(&failure, scope) {
+            Stopped::AtLimit(text) => Error::TooLarge(text),
+            Stopped::Broken(text) => Error::Malformed(text),
+        }),
     }
 }
 

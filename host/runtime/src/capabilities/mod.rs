@@ -2,6 +2,7 @@
 //! generated types and the domain's, checks grants first, and never lets a guest's mistake become more than a value or a
 //! trap of that guest.
 
+mod audio;
 mod finish;
 mod generation;
 mod images;
@@ -17,6 +18,8 @@ use crate::runtime::Host;
 use crate::sandbox::{Meter, Sandbox};
 use crate::stage::Caller;
 
+pub(crate) use audio::decode_audio;
+pub use audio::{AudioError, Recording};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use generation::RunningJob;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

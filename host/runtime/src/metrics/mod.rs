@@ -38,7 +38,7 @@ pub struct RuntimeMetrics {
     pub plugin_calls: u64,
     /// Calls of plugins that ended in a failure.
     pub plugin_failures: u64,
-    /// Pictures decoded in the sandbox.
+    /// Pictures and recordings decoded in the sandbox.
     pub decodes: u64,
     /// Requests that guests sent, or wanted to send.
     pub outbound_requests: u64,

@@ -15,6 +15,7 @@ mod messages;
 mod metrics;
 mod outbound;
 mod plugins;
+mod recordings;
 mod reuse;
 mod serving;
 mod tenants;

@@ -221,7 +221,7 @@ impl Sources<'_> {
             ),
             ("atelier_plugin_calls_total", "calls of plugins", counts.plugin_calls),
             ("atelier_plugin_failures_total", "calls of plugins that failed", counts.plugin_failures),
-            ("atelier_decodes_total", "pictures decoded in the sandbox", counts.decodes),
+            ("atelier_decodes_total", "pictures and recordings decoded in the sandbox", counts.decodes),
             (
                 "atelier_outbound_requests_total",
                 "requests that guests wanted to send",

@@ -13,13 +13,7 @@ impl Guest for Decoder {
             b"lie" => {
                 Ok(Decoded { size: Size { width: 9, height: 9 }, rgba: vec![0; 4], format: "png".into() })
             }
-            b"grow" => {
-                let mut kept = Vec::new();
-                loop {
-                    kept.push(vec![1_u8; 1 << 20]);
-                    std::hint::black_box(&kept);
-                }
-            }
+            b"grow" => grow(),
             [b'p', side] if u32::from(*side) <= limits.max_side => {
                 let side = u32::from(*side);
                 let rgba = vec![255; (side * side * 4) as usize];
@@ -29,8 +23,44 @@ impl Guest for Decoder {
         }
     }
 
-    async fn decode_audio(_: Vec<u8>, _: AudioLimits) -> Result<Recording, AudioError> {
-        Err(AudioError::UnknownFormat("the tests send pictures".into()))
+    async fn decode_audio(bytes: Vec<u8>, limits: AudioLimits) -> Result<Recording, AudioError> {
+        let text = String::from_utf8_lossy(&bytes);
+        let (word, number) = text.split_once(' ').unwrap_or((&text, "0"));
+        let seconds: u32 = number.parse().unwrap_or(0);
+        match word {
+            "trap" => std::process::abort(),
+            "grow" => grow(),
+            "sleep" => std::thread::sleep(std::time::Duration::from_secs(20)),
+            "damaged" => return Err(AudioError::Damaged("at 0.000 s: it is damaged".into())),
+            "silence" if seconds > limits.max_seconds => {
+                let most = limits.max_seconds;
+                return Err(AudioError::TooLarge(format!("it is longer than {most} s")));
+            }
+            "silence" | "overlong" => {}
+            _ => return Err(AudioError::UnknownFormat("only what the tests send".into())),
+        }
+        Ok(silence(seconds))
+    }
+}
+
+fn silence(seconds: u32) -> Recording {
+    Recording {
+        samples: vec![0.0; seconds as usize * 16_000],
+        container: "wav".into(),
+        codec: "pcm".into(),
+        source_rate: 8_000,
+        channels: 2,
+        seconds: seconds.into(),
+        damage: None,
+    }
+}
+
+/// Takes memory until there is none.
+fn grow() -> ! {
+    let mut kept = Vec::new();
+    loop {
+        kept.push(vec![1_u8; 1 << 20]);
+        std::hint::black_box(&kept);
     }
 }
 
