@@ -37,9 +37,9 @@ pub(crate) const AUDIO_MAX_SECONDS: u32 = 30 * 60;
 pub(crate) const AUDIO_RATE: u32 = 16_000;
 const AUDIO_SECOND_BYTES: usize = AUDIO_RATE as usize * size_of::<f32>();
 const AUDIO_MAX_BYTES: u64 = 64 << 20;
-/// Twice what half an hour of the slowest codec takes on one processor, and more where many want it.
-const AUDIO_CPU: Duration = Duration::from_secs(60);
-const AUDIO_WALL: Duration = Duration::from_secs(240);
+/// Half an hour of Opus in one channel took 41 s on a busy processor: time for two, and for slower machines.
+const AUDIO_CPU: Duration = Duration::from_secs(180);
+const AUDIO_WALL: Duration = Duration::from_secs(300);
 /// The longest file, its samples, and what they were held in while they were few.
 const AUDIO_MEMORY_BYTES: usize = 320 << 20;
 /// The samples of the longest recording, and a little more.

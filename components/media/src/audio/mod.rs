@@ -164,7 +164,8 @@ impl<'a> Listening<'a> {
         }
         let cut = source.cut(rate, decoder.pre_skip());
         let max_frames = u64::from(limits.max_seconds) * u64::from(rate);
-        let max_samples = (limits.max_seconds as usize).saturating_mul(SAMPLE_RATE as usize);
+        let max_samples = (max_frames + MAX_PADDING).saturating_mul(SAMPLE_RATE.into()) / u64::from(rate);
+        let max_samples = usize::try_from(max_samples).unwrap_or(usize::MAX);
         Ok(Self {
             max_frames,
             max_decoded: max_frames + cut.skip.min(max_frames) + MAX_PADDING,
