@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
-use atelier_inference::{Engine, Job, Pixels, Request, Size, StepState};
+use atelier_inference::{Engine, ImageOrder, ImageRequest, Pixels, Size, StepState};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -119,18 +119,18 @@ fn measure(folder: &Path) -> Result<(), Error> {
     })?;
     let info = engine.models().remove(0);
     let is_flux = name == "flux";
-    let request = Request {
+    let request = ImageRequest {
         prompt: PROMPT.into(),
         size: Some(Size { width: SIDE, height: SIDE }),
         steps: Some(if is_flux { FLUX_STEPS } else { STEPS }),
         guidance: Some(if is_flux { 0.0 } else { GUIDANCE }),
         schedule: (!is_flux).then(|| "ddim".into()),
         seed: Some(0),
-        ..Request::default()
+        ..ImageRequest::default()
     };
-    let job = Job::new(request, &info)?;
-    let said = (info.memory_bytes + engine.estimate()(&job)) as f64;
-    engine.load(&info.id)?;
+    let job = ImageOrder::new(request, &info)?;
+    let said = (info.card().memory_bytes + engine.estimate()(&job.clone().into())) as f64;
+    engine.load(info.id())?;
     let load = began.elapsed().as_secs_f64();
     let (pictures, step) = run(&mut engine, &job)?;
     let peak = peak_bytes()?;
@@ -142,15 +142,15 @@ fn measure(folder: &Path) -> Result<(), Error> {
 }
 
 /// The pictures, and the fastest step.
-fn run(engine: &mut CandleEngine, job: &Job) -> Result<(Vec<Pixels>, f64), Error> {
-    let mut run = engine.begin(job)?;
+fn run(engine: &mut CandleEngine, job: &ImageOrder) -> Result<(Vec<Pixels>, f64), Error> {
+    let mut run = engine.begin(&job.clone().into())?;
     let mut fastest = f64::INFINITY;
     loop {
         let began = Instant::now();
         match run.next_step()? {
             StepState::Step { .. } => fastest = fastest.min(began.elapsed().as_secs_f64()),
-            StepState::Done(finished) => return Ok((finished.pictures, fastest)),
-            StepState::HandOver => return Err("nobody takes over".into()),
+            StepState::Done(finished) => return Ok((finished.pictures().to_vec(), fastest)),
+            StepState::HandOver | StepState::Heard(_) => return Err("nobody takes over".into()),
         }
     }
 }

@@ -6,7 +6,7 @@ mod fixture;
 
 use atelier_engine::{CandleEngine, Defaults, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Decoder, Engine, Error, Finished, Job, ModelInfo, Pixels, Preview, Request, Size, Source, StepState,
+    Decoder, Engine, Error, Finished, ImageOrder, ImageRequest, Pixels, Preview, Size, Source, StepState,
 };
 use candle_core::{DType, Device};
 use serde_json::json;
@@ -67,33 +67,33 @@ fn engine(files: Files) -> CandleEngine {
     try_engine(files).unwrap()
 }
 
-fn request() -> Request {
-    Request { prompt: "a cat".into(), steps: Some(3), seed: Some(1), ..Request::default() }
+fn request() -> ImageRequest {
+    ImageRequest { prompt: "a cat".into(), steps: Some(3), seed: Some(1), ..ImageRequest::default() }
 }
 
-fn run(engine: &mut CandleEngine, request: Request) -> Result<(Finished, Vec<Preview>), Error> {
-    let job = Job::new(request, &engine.models()[0])?;
-    engine.load(&job.model.id)?;
-    let mut run = engine.begin(&job)?;
+fn run(engine: &mut CandleEngine, request: ImageRequest) -> Result<(Finished, Vec<Preview>), Error> {
+    let job = ImageOrder::new(request, &engine.models()[0])?;
+    engine.load(&job.model.card.id)?;
+    let mut run = engine.begin(&job.clone().into())?;
     let mut seen = Vec::new();
     loop {
         match run.next_step()? {
             StepState::Step { previews, .. } => seen.extend(previews),
             StepState::Done(finished) => return Ok((finished, seen)),
-            StepState::HandOver => panic!("there is one model"),
+            StepState::HandOver | StepState::Heard(_) => panic!("there is one model"),
         }
     }
 }
 
-fn refused(engine: &mut CandleEngine, request: Request) -> String {
+fn refused(engine: &mut CandleEngine, request: ImageRequest) -> String {
     run(engine, request).map(|_| ()).unwrap_err().to_string()
 }
 
 #[test]
 fn a_model_is_described_from_its_files() {
     let engine = engine(files("sd2"));
-    let info: ModelInfo = engine.models().remove(0);
-    assert_eq!((info.family.as_str(), info.device.as_str()), ("stable-diffusion", "cpu"));
+    let info = engine.models()[0].image().unwrap().clone();
+    assert_eq!((info.card.family.as_str(), info.card.device.as_str()), ("stable-diffusion", "cpu"));
     assert_eq!((info.native_size, info.side_multiple), (Size { width: 16, height: 16 }, 2));
     assert_eq!((info.default_steps, info.default_guidance), (25, 7.5));
     assert_eq!(info.schedules[0], "ddim");
@@ -101,7 +101,7 @@ fn a_model_is_described_from_its_files() {
     assert!(offers("pndm") && offers("dpmpp_2m_sde_karras") && !offers("flow_match_euler"));
     let distinct: std::collections::BTreeSet<&String> = info.schedules.iter().collect();
     assert_eq!(distinct.len(), info.schedules.len());
-    assert!(info.memory_bytes > 100_000);
+    assert!(info.card.memory_bytes > 100_000);
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn what_a_publisher_says_is_laid_over_the_files_and_must_fit_them() {
         is_guidance_free: true,
         ..Defaults::default()
     });
-    let info = info.unwrap().models().remove(0);
+    let info = info.unwrap().models()[0].image().unwrap().clone();
     assert_eq!((info.native_size, info.default_steps), (Size { width: 32, height: 18 }, 4));
     assert_eq!((info.default_guidance, info.features.negative_prompt), (0.0, false));
-    let all = engine(files("sd2")).models().remove(0).schedules;
+    let all = engine(files("sd2")).models()[0].image().unwrap().schedules.clone();
     assert_eq!((info.schedules[0].as_str(), info.schedules.len()), ("euler_trailing", all.len()));
     let flow = with(Defaults { schedule: schedule("flow_match_euler"), ..Defaults::default() });
     assert!(flow.err().unwrap().contains("`flow_match_euler` is none of ddim"));
@@ -132,7 +132,7 @@ fn an_embedded_model_gives_the_picture_of_its_folder() {
     let fixture = fixture::all().into_iter().find(|fixture| fixture.name == "nano").unwrap();
     let (embedded, _) = run(&mut engine(files("nano")), request()).unwrap();
     let (folder, _) = run(&mut fixture.engine(), request()).unwrap();
-    assert_eq!(embedded.pictures, folder.pictures);
+    assert_eq!(embedded.pictures(), folder.pictures());
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn a_model_says_in_its_folder_what_its_defaults_are() {
         "atelier.json",
         r#"{"description": "small", "width": 32, "max_side": 64, "steps": 9, "guidance": 3.5}"#,
     );
-    let info = engine(files).models().remove(0);
+    let info = engine(files).models()[0].image().unwrap().clone();
     assert_eq!(info.native_size, Size { width: 32, height: 16 });
     assert_eq!((info.max_side, info.default_steps, info.default_guidance), (64, 9, 3.5));
-    assert_eq!(info.description, "small");
+    assert_eq!(info.card.description, "small");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn half_precision_weights_give_nearly_the_same_picture() {
         set(&mut halved, &format!("{name}.fp16.safetensors"), safetensors::serialize(tensors, None).unwrap());
     }
     let half = run(&mut engine(halved), request()).unwrap().0;
-    let pairs = full.pictures[0].rgba().iter().zip(half.pictures[0].rgba());
+    let pairs = full.pictures()[0].rgba().iter().zip(half.pictures()[0].rgba());
     let worst = pairs.map(|(full, half)| full.abs_diff(*half)).max().unwrap();
     assert!((1..=40).contains(&worst), "{worst}");
 }
@@ -258,11 +258,11 @@ fn values_that_do_not_fit_the_model_are_refused_by_field() {
     let long = "z ".repeat(10_000);
     for (request, named) in [
         (
-            Request { clip_skip: Some(4), ..request() },
+            ImageRequest { clip_skip: Some(4), ..request() },
             "clip-skip: 4 is more than the text encoder's 3 layers",
         ),
-        (Request { prompt: long.clone(), ..request() }, "prompt: is longer than 9600 tokens"),
-        (Request { negative_prompt: Some(long), ..request() }, "negative-prompt: is longer"),
+        (ImageRequest { prompt: long.clone(), ..request() }, "prompt: is longer than 9600 tokens"),
+        (ImageRequest { negative_prompt: Some(long), ..request() }, "negative-prompt: is longer"),
     ] {
         let error = refused(&mut engine, request);
         assert!(error.contains(named), "{error}");
@@ -273,7 +273,7 @@ fn values_that_do_not_fit_the_model_are_refused_by_field() {
 fn a_strength_that_leaves_no_step_is_refused() {
     let pixels = Pixels::new(16, 16, vec![255; 16 * 16 * 4]).unwrap();
     let source = Some(Source::Start { pixels, strength: Some(0.2) });
-    let error = refused(&mut engine(files("sd1")), Request { source, ..request() });
+    let error = refused(&mut engine(files("sd1")), ImageRequest { source, ..request() });
     assert!(error.contains("strength"), "{error}");
 }
 
@@ -281,7 +281,7 @@ fn a_strength_that_leaves_no_step_is_refused() {
 fn previews_come_after_every_so_many_steps_but_not_after_the_last() {
     // a preview's pixel is a latent where a matrix makes it
     for (name, side) in [("sd1", 8), ("nano", 16), ("flux-schnell", 8), ("flux-q8", 8)] {
-        let asked = Request { preview_every: Some(2), steps: Some(6), count: Some(2), ..request() };
+        let asked = ImageRequest { preview_every: Some(2), steps: Some(6), count: Some(2), ..request() };
         let (_, previews) = run(&mut engine(files(name)), asked).unwrap();
         let places: Vec<_> = previews.iter().map(|preview| (preview.step, preview.index)).collect();
         assert_eq!(places, [(2, 0), (2, 1), (4, 0), (4, 1)]);
@@ -292,7 +292,8 @@ fn previews_come_after_every_so_many_steps_but_not_after_the_last() {
 #[test]
 fn a_small_autoencoder_beside_a_large_one_makes_the_previews() {
     let (_, previews) =
-        run(&mut engine(with_small_autoencoder()), Request { preview_every: Some(1), ..request() }).unwrap();
+        run(&mut engine(with_small_autoencoder()), ImageRequest { preview_every: Some(1), ..request() })
+            .unwrap();
     assert_eq!(previews[0].pixels.size(), Size { width: 16, height: 16 });
 }
 
@@ -307,17 +308,18 @@ fn what_lies_beside_the_autoencoder_and_is_none_is_refused_at_start() {
 
 #[test]
 fn the_small_autoencoder_decodes_when_it_is_asked_for_and_is_there() {
-    let asked = |decoder| Request { decoder, preview_every: Some(1), ..request() };
+    let asked = |decoder| ImageRequest { decoder, preview_every: Some(1), ..request() };
     let mut engine_with_both = engine(with_small_autoencoder());
     let (full, _) = run(&mut engine_with_both, asked(Decoder::Full)).unwrap();
     let (tiny, _) = run(&mut engine_with_both, asked(Decoder::Tiny)).unwrap();
-    assert_eq!(full.pictures[0].size(), tiny.pictures[0].size());
-    assert_ne!(full.pictures, tiny.pictures);
+    assert_eq!(full.pictures()[0].size(), tiny.pictures()[0].size());
+    assert_ne!(full.pictures(), tiny.pictures());
     let error = refused(&mut engine(files("sd1")), asked(Decoder::Tiny));
     assert!(error.contains("decoder") && error.contains("taesd/"), "{error}");
     // a model whose own autoencoder is small
     let mut nano = engine(files("nano"));
-    let pictures = |nano: &mut CandleEngine, decoder| run(nano, asked(decoder)).unwrap().0.pictures;
+    let pictures =
+        |nano: &mut CandleEngine, decoder| run(nano, asked(decoder)).unwrap().0.pictures().to_vec();
     assert_eq!(pictures(&mut nano, Decoder::Tiny), pictures(&mut nano, Decoder::Full));
 }
 
@@ -326,7 +328,7 @@ fn answers_say_what_was_done_to_the_request() {
     let mut rgba = vec![200; 16 * 16 * 4];
     rgba[3] = 0;
     let source = Some(Source::Start { pixels: Pixels::new(16, 16, rgba).unwrap(), strength: None });
-    let asked = Request { prompt: "cat ".repeat(100), source, ..request() };
+    let asked = ImageRequest { prompt: "cat ".repeat(100), source, ..request() };
     let (finished, _) = run(&mut engine(files("sd1")), asked).unwrap();
     assert_eq!(finished.notes.len(), 2, "{:?}", finished.notes);
     assert!(finished.notes[0].starts_with("prompt took "), "{:?}", finished.notes);
@@ -351,6 +353,6 @@ fn a_stand_in_for_the_models_own_schedule_is_said() {
     let mut engine = engine(changed);
     let (finished, _) = run(&mut engine, request()).unwrap();
     assert!(finished.notes[0].contains("DPMSolverSDEScheduler"), "{:?}", finished.notes);
-    let chosen = Request { schedule: Some("euler".into()), ..request() };
+    let chosen = ImageRequest { schedule: Some("euler".into()), ..request() };
     assert!(run(&mut engine, chosen).unwrap().0.notes.is_empty());
 }

@@ -15,7 +15,7 @@ use atelier_engine::models::t5::T5Encoder;
 use atelier_engine::pipeline::{FluxText, rows};
 use atelier_engine::tokenizer::T5Tokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
-use atelier_inference::{Emphasis, Engine, Error, Job, Request, Size};
+use atelier_inference::{Emphasis, Engine, Error, ImageOrder, ImageRequest, Size};
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 use fixture::{Fixture, Text};
@@ -159,9 +159,9 @@ fn engine(files: ModelFiles, extras: Extras) -> atelier_engine::Result<CandleEng
 #[test]
 fn the_catalog_says_what_each_model_can_and_what_it_cannot_is_refused_by_name() {
     for fixture in all() {
-        let model = fixture.engine().models().remove(0);
+        let model = fixture.engine().models()[0].image().unwrap().clone();
         let has_guidance = ["flux-dev", "flux-q8"].contains(&fixture.name.as_str());
-        assert_eq!(model.family, "flux");
+        assert_eq!(model.card.family, "flux");
         let (steps, guidance) = if has_guidance { (28, 3.5) } else { (4, 0.0) };
         assert_eq!((model.default_steps, model.default_guidance), (steps, guidance), "{}", fixture.name);
         // two pixels for a latent and two latents for a token, along a side
@@ -170,26 +170,32 @@ fn the_catalog_says_what_each_model_can_and_what_it_cannot_is_refused_by_name() 
         let features = model.features;
         assert!(features.text_to_image && features.image_to_image && features.inpaint);
         assert_eq!(features.guidance, has_guidance);
-        let refused = |request: Request| match Job::new(request, &model) {
+        let refused = |request: ImageRequest| match ImageOrder::with(request, &model) {
             Err(Error::Invalid { field, .. }) => field,
             other => panic!("{}: {other:?}", fixture.name),
         };
         assert_eq!(
-            refused(Request { negative_prompt: Some("rain".into()), ..Request::default() }),
+            refused(ImageRequest { negative_prompt: Some("rain".into()), ..ImageRequest::default() }),
             "negative-prompt"
         );
-        assert_eq!(refused(Request { clip_skip: Some(1), ..Request::default() }), "clip-skip");
-        assert_eq!(refused(Request { emphasis: Emphasis::A1111, ..Request::default() }), "emphasis");
+        assert_eq!(refused(ImageRequest { clip_skip: Some(1), ..ImageRequest::default() }), "clip-skip");
         assert_eq!(
-            refused(Request { guidance_rescale: Some(0.5), ..Request::default() }),
+            refused(ImageRequest { emphasis: Emphasis::A1111, ..ImageRequest::default() }),
+            "emphasis"
+        );
+        assert_eq!(
+            refused(ImageRequest { guidance_rescale: Some(0.5), ..ImageRequest::default() }),
             "guidance-rescale"
         );
-        assert_eq!(refused(Request { schedule: Some("ddim".into()), ..Request::default() }), "schedule");
+        assert_eq!(
+            refused(ImageRequest { schedule: Some("ddim".into()), ..ImageRequest::default() }),
+            "schedule"
+        );
         let odd = Some(Size { width: model.native_size.width + 2, height: model.native_size.height });
-        assert_eq!(refused(Request { size: odd, ..Request::default() }), "size");
-        let strong = Request { guidance: Some(3.5), ..Request::default() };
+        assert_eq!(refused(ImageRequest { size: odd, ..ImageRequest::default() }), "size");
+        let strong = ImageRequest { guidance: Some(3.5), ..ImageRequest::default() };
         match has_guidance {
-            true => assert_eq!(Job::new(strong, &model).unwrap().guidance, 3.5),
+            true => assert_eq!(ImageOrder::with(strong, &model).unwrap().guidance, 3.5),
             false => assert_eq!(refused(strong), "guidance"),
         }
     }

@@ -203,15 +203,15 @@ fn the_engine_gives_the_bytes_of_diffusers_within_one() {
         let mut engine = fixture.engine();
         for (name, case) in &fixture.cases {
             let job = fixture.job(name, case);
-            engine.load(&job.model.id).unwrap();
-            let mut run = engine.begin(&job).unwrap();
+            engine.load(&job.model.card.id).unwrap();
+            let mut run = engine.begin(&job.clone().into()).unwrap();
             let finished = loop {
                 if let StepState::Done(finished) = run.next_step().unwrap() {
                     break finished;
                 }
             };
             let expected = fixture.expected(name, "pixels"); // (images, h, w, 3)
-            for (index, picture) in finished.pictures.iter().enumerate() {
+            for (index, picture) in finished.pictures().iter().enumerate() {
                 let theirs = expected.get(index).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let ours = picture.rgba().chunks_exact(4).flat_map(|pixel| &pixel[..3]);
                 let worst = ours

@@ -17,8 +17,8 @@ use atelier_engine::pipeline::{Denoise, Pipeline, schedule_config};
 use atelier_engine::schedule::{Schedule, ScheduleConfig};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, schedule};
 use atelier_inference::{
-    Decoder, DefaultRefiner, Engine, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig, Refine,
-    Request, Scheduler, SchedulerConfig, StepState,
+    Decoder, DefaultRefiner, Engine, ImageOrder, ImageRequest, Job, MemoryConfig, ModelId, ModelInfo,
+    Outcome, QueueConfig, Refine, Scheduler, SchedulerConfig, StepState,
 };
 use beside::{Beside, files};
 use candle_core::{Device, Tensor};
@@ -66,10 +66,10 @@ fn base() -> ModelInfo {
     engine().models().remove(0)
 }
 
-fn golden_job(name: &str, Shared { case, share }: &Shared) -> Job {
+fn golden_job(name: &str, Shared { case, share }: &Shared) -> ImageOrder {
     let refine = Refine::By { model: ModelId::new(REFINER), share: Some(*share) };
     let request = case.request(|stage| golden().picture(name, stage));
-    Job::new(Request { refine, ..request }, &base()).unwrap()
+    ImageOrder::new(ImageRequest { refine, ..request }, &base()).unwrap()
 }
 
 #[test]
@@ -150,23 +150,23 @@ fn a_picture_of_two_models_equals_diffusers_step_by_step() {
     }
 }
 
-fn request() -> Request {
-    Request { prompt: "a red boat".into(), steps: Some(6), seed: Some(1), ..Request::default() }
+fn request() -> ImageRequest {
+    ImageRequest { prompt: "a red boat".into(), steps: Some(6), seed: Some(1), ..ImageRequest::default() }
 }
 
 /// A scheduler with so many bytes beside the larger model and its run.
 fn scheduler(beside: u64) -> Scheduler {
     let engine = engine();
-    let job = Job::new(Request { count: Some(2), ..request() }, &engine.models()[0]).unwrap();
-    let largest = engine.models().iter().map(|model| model.memory_bytes).max().unwrap();
-    let bytes = Some(largest + engine.estimate()(&job) + beside);
+    let job = ImageOrder::new(ImageRequest { count: Some(2), ..request() }, &engine.models()[0]).unwrap();
+    let largest = engine.models().iter().map(|model| model.card().memory_bytes).max().unwrap();
+    let bytes = Some(largest + engine.estimate()(&job.into()) + beside);
     let memory = MemoryConfig { bytes, ..MemoryConfig::default() };
     Scheduler::start(Box::new(engine), SchedulerConfig { queue: QueueConfig::default(), memory }).unwrap()
 }
 
-fn paint(scheduler: &Scheduler, request: Request) -> Outcome {
-    let job = Job::new(request, &base()).unwrap();
-    scheduler.submit(job).unwrap().outcome.blocking_recv().unwrap().unwrap()
+fn paint(scheduler: &Scheduler, request: ImageRequest) -> Outcome {
+    let job = ImageOrder::new(request, &base()).unwrap();
+    scheduler.submit(Job::new(job)).unwrap().outcome.blocking_recv().unwrap().unwrap()
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn models_that_do_not_fit_together_work_one_after_the_other_and_make_the_same_pi
     for (beside, loaded) in [(0, [false, true]), (u64::from(u32::MAX), [true, true])] {
         let scheduler = scheduler(beside);
         for _ in 0..2 {
-            let outcome = paint(&scheduler, Request { count: Some(2), ..request() });
-            all.push(outcome.pictures.iter().map(|picture| picture.pixels.clone()).collect::<Vec<_>>());
+            let outcome = paint(&scheduler, ImageRequest { count: Some(2), ..request() });
+            all.push(outcome.pictures().iter().map(|picture| picture.pixels.clone()).collect::<Vec<_>>());
         }
         let are_loaded = [BASE, REFINER].map(|model| scheduler.is_loaded(&ModelId::new(model)));
         assert_eq!(are_loaded, loaded, "with {beside} bytes beside the larger one");
@@ -188,13 +188,13 @@ fn models_that_do_not_fit_together_work_one_after_the_other_and_make_the_same_pi
 #[test]
 fn both_models_and_the_share_are_in_the_parameters() {
     let scheduler = scheduler(0);
-    let parameters = |request| paint(&scheduler, request).pictures[0].parameters.clone().unwrap();
+    let parameters = |request| paint(&scheduler, request).pictures()[0].parameters.clone().unwrap();
     let of_both = parameters(request());
     let refined = of_both.refiner.clone().unwrap();
     assert_eq!((&*of_both.model, &*refined.model, refined.share), (BASE, REFINER, 0.5));
     assert_eq!(refined.model_source, "test:xl-refiner");
     assert!(of_both.text().contains(", Refiner: xl-refiner, Refiner switch at: 0.5,"), "{}", of_both.text());
-    assert_eq!(parameters(Request { refine: Refine::Never, ..request() }).refiner, None);
+    assert_eq!(parameters(ImageRequest { refine: Refine::Never, ..request() }).refiner, None);
 }
 
 /// A fixture with the small autoencoder of `nano` beside its own.
@@ -229,10 +229,11 @@ fn steps_and_previews_are_counted_through_both_models() {
     let config = EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None };
     let mut engine = CandleEngine::new(config).unwrap();
     for model in engine.models() {
-        engine.load(&model.id).unwrap();
+        engine.load(model.id()).unwrap();
     }
-    let job = Job::new(Request { preview_every: Some(2), ..request() }, &engine.models()[0]).unwrap();
-    let mut run = engine.begin(&job).unwrap();
+    let job =
+        ImageOrder::new(ImageRequest { preview_every: Some(2), ..request() }, &engine.models()[0]).unwrap();
+    let mut run = engine.begin(&job.clone().into()).unwrap();
     let (mut seen, mut handed) = (Vec::new(), Vec::new());
     loop {
         match run.next_step().unwrap() {
@@ -241,10 +242,11 @@ fn steps_and_previews_are_counted_through_both_models() {
                 handed.push(seen.len());
                 let left = run.hand_over().unwrap();
                 // as where both do not fit
-                engine.unload(&job.model.id);
+                engine.unload(&job.model.card.id);
                 run = engine.take_over(&job, left).unwrap();
             }
-            StepState::Done(finished) => break assert_eq!(finished.pictures.len(), 1),
+            StepState::Done(finished) => break assert_eq!(finished.pictures().len(), 1),
+            StepState::Heard(_) => panic!("nobody speaks"),
         }
     }
     assert_eq!(seen, [(1, 6, 0), (2, 6, 1), (3, 6, 0), (4, 6, 1), (5, 6, 0), (6, 6, 0)]);
@@ -260,25 +262,25 @@ fn what_the_refiner_cannot_do_is_refused_before_the_first_step() {
         EngineConfig { device: DeviceChoice::Cpu, models: vec![first, spec(REFINER)], memory_bytes: None };
     let mut engine = CandleEngine::new(config).unwrap();
     let info = engine.models().remove(0);
-    engine.load(&info.id).unwrap();
-    let request = Request { decoder: Decoder::Tiny, ..request() };
-    let job = Job::new(request.clone(), &info).unwrap();
-    let error = engine.begin(&job).err().unwrap().to_string();
+    engine.load(info.id()).unwrap();
+    let request = ImageRequest { decoder: Decoder::Tiny, ..request() };
+    let job = ImageOrder::new(request.clone(), &info).unwrap();
+    let error = engine.begin(&job.clone().into()).err().unwrap().to_string();
     assert!(error.starts_with("decoder: "), "{error}");
-    let alone = Job::new(Request { refine: Refine::Never, ..request }, &info).unwrap();
-    engine.begin(&alone).unwrap();
+    let alone = ImageOrder::new(ImageRequest { refine: Refine::Never, ..request }, &info).unwrap();
+    engine.begin(&alone.into()).unwrap();
 }
 
 #[test]
 fn a_share_that_leaves_one_model_nothing_to_do_is_refused_before_the_first_step() {
     let mut engine = engine();
     for model in engine.models() {
-        engine.load(&model.id).unwrap();
+        engine.load(model.id()).unwrap();
     }
     for (share, named) in [(0.001, "before the first"), (0.999, "none of 6 steps is left")] {
         let refine = Refine::By { model: ModelId::new(REFINER), share: Some(share) };
-        let job = Job::new(Request { refine, ..request() }, &base()).unwrap();
-        let error = engine.begin(&job).err().unwrap().to_string();
+        let job = ImageOrder::new(ImageRequest { refine, ..request() }, &base()).unwrap();
+        let error = engine.begin(&job.clone().into()).err().unwrap().to_string();
         assert!(error.starts_with("refiner: ") && error.contains(named), "{error}");
     }
 }
@@ -288,8 +290,9 @@ fn only_models_with_the_same_latents_refine_and_a_refiner_is_refined_by_none() {
     let models = vec![spec(BASE), spec(REFINER), spec("xl-edit"), spec("xl-lcm")];
     let engine =
         CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap();
-    let refiners =
-        |info: &ModelInfo| info.refiners.iter().map(|model| model.id.to_string()).collect::<Vec<_>>();
+    let refiners = |info: &ModelInfo| {
+        info.image().unwrap().refiners.iter().map(|model| model.card.id.to_string()).collect::<Vec<_>>()
+    };
     let all: Vec<_> = engine.models().iter().map(refiners).collect();
     assert_eq!(all, [vec![REFINER, "xl-lcm"], vec![], vec![], vec![BASE, REFINER]]);
     let mut wrong = spec(BASE);

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_inference::speech::{SAMPLE_RATE, Timestamps};
 use atelier_inference::{
-    Control, Engine, Error, Job, MemoryConfig, ModelId, Pixels, QueueConfig, Request, Scheduler,
-    SchedulerConfig, Size, Source, StepCache, StepState,
+    Control, Engine, Error, ImageOrder, ImageRequest, Job, MemoryConfig, ModelId, Order, Pixels, QueueConfig,
+    Scheduler, SchedulerConfig, Size, Source, SpeechOptions, SpeechOrder, StepCache, StepState,
 };
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor};
@@ -44,7 +45,8 @@ const LCM: &str = "tests/golden/fixtures/lcm";
 const XL: &str = "tests/golden/fixtures/xl";
 const EDIT: &str = "tests/golden/fixtures/instruct";
 const FLUX: &str = "tests/golden/fixtures/flux-schnell";
-/// Its denoiser, beside the folder.
+const WHISPER: &str = "tests/golden/whisper/multilingual";
+/// FLUX's denoiser, beside the folder.
 const FLUX_FILE: &str = "flux1-schnell.safetensors";
 
 /// A folder's files without what it says of its own limits, so that any size can be asked for.
@@ -136,6 +138,52 @@ fn gguf_of_zeros(layers: &[(String, usize, usize)]) -> &'static [u8] {
     file.into_inner().leak()
 }
 
+/// A Whisper with a window of 30 s and layers of some width, out of the small one's files.
+fn whisper() -> ModelFiles {
+    const CONFIG: [(&str, &str); 6] = [
+        (r#""d_model": 16"#, r#""d_model": 256"#),
+        (r#""encoder_ffn_dim": 32"#, r#""encoder_ffn_dim": 1024"#),
+        (r#""decoder_ffn_dim": 32"#, r#""decoder_ffn_dim": 1024"#),
+        (r#""max_source_positions": 64"#, r#""max_source_positions": 1500"#),
+        (r#""max_target_positions": 64"#, r#""max_target_positions": 448"#),
+        (r#""vocab_size": 423"#, r#""vocab_size": 2000"#),
+    ];
+    let mut files = listed(WHISPER);
+    for (name, bytes) in &mut files {
+        *bytes = match *name {
+            "config.json" => {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                let widened = CONFIG.iter().fold(text, |text, (from, to)| text.replace(from, to));
+                widened.into_bytes().leak()
+            }
+            // as long as its window
+            "preprocessor_config.json" => b"{}",
+            "model.safetensors" => widened(bytes),
+            _ => *bytes,
+        };
+    }
+    ModelFiles::embedded(files.leak())
+}
+
+fn widened(weights: &[u8]) -> &'static [u8] {
+    let small = candle_core::safetensors::load_buffer(weights, &Device::Cpu).unwrap();
+    let widen = |(name, tensor): (String, Tensor)| {
+        let side = |side: &usize| match (*side, name.contains("encoder.embed_positions")) {
+            (16, _) => 256,
+            (32, _) => 1024,
+            (64, true) => 1500,
+            (64, false) => 448,
+            (423, _) => 2000,
+            (other, _) => other,
+        };
+        let shape: Vec<usize> = tensor.dims().iter().map(side).collect();
+        let large = Tensor::randn(0.0f32, 0.1, shape, &Device::Cpu).unwrap();
+        (name, large)
+    };
+    let large: Vec<_> = small.into_iter().map(widen).collect();
+    safetensors::serialize(large, None).unwrap().leak()
+}
+
 /// An engine whose models are all of the same files.
 fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
     engine_with(ids, files, &Extras::default())
@@ -153,27 +201,33 @@ fn engine_with(ids: &[&str], files: &ModelFiles, extras: &Extras) -> CandleEngin
     CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()
 }
 
-fn request(width: u32, height: u32) -> Request {
+fn request(width: u32, height: u32) -> ImageRequest {
     let size = Some(Size { width, height });
-    Request { prompt: "a red boat".into(), size, steps: Some(2), seed: Some(1), ..Request::default() }
+    ImageRequest {
+        prompt: "a red boat".into(),
+        size,
+        steps: Some(2),
+        seed: Some(1),
+        ..ImageRequest::default()
+    }
 }
 
-fn run_to_its_end(engine: &mut CandleEngine, job: &Job) {
-    let mut run = engine.begin(job).unwrap();
+fn run_to_its_end(engine: &mut CandleEngine, job: &ImageOrder) {
+    let mut run = engine.begin(&job.clone().into()).unwrap();
     while let StepState::Step { .. } = run.next_step().unwrap() {}
 }
 
 /// Bytes that a run took at its widest, and what was said before.
-fn measured(engine: &mut CandleEngine, request: Request) -> (usize, usize) {
+fn measured(engine: &mut CandleEngine, request: ImageRequest) -> (usize, usize) {
     let info = engine.models().remove(0);
-    engine.load(&info.id).unwrap();
-    let job = Job::new(request, &info).unwrap();
+    engine.load(info.id()).unwrap();
+    let job = ImageOrder::new(request, &info).unwrap();
     // the first run makes what is made once, such as the thread pool
     run_to_its_end(engine, &job);
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     run_to_its_end(engine, &job);
-    (ALLOCATOR.peak_usage() - before, engine.estimate()(&job) as usize)
+    (ALLOCATOR.peak_usage() - before, engine.estimate()(&job.clone().into()) as usize)
 }
 
 #[test]
@@ -186,14 +240,14 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
     let mut wrong = Vec::new();
     for (name, files, request) in [
         ("nano", &nano, request(256, 256)),
-        ("nano, several", &nano, Request { count: Some(4), ..request(256, 256) }),
-        ("nano, unguided", &nano, Request { guidance: Some(1.0), ..request(512, 256) }),
+        ("nano, several", &nano, ImageRequest { count: Some(4), ..request(256, 256) }),
+        ("nano, unguided", &nano, ImageRequest { guidance: Some(1.0), ..request(512, 256) }),
         ("kl", &sd1, request(192, 192)),
-        ("kl, several", &sd1, Request { count: Some(3), ..request(128, 128) }),
+        ("kl, several", &sd1, ImageRequest { count: Some(3), ..request(128, 128) }),
         (
             "kl, from a picture",
             &sd1,
-            Request {
+            ImageRequest {
                 source: Some(Source::Start { pixels: source.clone(), strength: None }),
                 ..request(192, 128)
             },
@@ -205,11 +259,14 @@ fn a_run_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         (
             "flux, from a picture",
             &flux,
-            Request { source: Some(Source::Start { pixels: source, strength: None }), ..request(192, 128) },
+            ImageRequest {
+                source: Some(Source::Start { pixels: source, strength: None }),
+                ..request(192, 128)
+            },
         ),
         ("flux, quantized", &quantized, request(128, 128)),
         ("flux, quantized and large", &quantized, request(256, 256)),
-        ("edit", &edit, Request { source: Some(edited), ..request(192, 128) }),
+        ("edit", &edit, ImageRequest { source: Some(edited), ..request(192, 128) }),
     ] {
         let (took, estimate) = measured(&mut engine(&["model"], files), request);
         println!(
@@ -233,7 +290,7 @@ fn a_run_under_controls_takes_no_more_than_was_estimated_and_at_least_half_of_it
         let picture = Pixels::new(side, side, vec![200; (side * side * 4) as usize]).unwrap();
         let controls = ["edges", "depth"].map(|id| Control::new(id, picture.clone())).into();
         let files = files(&format!("tests/golden/fixtures/{model}"));
-        let request = Request { controls, ..request(side, side) };
+        let request = ImageRequest { controls, ..request(side, side) };
         let (took, estimate) = measured(&mut engine_with(&["model"], &files, &extras), request);
         println!("{model}: took {took}, estimated {estimate}");
         assert!((took..=took * FACTOR).contains(&estimate), "{model}: took {took}, estimated {estimate}");
@@ -241,11 +298,58 @@ fn a_run_under_controls_takes_no_more_than_was_estimated_and_at_least_half_of_it
 }
 
 /// Bytes that a run holds between its first step and its second.
-fn held(engine: &mut CandleEngine, job: &Job) -> usize {
+fn held(engine: &mut CandleEngine, job: &ImageOrder) -> usize {
     let before = ALLOCATOR.current_usage();
-    let mut run = engine.begin(job).unwrap();
+    let mut run = engine.begin(&job.clone().into()).unwrap();
     run.next_step().unwrap();
     ALLOCATOR.current_usage() - before
+}
+
+#[test]
+fn a_transcription_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
+    let _turn = turn();
+    let mut engine = engine(&["ear"], &whisper());
+    let info = engine.models().remove(0);
+    engine.load(info.id()).unwrap();
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state) as f32 / u32::MAX as f32 - 0.5
+    };
+    // one text for each window, however bad it is
+    let once = SpeechOptions {
+        temperatures: vec![0.0],
+        language: Some("en".into()),
+        voice_only: false,
+        no_speech_threshold: None,
+        ..SpeechOptions::default()
+    };
+    for (name, seconds, options) in [
+        ("short", 2, once.clone()),
+        ("several windows", 70, once.clone()),
+        ("five beams", 10, SpeechOptions { beam_size: Some(5), ..once.clone() }),
+        (
+            "drawn, sixteen at a time",
+            10,
+            SpeechOptions { best_of: Some(16), temperatures: vec![1.0], ..once.clone() },
+        ),
+        ("words", 10, SpeechOptions { timestamps: Timestamps::Words, ..once }),
+    ] {
+        let audio: Vec<f32> = (0..seconds * SAMPLE_RATE).map(|_| noise()).collect();
+        let order: Order = SpeechOrder::new(audio.into(), options, &info).unwrap().into();
+        transcribe(&mut engine, &order);
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        transcribe(&mut engine, &order);
+        let (took, estimate) = (ALLOCATOR.peak_usage() - before, engine.estimate()(&order) as usize);
+        println!("{name}: took {took}, estimated {estimate}");
+        assert!(took <= estimate && estimate <= took * FACTOR, "{name}: took {took}, estimated {estimate}");
+    }
+}
+
+fn transcribe(engine: &mut CandleEngine, order: &Order) {
+    let mut run = engine.begin(order).unwrap();
+    while let StepState::Heard(_) = run.next_step().unwrap() {}
 }
 
 #[test]
@@ -258,15 +362,15 @@ fn what_a_step_cache_keeps_is_in_the_estimate() {
         ("two text encoders", XL, widest),
         ("flux", FLUX, StepCache::FirstBlock { threshold: 1.0 }),
     ] {
-        let plain = Request { count: Some(3), steps: Some(4), ..request(128, 128) };
-        let cached = Request { step_cache: Some(step_cache), ..plain.clone() };
+        let plain = ImageRequest { count: Some(3), steps: Some(4), ..request(128, 128) };
+        let cached = ImageRequest { step_cache: Some(step_cache), ..plain.clone() };
         let mut engine = engine(&["model"], &files(folder));
         let (took, estimate) = measured(&mut engine, cached.clone());
         assert!(took <= estimate, "{name}: took {took}, estimated {estimate}");
         let info = engine.models().remove(0);
-        let [plain, cached] = [plain, cached].map(|request| Job::new(request, &info).unwrap());
+        let [plain, cached] = [plain, cached].map(|request| ImageOrder::new(request, &info).unwrap());
         let kept = held(&mut engine, &cached) - held(&mut engine, &plain);
-        let estimated = estimate - engine.estimate()(&plain) as usize;
+        let estimated = estimate - engine.estimate()(&plain.clone().into()) as usize;
         println!("{name}: keeps {kept}, estimated {estimated}");
         assert!(kept <= estimated + HANDLES && estimated <= kept * FACTOR, "{name}: {kept}, not {estimated}");
     }
@@ -276,6 +380,7 @@ fn what_a_step_cache_keeps_is_in_the_estimate() {
 fn a_loaded_model_takes_what_the_catalog_says_and_gives_it_all_back() {
     let _turn = turn();
     takes_what_the_catalog_says(&files(NANO));
+    takes_what_the_catalog_says(&whisper());
 }
 
 #[test]
@@ -286,7 +391,7 @@ fn a_quantized_model_takes_the_bytes_of_its_file_and_not_those_of_its_values() {
     let info = engine(&["flux"], &files).models().remove(0);
     // a block holds 32 values in 18 bytes; the text encoders and the autoencoder beside it are small
     let (blocks, floats) = (values * 18 / 32, values * 4);
-    let said = info.memory_bytes as usize;
+    let said = info.card().memory_bytes as usize;
     assert!((blocks..floats / 4).contains(&said), "{said} for {values} values");
     takes_what_the_catalog_says(&files);
 }
@@ -295,14 +400,18 @@ fn takes_what_the_catalog_says(files: &ModelFiles) {
     let mut engine = engine(&["model"], files);
     let info = engine.models().remove(0);
     // once for what is made once
-    engine.load(&info.id).unwrap();
-    engine.unload(&info.id);
+    engine.load(info.id()).unwrap();
+    engine.unload(info.id());
     let before = ALLOCATOR.current_usage();
-    engine.load(&info.id).unwrap();
+    engine.load(info.id()).unwrap();
     let took = ALLOCATOR.current_usage() - before;
-    let percent = took * 100 / info.memory_bytes as usize;
-    assert!(MODEL_PERCENT.contains(&percent), "took {took}, which is {percent} % of {}", info.memory_bytes);
-    engine.unload(&info.id);
+    let percent = took * 100 / info.card().memory_bytes as usize;
+    assert!(
+        MODEL_PERCENT.contains(&percent),
+        "took {took}, which is {percent} % of {}",
+        info.card().memory_bytes
+    );
+    engine.unload(info.id());
     let rest = ALLOCATOR.current_usage().saturating_sub(before);
     assert!(rest < REST_BYTES, "{rest} bytes stayed behind");
 }
@@ -313,11 +422,11 @@ fn loading_takes_at_its_widest_no_more_than_the_model_and_a_run_of_its_own_size(
     for files in [files(NANO), quantized_flux()] {
         let mut engine = engine(&["model"], &files);
         let info = engine.models().remove(0);
-        let own = Job::new(Request::default(), &info).unwrap();
-        let allowed = (info.memory_bytes + engine.estimate()(&own)) as usize;
+        let own = ImageOrder::new(ImageRequest::default(), &info).unwrap();
+        let allowed = (info.card().memory_bytes + engine.estimate()(&own.clone().into())) as usize;
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
-        engine.load(&info.id).unwrap();
+        engine.load(info.id()).unwrap();
         let took = ALLOCATOR.peak_usage() - before;
         assert!(took <= allowed, "took {took}, and {allowed} were leased");
     }
@@ -338,23 +447,23 @@ fn the_system_gets_the_memory_of_an_unloaded_model_back() {
     let info = engine.models().remove(0);
     let mut after = Vec::new();
     for _ in 0..4 {
-        engine.load(&info.id).unwrap();
+        engine.load(info.id()).unwrap();
         let loaded = resident();
-        engine.unload(&info.id);
+        engine.unload(info.id());
         after.push((loaded, resident()));
     }
-    println!("loaded and unloaded, in bytes: {after:?} of a model of {}", info.memory_bytes);
+    println!("loaded and unloaded, in bytes: {after:?} of a model of {}", info.card().memory_bytes);
     let (loaded, unloaded) = after[3];
-    assert!(loaded - unloaded > info.memory_bytes / 4 * 3, "{after:?}");
-    assert!(unloaded < after[0].1 + info.memory_bytes / 2, "it grows with every round: {after:?}");
+    assert!(loaded - unloaded > info.card().memory_bytes / 4 * 3, "{after:?}");
+    assert!(unloaded < after[0].1 + info.card().memory_bytes / 2, "it grows with every round: {after:?}");
 }
 
 #[test]
 fn a_job_for_a_model_that_is_not_loaded_is_an_error_and_loads_nothing() {
     let _turn = turn();
     let mut engine = engine(&["nano"], &files(NANO));
-    let job = Job::new(Request::default(), &engine.models()[0]).unwrap();
-    let error = engine.begin(&job).err().unwrap();
+    let job = ImageOrder::new(ImageRequest::default(), &engine.models()[0]).unwrap();
+    let error = engine.begin(&job.clone().into()).err().unwrap();
     assert_eq!(error, Error::Failed("model `nano` is not loaded".into()));
 }
 
@@ -363,20 +472,23 @@ fn with_a_small_budget_a_large_picture_is_refused_and_the_next_small_one_is_made
     let _turn = turn();
     let engine = engine(&["first", "second"], &files(NANO));
     let infos = engine.models();
-    let small = |model: usize| Job::new(request(128, 128), &infos[model]).unwrap();
+    let small = |model: usize| ImageOrder::new(request(128, 128), &infos[model]).unwrap();
     // one model and one picture of 128 by 128
-    let budget = infos[0].memory_bytes + engine.estimate()(&small(0));
+    let budget = infos[0].card().memory_bytes + engine.estimate()(&small(0).into());
     let memory = MemoryConfig { bytes: Some(budget), ..MemoryConfig::default() };
     let config = SchedulerConfig { queue: QueueConfig::default(), memory };
     let scheduler = Scheduler::start(Box::new(engine), config).unwrap();
-    let paint = |job: Job| scheduler.submit(job)?.outcome.blocking_recv().unwrap();
+    let paint = |job: ImageOrder| scheduler.submit(Job::new(job))?.outcome.blocking_recv().unwrap();
     paint(small(0)).unwrap();
-    let large = Job::new(request(256, 256), &infos[0]).unwrap();
+    let large = ImageOrder::new(request(256, 256), &infos[0]).unwrap();
     let refused = paint(large).unwrap_err();
     assert!(matches!(refused, Error::TooLarge { budget: of, needed, .. } if of == budget && needed > budget));
     let with_one = ALLOCATOR.current_usage();
     paint(small(1)).unwrap();
     assert!(scheduler.is_loaded(&ModelId::new("second")) && !scheduler.is_loaded(&ModelId::new("first")));
     let grown = ALLOCATOR.current_usage().saturating_sub(with_one);
-    assert!(grown < infos[0].memory_bytes as usize / 4, "the first model is still there: {grown} bytes more");
+    assert!(
+        grown < infos[0].card().memory_bytes as usize / 4,
+        "the first model is still there: {grown} bytes more"
+    );
 }

@@ -14,7 +14,7 @@ use atelier_engine::{
     CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PredictionType,
     write_single_file,
 };
-use atelier_inference::{Engine, Job, Pixels, Request, StepState};
+use atelier_inference::{Engine, ImageOrder, ImageRequest, Pixels, StepState};
 use candle_core::{Device, Tensor};
 use half::f16;
 use serde::Deserialize;
@@ -426,20 +426,20 @@ fn picture(files: ModelFiles) -> Pixels {
         CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
             .unwrap();
     let size = Some(atelier_inference::Size { width: 64, height: 64 });
-    let request = Request {
+    let request = ImageRequest {
         prompt: "a lighthouse at dusk, oil on canvas".into(),
         schedule: Some("ddim".into()),
         steps: Some(2),
         seed: Some(7),
         size,
-        ..Request::default()
+        ..ImageRequest::default()
     };
-    let job = Job::new(request, &engine.models()[0]).unwrap();
-    engine.load(&job.model.id).unwrap();
-    let mut run = engine.begin(&job).unwrap();
+    let job = ImageOrder::new(request, &engine.models()[0]).unwrap();
+    engine.load(&job.model.card.id).unwrap();
+    let mut run = engine.begin(&job.clone().into()).unwrap();
     loop {
-        if let StepState::Done(mut finished) = run.next_step().unwrap() {
-            return finished.pictures.remove(0);
+        if let StepState::Done(finished) = run.next_step().unwrap() {
+            return finished.pictures()[0].clone();
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use atelier_engine::Extras;
 use atelier_engine::pipeline::{Denoise, Pipeline};
-use atelier_inference::{Control, Engine, Job, Pixels, Request};
+use atelier_inference::{Control, Engine, ImageOrder, ImageRequest, Pixels};
 use beside::{Beside, files, root};
 use candle_core::Device;
 use drawn::{CONTROLS, Case, engine, extras, info, job};
@@ -50,13 +50,14 @@ fn fixture(model: &str) -> PathBuf {
 #[test]
 fn controls_are_listed_and_counted_and_those_of_another_model_are_refused_at_the_start() {
     let with = info("sd1");
-    assert_eq!(with.controls, CONTROLS);
+    assert_eq!(with.image().unwrap().controls, CONTROLS);
     let without = engine(files("sd1"), Extras::default()).unwrap().models().remove(0);
     let bytes = |id: &str| {
         let file = root().join("sd1/controls").join(id).join("diffusion_pytorch_model.safetensors");
         std::fs::metadata(file).unwrap().len()
     };
-    let (more, on_disk) = (with.memory_bytes - without.memory_bytes, bytes("edges") + bytes("depth"));
+    let (more, on_disk) =
+        (with.card().memory_bytes - without.card().memory_bytes, bytes("edges") + bytes("depth"));
     assert!(more < on_disk && more > on_disk / 2, "{more} of {on_disk} bytes, headers included");
     let of_xl = fixture("xl/controls/edges");
     let wrong = Extras { controls: vec![("edges".into(), of_xl)], ..Extras::default() };
@@ -74,9 +75,14 @@ fn a_control_that_acts_in_no_step_or_has_no_weight_changes_nothing() {
     let pipeline = Arc::new(Pipeline::open(&files("sd1"), &extras("sd1"), &Device::Cpu).unwrap());
     let picture = Pixels::new(16, 16, vec![200; 16 * 16 * 4]).unwrap();
     let drawn = |controls: Vec<Control>| {
-        let request =
-            Request { prompt: "a cat".into(), seed: Some(1), steps: Some(3), controls, ..Request::default() };
-        let job = Job::new(request, &model).unwrap();
+        let request = ImageRequest {
+            prompt: "a cat".into(),
+            seed: Some(1),
+            steps: Some(3),
+            controls,
+            ..ImageRequest::default()
+        };
+        let job = ImageOrder::new(request, &model).unwrap();
         let mut denoise = Denoise::new(pipeline.clone(), &job).unwrap();
         while denoise.step().unwrap() {}
         denoise.pictures().unwrap().remove(0)

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelSpec};
 use atelier_inference::{
-    CacheKind, Engine, Error, Finished, Job, ModelId, ModelInfo, Refine, Request, Run, StepCache, StepState,
+    CacheKind, Engine, Error, Finished, ImageOrder, ImageRequest, ModelId, ModelInfo, Refine, Run, StepCache,
+    StepState,
 };
 use beside::{Beside, files};
 use candle_core::Device;
@@ -69,9 +70,14 @@ fn every_step_equals_the_reference_and_the_same_passes_are_shortened() {
 
 fn drawn(pipeline: &Arc<Pipeline>, model: &ModelInfo, step_cache: Option<&str>) -> (Vec<f32>, usize) {
     let step_cache = step_cache.map(|text| text.parse().unwrap());
-    let request =
-        Request { prompt: "a cat".into(), seed: Some(1), steps: Some(5), step_cache, ..Request::default() };
-    let mut denoise = Denoise::new(pipeline.clone(), &Job::new(request, model).unwrap()).unwrap();
+    let request = ImageRequest {
+        prompt: "a cat".into(),
+        seed: Some(1),
+        steps: Some(5),
+        step_cache,
+        ..ImageRequest::default()
+    };
+    let mut denoise = Denoise::new(pipeline.clone(), &ImageOrder::new(request, model).unwrap()).unwrap();
     while denoise.step().unwrap() {}
     (denoise.latents().flatten_all().unwrap().to_vec1().unwrap(), denoise.passes().shortened)
 }
@@ -95,10 +101,11 @@ fn a_cache_that_takes_nothing_over_changes_no_bit_and_one_that_does_changes_the_
 #[test]
 fn the_catalog_says_which_kind_a_model_takes_and_the_other_is_refused() {
     let (sd, flux) = (info("sd1"), info(FLUX));
-    assert_eq!((sd.step_cache, flux.step_cache), (CacheKind::Deep { branches: 4 }, CacheKind::FirstBlock));
+    let kind = |info: &ModelInfo| info.image().unwrap().step_cache;
+    assert_eq!((kind(&sd), kind(&flux)), (CacheKind::Deep { branches: 4 }, CacheKind::FirstBlock));
     let asked = |model: &ModelInfo, text: &str| {
         let step_cache = Some(text.parse::<StepCache>().unwrap());
-        Job::new(Request { step_cache, ..Request::default() }, model)
+        ImageOrder::new(ImageRequest { step_cache, ..ImageRequest::default() }, model)
     };
     assert!(asked(&sd, "deep:2:3").is_ok() && asked(&flux, "first-block:0.5").is_ok());
     for (model, text, named) in [
@@ -118,7 +125,7 @@ fn the_catalog_says_which_kind_a_model_takes_and_the_other_is_refused() {
 fn finish(run: &mut dyn Run) -> Option<Finished> {
     loop {
         match run.next_step().unwrap() {
-            StepState::Step { .. } => {}
+            StepState::Step { .. } | StepState::Heard(_) => {}
             StepState::HandOver => return None,
             StepState::Done(finished) => return Some(finished),
         }
@@ -141,25 +148,25 @@ fn an_answer_tells_how_many_passes_were_shortened_of_both_models_where_there_are
     for id in ["xl", "xl-refiner"] {
         engine.load(&ModelId::new(id)).unwrap();
     }
-    let request = |refine: Refine| Request {
+    let request = |refine: Refine| ImageRequest {
         prompt: "a cat".into(),
         seed: Some(1),
         steps: Some(7),
         count: Some(2),
         step_cache: Some(StepCache::Deep { interval: 10, branch: 0 }),
         refine,
-        ..Request::default()
+        ..ImageRequest::default()
     };
     let told = |finished: Finished| {
         finished.notes.into_iter().filter(|note| note.starts_with("step cache")).collect::<Vec<_>>()
     };
-    let job = Job::new(request(Refine::Never), &info).unwrap();
-    let notes = told(finish(engine.begin(&job).unwrap().as_mut()).unwrap());
+    let job = ImageOrder::new(request(Refine::Never), &info).unwrap();
+    let notes = told(finish(engine.begin(&job.clone().into()).unwrap().as_mut()).unwrap());
     assert_eq!(notes, ["step cache deep:10: 12 of 14 passes took over what an earlier one had made"]);
 
     let by = Refine::By { model: ModelId::new("xl-refiner"), share: Some(0.5) };
-    let job = Job::new(request(by), &info).unwrap();
-    let mut first = engine.begin(&job).unwrap();
+    let job = ImageOrder::new(request(by), &info).unwrap();
+    let mut first = engine.begin(&job.clone().into()).unwrap();
     assert!(finish(first.as_mut()).is_none());
     let left = first.hand_over().unwrap();
     let notes = told(finish(engine.take_over(&job, left).unwrap().as_mut()).unwrap());

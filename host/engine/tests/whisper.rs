@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use atelier_engine::models::whisper::{FrontEnd, WhisperNetwork, band_sums};
-use atelier_engine::transcribe::{Options, Segment, TranscribeState, Transcript, Whisper, Word};
-use atelier_engine::{Error, ModelFiles};
+use atelier_engine::transcribe::{TranscribeState, Transcription, Whisper};
+use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_inference::speech::{SAMPLE_RATE, Segment, Word};
+use atelier_inference::{Engine, Error, ModelInfo, SpeechModel, SpeechOptions, SpeechOrder, Transcript};
 use candle_core::{Device, Tensor};
 use folder::Folder;
 use serde::Deserialize;
@@ -114,8 +116,32 @@ impl Fixture {
         Arc::new(Whisper::open(&self.folder.files(), &Device::Cpu).unwrap())
     }
 
+    /// The model as the catalog describes it.
+    fn info(&self) -> ModelInfo {
+        let id = self.name.clone();
+        let (source, files, extras) = ("test".into(), self.folder.files(), Extras::default());
+        let spec = ModelSpec { id, source, files, description: None, extras };
+        let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
+        CandleEngine::new(config).unwrap().models().remove(0)
+    }
+
+    fn model(&self) -> Arc<SpeechModel> {
+        self.info().speech().unwrap().clone()
+    }
+
+    /// A transcription by `whisper`, which is this fixture's.
+    fn begin(
+        &self,
+        whisper: &Arc<Whisper>,
+        samples: impl Into<Arc<[f32]>>,
+        options: SpeechOptions,
+    ) -> Result<Transcription, Error> {
+        let order = SpeechOrder::new(samples.into(), options, &self.info())?;
+        Ok(whisper.transcribe(Arc::new(order))?)
+    }
+
     /// The options and the audio of a case. What is heard is no voice.
-    fn asked(&self, case: &Case) -> (Options, Arc<[f32]>) {
+    fn asked(&self, case: &Case) -> (SpeechOptions, Arc<[f32]>) {
         let mut asked = case.asked.clone();
         let seconds = asked.remove("seconds").unwrap().as_f64().unwrap();
         asked.insert("voice_only".into(), false.into());
@@ -227,12 +253,13 @@ fn text_becomes_the_ids_of_the_reference_and_comes_back() {
 #[test]
 fn languages_are_as_likely_as_to_the_reference() {
     for fixture in all() {
-        let whisper = fixture.whisper();
-        let heard =
-            whisper.front_end().listen(&fixture.signal(0, (whisper.window_seconds() * 16_000.0) as usize));
+        let (whisper, model) = (fixture.whisper(), fixture.model());
+        let heard = whisper
+            .front_end()
+            .listen(&fixture.signal(0, (model.window_seconds * SAMPLE_RATE as f64) as usize));
         let found = whisper.recognise_language(&heard, 0).unwrap();
         assert_eq!(found.len(), fixture.golden.languages.len(), "{}", fixture.name);
-        assert_eq!(whisper.languages().count(), found.len());
+        assert_eq!(model.languages.len(), found.len());
         for (code, probability) in found {
             let expected = fixture.golden.languages[code];
             assert!(
@@ -282,7 +309,7 @@ fn whole_transcriptions_equal_openais() {
         for (name, case) in &fixture.golden.cases {
             let place = format!("{}/{name}", fixture.name);
             let (options, samples) = fixture.asked(case);
-            let ours = whisper.transcribe(samples, &options).unwrap().finish().unwrap();
+            let ours = fixture.begin(&whisper, samples, options).unwrap().finish().unwrap();
             assert_eq!(ours.language.as_ref().unwrap().code, case.answer.language, "{place}");
             compare_segments(&place, &ours.segments, &case.answer.segments);
             assert_eq!(ours.text, case.answer.text, "{place}");
@@ -295,8 +322,9 @@ fn steps_tell_the_transcript_piece_by_piece_and_requests_beside_each_other_do_no
     let fixture = all().remove(0);
     let whisper = fixture.whisper();
     let cases: Vec<_> = fixture.golden.cases.values().take(3).map(|case| fixture.asked(case)).collect();
-    let begin =
-        |(options, samples): &(Options, Arc<[f32]>)| whisper.transcribe(samples.clone(), options).unwrap();
+    let begin = |(options, samples): &(SpeechOptions, Arc<[f32]>)| {
+        fixture.begin(&whisper, samples.clone(), options.clone()).unwrap()
+    };
     let alone: Vec<Transcript> = cases.iter().map(|case| begin(case).finish().unwrap()).collect();
     let mut running: Vec<_> = cases.iter().map(begin).collect();
     let mut told: Vec<(String, Vec<Segment>, f64)> = vec![Default::default(); running.len()];
@@ -328,7 +356,7 @@ fn audio_without_a_voice_has_no_text_and_no_language() {
         let noise: Vec<f32> = fixture.signal(0, 48_000).iter().map(|sample| sample * 0.001).collect();
         for samples in [vec![], vec![0.0; 100], vec![0.0; 160_000], noise] {
             let transcript =
-                whisper.transcribe(samples.into(), &Options::default()).unwrap().finish().unwrap();
+                fixture.begin(&whisper, samples, SpeechOptions::default()).unwrap().finish().unwrap();
             assert_eq!((transcript.text.as_str(), transcript.segments.len()), ("", 0));
             assert!(
                 transcript
@@ -344,43 +372,68 @@ fn a_seed_gives_its_text_again_and_another_seed_another() {
     let fixture = all().remove(0);
     let whisper = fixture.whisper();
     let text = |seed: u64| {
-        let options = Options { temperatures: vec![1.0], seed, voice_only: false, ..Options::default() };
-        whisper.transcribe(fixture.signal(0, 32_000).into(), &options).unwrap().finish().unwrap()
+        let options =
+            SpeechOptions { temperatures: vec![1.0], seed, voice_only: false, ..SpeechOptions::default() };
+        fixture.begin(&whisper, fixture.signal(0, 32_000), options).unwrap().finish().unwrap()
     };
     assert_eq!(text(3), text(3));
     assert!((4..12).any(|seed| text(seed) != text(3)));
 }
 
 #[test]
+fn the_catalog_says_what_a_model_hears_and_what_is_for_pictures_is_refused_beside_it() {
+    for fixture in all() {
+        let model = fixture.model();
+        assert_eq!((model.card.family.as_str(), model.card.device.as_str()), ("whisper", "cpu"));
+        let count = fixture.golden.languages.len();
+        assert_eq!(model.languages.len(), count);
+        let title =
+            if count == 0 { "Whisper, English".into() } else { format!("Whisper, {count} languages") };
+        assert_eq!(model.card.description, title);
+        assert!(model.card.memory_bytes > 10_000, "{}", model.card.memory_bytes);
+        assert!(
+            fixture.info().image().unwrap_err().to_string().contains("makes text from speech, not pictures")
+        );
+        let extras = Extras { adapters: vec![("ink".into(), "ink.safetensors".into())], ..Extras::default() };
+        let (id, source, files) = ("ear".into(), "test".into(), fixture.folder.files());
+        let spec = ModelSpec { id, source, files, description: None, extras };
+        let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
+        let error = CandleEngine::new(config).err().unwrap().to_string();
+        assert!(error.contains("`ear`") && error.contains("`adapters`"), "{error}");
+    }
+}
+
+#[test]
 fn what_does_not_make_sense_is_refused_by_its_name_before_anything_is_computed() {
     for fixture in all() {
         let whisper = fixture.whisper();
-        let is_multilingual = whisper.languages().count() > 0;
-        let refused = |options: Options, samples: &[f32]| match whisper.transcribe(samples.into(), &options) {
-            Err(Error::Invalid { field, .. }) => field,
-            other => panic!("{}: {:?}", fixture.name, other.map(|_| ())),
-        };
-        let default = Options::default;
+        let is_multilingual = !fixture.model().languages.is_empty();
+        let refused =
+            |options: SpeechOptions, samples: &[f32]| match fixture.begin(&whisper, samples, options) {
+                Err(Error::Invalid { field, .. }) => field,
+                other => panic!("{}: {:?}", fixture.name, other.map(|_| ())),
+            };
+        let default = SpeechOptions::default;
         let long = "word ".repeat(100);
         let cases = [
-            (Options { temperatures: vec![], ..default() }, "temperatures"),
-            (Options { temperatures: vec![0.0, 2.1], ..default() }, "temperatures"),
-            (Options { temperatures: vec![f64::NAN], ..default() }, "temperatures"),
-            (Options { temperatures: vec![0.1; 11], ..default() }, "temperatures"),
-            (Options { beam_size: Some(0), ..default() }, "beam-size"),
-            (Options { best_of: Some(17), ..default() }, "best-of"),
-            (Options { patience: Some(1.0), ..default() }, "patience"),
-            (Options { patience: Some(0.1), beam_size: Some(2), ..default() }, "patience"),
-            (Options { length_penalty: Some(1.1), ..default() }, "length-penalty"),
-            (Options { logprob_threshold: Some(f64::NAN), ..default() }, "logprob-threshold"),
-            (Options { max_initial_timestamp: Some(31.0), ..default() }, "max-initial-timestamp"),
-            (Options { clips: vec![(2.0, 1.0)], ..default() }, "clips"),
-            (Options { clips: vec![(0.0, 2.0), (1.0, 3.0)], ..default() }, "clips"),
-            (Options { suppress_tokens: Some(vec![1 << 20]), ..default() }, "suppress-tokens"),
-            (Options { initial_prompt: Some(long), ..default() }, "initial-prompt"),
-            (Options { language: Some("klingon".into()), ..default() }, "language"),
+            (SpeechOptions { temperatures: vec![], ..default() }, "temperatures"),
+            (SpeechOptions { temperatures: vec![0.0, 2.1], ..default() }, "temperatures"),
+            (SpeechOptions { temperatures: vec![f64::NAN], ..default() }, "temperatures"),
+            (SpeechOptions { temperatures: vec![0.1; 11], ..default() }, "temperatures"),
+            (SpeechOptions { beam_size: Some(0), ..default() }, "beam-size"),
+            (SpeechOptions { best_of: Some(17), ..default() }, "best-of"),
+            (SpeechOptions { patience: Some(1.0), ..default() }, "patience"),
+            (SpeechOptions { patience: Some(0.1), beam_size: Some(2), ..default() }, "patience"),
+            (SpeechOptions { length_penalty: Some(1.1), ..default() }, "length-penalty"),
+            (SpeechOptions { logprob_threshold: Some(f64::NAN), ..default() }, "logprob-threshold"),
+            (SpeechOptions { max_initial_timestamp: Some(31.0), ..default() }, "max-initial-timestamp"),
+            (SpeechOptions { clips: vec![(2.0, 1.0)], ..default() }, "clips"),
+            (SpeechOptions { clips: vec![(0.0, 2.0), (1.0, 3.0)], ..default() }, "clips"),
+            (SpeechOptions { suppress_tokens: Some(vec![1 << 20]), ..default() }, "suppress-tokens"),
+            (SpeechOptions { initial_prompt: Some(long), ..default() }, "initial-prompt"),
+            (SpeechOptions { language: Some("klingon".into()), ..default() }, "language"),
             // known to Whisper, and not to these models
-            (Options { language: Some("Cantonese".into()), ..default() }, "language"),
+            (SpeechOptions { language: Some("Cantonese".into()), ..default() }, "language"),
         ];
         for (options, field) in cases {
             assert_eq!(refused(options, &[]), field, "{}", fixture.name);
@@ -388,9 +441,9 @@ fn what_does_not_make_sense_is_refused_by_its_name_before_anything_is_computed()
         assert_eq!(refused(default(), &[0.0, f32::NAN]), "audio");
         assert_eq!(refused(default(), &vec![0.0; 16_000 * (4 * 3_600 + 1)]), "audio");
         if !is_multilingual {
-            let translated: Options = serde_json::from_str(r#"{"task": "translate"}"#).unwrap();
+            let translated: SpeechOptions = serde_json::from_str(r#"{"task": "translate"}"#).unwrap();
             assert_eq!(refused(translated, &[]), "task");
-            assert_eq!(refused(Options { language: Some("fi".into()), ..default() }, &[]), "language");
+            assert_eq!(refused(SpeechOptions { language: Some("fi".into()), ..default() }, &[]), "language");
         }
     }
 }

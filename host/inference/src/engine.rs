@@ -4,12 +4,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::{Error, Job, ModelId, ModelInfo, Pixels, Result};
+use crate::{Error, ImageOrder, ModelId, ModelInfo, Order, Pixels, Result, SpeechDelta, Transcript};
 
-/// Tells the most bytes that a job's run takes at any time, beside its model: those of the device, and what the run keeps
-/// until its end; the larger one of two runs. Asked on any thread before the job is queued, so it goes by the job's shape
+/// Tells the most bytes that an order's run takes at any time, beside its model: those of the device, and what the run keeps
+/// until its end; the larger one of two runs. Asked on any thread before the job is queued, so it goes by the order's shape
 /// alone.
-pub type Estimate = Arc<dyn Fn(&Job) -> u64 + Send + Sync>;
+pub type Estimate = Arc<dyn Fn(&Order) -> u64 + Send + Sync>;
 
 /// Loads models and starts runs. Owned by one thread for its whole life, so it needs no locks. Which models are loaded is
 /// decided outside; an engine keeps what it was told to load, and nothing else.
@@ -29,26 +29,26 @@ pub trait Engine: Send {
     /// Gives a loaded model's memory back. No run of it exists.
     fn unload(&mut self, id: &ModelId);
 
-    /// Encodes the prompt and prepares the first step. The job's model is loaded.
-    fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>>;
+    /// Reads what is asked and prepares the first step. The order's model is loaded.
+    fn begin(&mut self, order: &Order) -> Result<Box<dyn Run>>;
 
-    /// The second run of a job that has a refiner, which is loaded; the job's own model may be gone. `left` comes from
+    /// The second run of an order that has a refiner, which is loaded; the order's own model may be gone. `left` comes from
     /// the first run of the same engine.
-    fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+    fn take_over(&mut self, order: &ImageOrder, left: HandOver) -> Result<Box<dyn Run>> {
         let _ = left;
-        Err(Error::Failed(format!("the engine does not refine what model `{}` begins", job.model.id)))
+        Err(Error::Failed(format!("the engine does not refine what model `{}` begins", order.model.card.id)))
     }
 }
 
 /// What a run leaves to the next one. Known to its engine alone, and small beside any model.
 pub struct HandOver(pub Box<dyn Any>);
 
-/// One job on its way through the denoiser.
+/// One order on its way through its model: the denoiser's steps, or a transcription's tokens.
 pub trait Run {
     /// Does one step, or ends the run. Not called again after `Done`, `HandOver` or an error.
     fn next_step(&mut self) -> Result<StepState>;
 
-    /// What is left to the job's refiner, after `HandOver`. Lets go of the model.
+    /// What is left to the order's refiner, after `HandOver`. Lets go of the model.
     fn hand_over(self: Box<Self>) -> Result<HandOver> {
         Err(Error::Failed("the run has nothing to hand over".into()))
     }
@@ -65,9 +65,11 @@ pub enum StepState {
         /// Previews, when the job asked for one after this step.
         previews: Vec<Preview>,
     },
-    /// This model's share is done: the rest is for the job's refiner.
+    /// More was heard, or written.
+    Heard(SpeechDelta),
+    /// This model's share is done: the rest is for the order's refiner.
     HandOver,
-    /// The pictures are decoded.
+    /// All is made.
     Done(Finished),
 }
 
@@ -84,8 +86,26 @@ pub struct Preview {
 
 /// The result of a run.
 pub struct Finished {
-    /// One picture per seed, in the job's order.
-    pub pictures: Vec<Pixels>,
+    /// What was ordered.
+    pub made: Made,
     /// What a user should know, such as a prompt that took several chunks.
     pub notes: Vec<String>,
+}
+
+impl Finished {
+    /// The pictures; none where something else was made.
+    pub fn pictures(&self) -> &[Pixels] {
+        match &self.made {
+            Made::Pictures(pictures) => pictures,
+            Made::Transcript(_) => &[],
+        }
+    }
+}
+
+/// What runs make.
+pub enum Made {
+    /// One picture per seed, in the order's sequence.
+    Pictures(Vec<Pixels>),
+    /// All that was said.
+    Transcript(Transcript),
 }

@@ -1,5 +1,6 @@
 //! A job's events on their way to one reader. The worker never waits for the reader: when the buffer is full, the
-//! oldest step or preview gives way, so a slow reader loses detail but always sees the newest state.
+//! oldest step or preview gives way, so a slow reader loses detail but always sees the newest state. Text is never lost: what
+//! was not read yet is told together.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::Preview;
+use crate::{Preview, SpeechDelta};
 
 /// Most events kept for a reader; with previews of 256 KiB each this bounds a job's buffer at 16 MiB.
 pub const MAX_EVENTS: usize = 64;
@@ -35,6 +36,8 @@ pub enum Event {
     },
     /// An unfinished picture.
     Preview(Preview),
+    /// More was heard, or written.
+    Heard(SpeechDelta),
 }
 
 #[derive(Default)]
@@ -70,6 +73,11 @@ pub(crate) fn channel() -> (EventWriter, EventReader) {
 impl EventWriter {
     pub(crate) fn send(&self, event: Event) {
         let mut state = self.0.lock();
+        let event = match (state.events.back_mut(), event) {
+            // its reader was told already that there is something
+            (Some(Event::Heard(last)), Event::Heard(next)) => return last.extend(next),
+            (_, event) => event,
+        };
         if matches!(event, Event::Queued { .. }) {
             state.events.retain(|old| !matches!(old, Event::Queued { .. }));
         }
@@ -106,5 +114,32 @@ impl EventReader {
             }
             self.0.changed.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &str, heard_seconds: f64) -> Event {
+        let pending = format!("after {text}");
+        let (segments, total_seconds) = (Vec::new(), 9.0);
+        Event::Heard(SpeechDelta { text: text.into(), pending, segments, heard_seconds, total_seconds })
+    }
+
+    #[tokio::test]
+    async fn text_that_was_not_read_is_told_together_and_none_is_lost() {
+        let (writer, mut reader) = channel();
+        writer.send(Event::Started);
+        (0..3 * MAX_EVENTS).for_each(|number| writer.send(heard("a", number as f64)));
+        writer.send(heard("b", 8.0));
+        assert!(matches!(reader.next().await, Some(Event::Started)));
+        let Some(Event::Heard(delta)) = reader.next().await else { panic!("text was sent") };
+        assert_eq!(delta.text, "a".repeat(3 * MAX_EVENTS) + "b");
+        assert_eq!((delta.pending.as_str(), delta.heard_seconds), ("after b", 8.0));
+        writer.send(heard("c", 8.5));
+        drop(writer);
+        assert!(matches!(reader.next().await, Some(Event::Heard(delta)) if delta.text == "c"));
+        assert!(reader.next().await.is_none());
     }
 }

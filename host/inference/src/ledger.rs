@@ -13,7 +13,7 @@ pub(crate) const MAX_TENANTS: usize = 1_024;
 pub struct Counters {
     /// Taken into the queue.
     pub submitted: u64,
-    /// With pictures.
+    /// With what was ordered.
     pub completed: u64,
     /// With an error.
     pub failed: u64,
@@ -21,7 +21,7 @@ pub struct Counters {
     pub cancelled: u64,
     /// Not taken, since the queue was full.
     pub refused: u64,
-    /// Denoising steps done, of all jobs.
+    /// Steps done, of all jobs: of denoising, or tokens written.
     pub steps: u64,
     /// Time of the worker in milliseconds, loading of models included.
     #[serde(rename = "work_ms", serialize_with = "millis")]

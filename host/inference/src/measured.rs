@@ -1,15 +1,19 @@
 //! What was measured of each model, and what jobs will therefore cost. Knows no clocks: times come in from the worker. What
 //! is loaded comes in as well: [`Outlook`] is the copy of both that one decision of the queue goes by.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::model::Kind;
 
 /// Nanoseconds per 1,000 units of work before the first job was measured. Only the proportions between waiting jobs
 /// depend on it; no time is told to anybody before one was measured.
 const NOMINAL_PACE: u64 = 1_000;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Model {
-    /// Nanoseconds per 1,000 units of work (pixels × steps × pictures); 0 before its first job.
+    kind: Kind,
+    /// Nanoseconds per 1,000 units of its kind's work; 0 before its first job.
     pace: u64,
     /// How long loading it took last, in nanoseconds.
     load: u64,
@@ -19,35 +23,39 @@ struct Model {
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     models: Vec<Model>,
-    /// Of all models together: stands in for a model that has not run yet. 0 before the first job.
-    pace: u64,
+    /// Of all models of a kind together: stands in for a model that has not run yet.
+    paces: BTreeMap<Kind, u64>,
 }
 
 impl Measured {
-    pub(crate) fn new(models: usize) -> Self {
-        Self { models: vec![Model::default(); models], pace: 0 }
+    pub(crate) fn new(models: impl IntoIterator<Item = Kind>) -> Self {
+        let model = |kind| Model { kind, pace: 0, load: 0 };
+        Self { models: models.into_iter().map(model).collect(), paces: BTreeMap::new() }
     }
 
     /// What a job will probably cost in nanoseconds of the worker, loading included where its model is not `loaded`; at
     /// least 1.
     fn cost(&self, model: usize, work: u64, loaded: bool) -> u64 {
-        let model = self.models.get(model).copied().unwrap_or_default();
-        let pace = [model.pace, self.pace].into_iter().find(|pace| *pace > 0).unwrap_or(NOMINAL_PACE);
+        let model = self.models.get(model);
+        let of_kind = || self.paces.get(&model?.kind).copied();
+        let pace =
+            model.map(|model| model.pace).filter(|pace| *pace > 0).or_else(of_kind).unwrap_or(NOMINAL_PACE);
         let run = u128::from(work) * u128::from(pace) / 1_000;
-        let load = if loaded { 0 } else { model.load };
+        let load = model.filter(|_| !loaded).map_or(0, |model| model.load);
         u64::try_from(run).unwrap_or(u64::MAX).saturating_add(load).max(1)
     }
 
     /// Whether anything was measured, so that costs may be told as times.
     pub(crate) fn is_known(&self) -> bool {
-        self.pace > 0
+        !self.paces.is_empty()
     }
 
     /// Takes over what a finished job took.
     pub(crate) fn learn(&mut self, model: usize, work: u64, load: Duration, run: Duration) {
         let now = u64::try_from(run.as_nanos() * 1_000 / u128::from(work.max(1))).unwrap_or(u64::MAX);
-        self.pace = average(self.pace, now);
         if let Some(model) = self.models.get_mut(model) {
+            let of_kind = self.paces.entry(model.kind).or_default();
+            *of_kind = average(*of_kind, now);
             model.pace = average(model.pace, now);
             if !load.is_zero() {
                 model.load = nanos(load);
@@ -103,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_cost_follows_what_was_measured_of_the_model() {
-        let mut measured = Measured::new(2);
+        let mut measured = Measured::new([Kind::Image; 2]);
         assert!(!measured.is_known());
         let cost = |measured: &Measured, model, work| measured.cost(model, work, false);
         assert_eq!(cost(&measured, 0, 2_000), 2 * cost(&measured, 0, 1_000), "proportions are right at once");
@@ -113,7 +121,7 @@ mod tests {
         assert_eq!(
             cost(&measured, 1, 500),
             500_000_000,
-            "a model that never ran is taken for an average one"
+            "a model that never ran is taken for an average one of its kind"
         );
         measured.learn(1, 1_000, Duration::ZERO, 10 * SECOND);
         assert_eq!(cost(&measured, 1, 1_000), 10_000_000_000);
@@ -121,8 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_work_says_nothing_of_another() {
+        let mut measured = Measured::new([Kind::Image, Kind::Speech]);
+        let before = measured.cost(1, 1_000, true);
+        measured.learn(0, 1_000, Duration::ZERO, 100 * SECOND);
+        assert_eq!(measured.cost(1, 1_000, true), before);
+    }
+
+    #[test]
     fn loading_costs_only_while_the_model_is_not_loaded() {
-        let mut measured = Measured::new(1);
+        let mut measured = Measured::new([Kind::Image]);
         measured.learn(0, 1_000, SECOND, SECOND);
         let mut outlook = Outlook::new(&measured, [false]);
         assert_eq!(outlook.cost(0, 1_000), 2_000_000_000);
@@ -134,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_cost_is_nothing_and_none_overflows() {
-        let mut measured = Measured::new(1);
+        let mut measured = Measured::new([Kind::Image]);
         assert_eq!(measured.cost(0, 0, false), 1);
         measured.learn(0, 0, Duration::MAX, Duration::MAX);
         assert_eq!(measured.cost(0, u64::MAX, false), u64::MAX);

@@ -1,10 +1,10 @@
-//! The catalog: which models there are and what each allows. One table per model is the only source of validation,
-//! defaults and what clients are told.
+//! The catalog: which models there are and what each allows. What every model has is here; what the kinds can do is
+//! described beside their orders (`image/`, `speech/`).
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{CacheKind, DefaultRefiner, Error, Result, Size};
+use crate::{Error, ImageModel, Result, SpeechModel};
 
 /// A model's name in requests and in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -29,99 +29,117 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// What a model can be asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Features {
-    /// A picture from a prompt alone.
-    pub text_to_image: bool,
-    /// A picture from a prompt and a picture.
-    pub image_to_image: bool,
-    /// A negative prompt.
-    pub negative_prompt: bool,
-    /// A picture changed as a prompt says.
-    pub edit: bool,
-    /// A part of a picture painted anew.
-    pub inpaint: bool,
-    /// Being told of the picture's original size, crop and target size.
-    pub framing: bool,
-    /// A guidance scale, whether predictions are mixed by it or the model takes it as an input.
-    pub guidance: bool,
-    /// Layers left out at the text encoder's end.
-    pub clip_skip: bool,
-    /// Weights in brackets.
-    pub emphasis: bool,
-}
-
-impl Features {
-    /// Everything that there is.
-    pub const ALL: Self = Self {
-        text_to_image: true,
-        image_to_image: true,
-        negative_prompt: true,
-        edit: true,
-        inpaint: true,
-        framing: true,
-        guidance: true,
-        clip_skip: true,
-        emphasis: true,
-    };
-}
-
-/// One model and its limits. Sides are in pixels.
+/// What every model has.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct ModelInfo {
+pub struct ModelCard {
     /// The name in requests.
     pub id: ModelId,
-    /// Found from the files, such as `stable-diffusion`.
+    /// Found from the files, such as `stable-diffusion` or `whisper`.
     pub family: String,
     /// Where the files come from, as in the manifest.
     pub source: String,
     /// One sentence for people.
     pub description: String,
-    /// What it can do.
-    pub features: Features,
-    /// The size it was trained on.
-    pub native_size: Size,
-    /// The smallest side.
-    pub min_side: u32,
-    /// The largest side.
-    pub max_side: u32,
-    /// Sides are multiples of this.
-    pub side_multiple: u32,
-    /// Denoising steps when the request names none.
-    pub default_steps: u32,
-    /// Guidance scale when the request names none.
-    pub default_guidance: f64,
-    /// How much of the schedule is run on a picture to start from when the request does not say.
-    pub default_strength: f64,
-    /// How closely an edit keeps to its picture when the request does not say.
-    pub default_image_guidance: f64,
-    /// Names that a request's schedule may take, the default first.
-    pub schedules: Vec<String>,
-    /// Adapters that a request may name.
-    pub adapters: Vec<String>,
-    /// ControlNets that a request may give pictures for.
-    pub controls: Vec<String>,
-    /// Words that were learned beside the text encoder's vocabulary.
-    pub words: Vec<String>,
-    /// Models that can end what this one begins, in the manifest's order; they list none themselves.
-    #[serde(serialize_with = "ids")]
-    pub refiners: Vec<Arc<ModelInfo>>,
-    /// Which of them does when the request does not say. It may be missing among them: its files are not here then.
-    pub refiner: Option<DefaultRefiner>,
-    /// The step cache that a request may ask for.
-    pub step_cache: CacheKind,
-    /// Bytes that the model takes while it is loaded, its adapters and ControlNets included.
+    /// Bytes that the model takes while it is loaded.
     pub memory_bytes: u64,
     /// `cpu` or `cuda`.
     pub device: String,
 }
 
-fn ids<S: serde::Serializer>(
-    models: &[Arc<ModelInfo>],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_seq(models.iter().map(|model| &model.id))
+/// A model, by what it makes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelInfo {
+    /// Pictures.
+    Image(Arc<ImageModel>),
+    /// Text from speech.
+    Speech(Arc<SpeechModel>),
+}
+
+/// What a model makes; work is measured in a unit of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Image,
+    Speech,
+}
+
+impl ModelInfo {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Image(_) => Kind::Image,
+            Self::Speech(_) => Kind::Speech,
+        }
+    }
+
+    /// What every model has.
+    pub fn card(&self) -> &ModelCard {
+        match self {
+            Self::Image(model) => &model.card,
+            Self::Speech(model) => &model.card,
+        }
+    }
+
+    /// The name in requests.
+    pub fn id(&self) -> &ModelId {
+        &self.card().id
+    }
+
+    /// The same as a model of pictures.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names `model` and what it makes instead.
+    pub fn image(&self) -> Result<&Arc<ImageModel>> {
+        match self {
+            Self::Image(model) => Ok(model),
+            other => Err(other.is_no("pictures")),
+        }
+    }
+
+    /// The same as a model of speech.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names `model` and what it makes instead.
+    pub fn speech(&self) -> Result<&Arc<SpeechModel>> {
+        match self {
+            Self::Speech(model) => Ok(model),
+            other => Err(other.is_no("text from speech")),
+        }
+    }
+
+    fn is_no(&self, wanted: &str) -> Error {
+        let made = match self {
+            Self::Image(_) => "pictures",
+            Self::Speech(_) => "text from speech",
+        };
+        Error::invalid("model", format!("`{}` makes {made}, not {wanted}; name another", self.id()))
+    }
+}
+
+/// The model's fields, with its `kind`.
+impl serde::Serialize for ModelInfo {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Tagged<'a, M> {
+            kind: &'static str,
+            #[serde(flatten)]
+            model: &'a M,
+        }
+        match self {
+            Self::Image(model) => Tagged { kind: "image", model: &**model }.serialize(serializer),
+            Self::Speech(model) => Tagged { kind: "speech", model: &**model }.serialize(serializer),
+        }
+    }
+}
+
+impl From<ImageModel> for ModelInfo {
+    fn from(model: ImageModel) -> Self {
+        Self::Image(Arc::new(model))
+    }
+}
+
+impl From<SpeechModel> for ModelInfo {
+    fn from(model: SpeechModel) -> Self {
+        Self::Speech(Arc::new(model))
+    }
 }
 
 /// Every model of the engine, shared by all who ask. Nothing in it changes.
@@ -142,15 +160,25 @@ impl Catalog {
 
     /// The model of that id, or the error that names those that exist.
     pub fn get(&self, id: &ModelId) -> Result<&ModelInfo> {
-        self.iter().find(|info| info.id == *id).ok_or_else(|| Error::UnknownModel {
+        self.iter().find(|info| info.id() == id).ok_or_else(|| Error::UnknownModel {
             id: id.to_string(),
-            known: self.iter().map(|info| info.id.to_string()).collect(),
+            known: self.iter().map(|info| info.id().to_string()).collect(),
         })
+    }
+
+    /// The models that make pictures, in the manifest's order.
+    pub fn image_models(&self) -> impl Iterator<Item = &Arc<ImageModel>> {
+        self.iter().filter_map(|info| info.image().ok())
+    }
+
+    /// The models that write down speech, in the manifest's order.
+    pub fn speech_models(&self) -> impl Iterator<Item = &Arc<SpeechModel>> {
+        self.iter().filter_map(|info| info.speech().ok())
     }
 
     /// The model's place in the catalog; one past the end when it is not there.
     pub(crate) fn place(&self, id: &ModelId) -> usize {
-        self.iter().position(|info| info.id == *id).unwrap_or(self.models.len())
+        self.iter().position(|info| info.id() == id).unwrap_or(self.models.len())
     }
 
     /// The model of that place.

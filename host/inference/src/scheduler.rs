@@ -15,9 +15,13 @@ use crate::measured::Measured;
 use crate::memory::{Command, MemoryConfig, Residency, Verb};
 use crate::queue::{Queue, Share};
 use crate::shared::{Entry, Shared, State};
+use crate::speech::SAMPLE_RATE;
 use crate::ticket::{CancelGuard, Ticket};
 use crate::worker::Worker;
-use crate::{Catalog, Error, Job, ModelInfo, Refine, Request, Result, TenantId};
+use crate::{
+    Catalog, Error, ImageOrder, ImageRequest, Job, ModelInfo, Order, Refine, Result, SpeechOptions,
+    SpeechOrder, TenantId,
+};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +104,7 @@ impl Scheduler {
         let commands = preloads(&catalog, &memory);
         let state = State {
             queue: Queue::new(queue.depth, queue.reorder_window),
-            measured: Measured::new(catalog.iter().count()),
+            measured: Measured::new(catalog.iter().map(ModelInfo::kind)),
             residency: Residency::new(budget, models, &memory)?,
             preloading: commands.len(),
             commands,
@@ -125,9 +129,13 @@ impl Scheduler {
         let (events, reader) = events::channel();
         let (outcome, receiver) = oneshot::channel();
         let cancel = Arc::new(AtomicBool::new(false));
-        let (id, model) = (job.id.clone(), self.catalog.place(&job.model.id));
-        let refiner = job.refiner.as_ref().map(|refiner| self.catalog.place(&refiner.model.id));
-        let memory = (self.estimate)(&job);
+        let (id, model) = (job.id.clone(), self.catalog.place(&job.order.model().id));
+        let refiner = match &job.order {
+            Order::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
+            Order::Speech(_) => None,
+        };
+        let refiner = refiner.map(|id| self.catalog.place(id));
+        let memory = (self.estimate)(&job.order);
         let (since, submitted) = (Instant::now(), SystemTime::now());
         let mut state = self.shared.lock();
         if !state.open {
@@ -180,16 +188,25 @@ fn budget(memory: &MemoryConfig, proposed: u64) -> u64 {
     budget
 }
 
-/// What a job of the model's own size takes, with the model's defaults.
+/// What an order of the model's own size takes, with the model's defaults: a picture, or a window of speech.
 fn typical(info: &ModelInfo, estimate: &Estimate) -> u64 {
-    // a model that needs a picture to start from has no job without one; its own size is checked with its first
-    // nor does it count its refiner, which has one of its own
-    let request = Request { refine: Refine::Never, ..Request::default() };
-    Job::new(request, info).map_or(0, |job| estimate(&job))
+    let order: Result<Order> = match info {
+        // a model that needs a picture to start from has no order without one; its own size is checked with its first
+        // nor does it count its refiner, which has one of its own
+        ModelInfo::Image(model) => {
+            let request = ImageRequest { refine: Refine::Never, ..ImageRequest::default() };
+            ImageOrder::with(request, model).map(Into::into)
+        }
+        ModelInfo::Speech(model) => {
+            let silence = vec![0.0; (model.window_seconds * SAMPLE_RATE as f64) as usize];
+            SpeechOrder::new(silence.into(), SpeechOptions::default(), info).map(Into::into)
+        }
+    };
+    order.map_or(0, |order| estimate(&order))
 }
 
 fn preloads(catalog: &Catalog, memory: &MemoryConfig) -> VecDeque<Command> {
-    let is_preloaded = |info: &ModelInfo| memory.models.get(&info.id).is_some_and(|keep| keep.preload);
+    let is_preloaded = |info: &ModelInfo| memory.models.get(info.id()).is_some_and(|keep| keep.preload);
     let places = catalog.iter().enumerate().filter(|(_, info)| is_preloaded(info));
     places.map(|(model, _)| Command { verb: Verb::Load, model, done: None }).collect()
 }

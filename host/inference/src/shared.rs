@@ -15,7 +15,7 @@ use crate::memory::{Command, Demand, Residency, Resident};
 use crate::metrics::{Labelled, ModelMetrics};
 use crate::queue::{Charge, Full, Place, Queue};
 use crate::ticket::Outcome;
-use crate::{Catalog, Error, Job, JobId, ModelId, Priority, Result, TenantId};
+use crate::{Catalog, Error, Job, JobId, ModelId, Order, Priority, Result, TenantId};
 
 /// Models that are counted apart; a bound on what monitoring has to keep.
 const MAX_MODELS: usize = 256;
@@ -42,24 +42,26 @@ impl Entry {
     }
 
     pub(crate) fn place(&self) -> Place {
-        let Job { tenant, priority, .. } = &self.job;
-        Place { tenant: tenant.clone(), priority: *priority, model: self.model, work: self.job.work() }
+        let Job { tenant, priority, order, .. } = &self.job;
+        Place { tenant: tenant.clone(), priority: *priority, model: self.model, work: order.work() }
     }
 
     /// What it wants of the memory, of the first model first: each is wanted alone, after the one before.
     pub(crate) fn demands(&self) -> impl Iterator<Item = Demand> {
-        let refiner = self.job.refiner.as_ref().map(|refiner| &refiner.model.id).zip(self.refiner);
-        [(&self.job.model.id, self.model)]
+        let refiner = match &self.job.order {
+            Order::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
+            Order::Speech(_) => None,
+        };
+        [(&self.job.order.model().id, self.model)]
             .into_iter()
-            .chain(refiner)
+            .chain(refiner.zip(self.refiner))
             .map(|(id, place)| self.demand(id, place))
     }
 
     fn demand(&self, id: &ModelId, model: usize) -> Demand {
-        let Job { size, seeds, .. } = &self.job;
-        let pictures = if seeds.len() == 1 { "picture" } else { "pictures" };
-        let what = format!("{} {pictures} of {size} with model `{id}`", seeds.len());
-        Demand { model, run: self.memory, what, fix: "ask for smaller or fewer pictures" }
+        let order = &self.job.order;
+        let what = format!("{} with model `{id}`", order.title());
+        Demand { model, run: self.memory, what, fix: order.fix() }
     }
 }
 
@@ -188,7 +190,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(state: State, catalog: &Catalog) -> Self {
         let model_names = Labelled::new(MAX_MODELS);
-        let models = catalog.iter().map(|info| model_names.get(info.id.as_str())).collect();
+        let models = catalog.iter().map(|info| model_names.get(info.id().as_str())).collect();
         Self { state: Mutex::new(state), arrived: Condvar::new(), models, model_names }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::events::EventReader;
 use crate::shared::Shared;
-use crate::{Error, JobId, Picture, Result};
+use crate::{Error, JobId, Picture, Result, Transcript};
 
 /// Where the time of a job went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,19 +17,38 @@ pub struct Timings {
     pub queue: Duration,
     /// Loading the model.
     pub load: Duration,
-    /// Encoding the prompt, denoising and decoding.
+    /// Everything else: for pictures encoding the prompt, denoising and decoding.
     pub run: Duration,
+}
+
+/// What a job made.
+#[derive(Debug, Clone)]
+pub enum Product {
+    /// In the sequence of the order's seeds; each carries its parameters.
+    Pictures(Vec<Picture>),
+    /// All that was said.
+    Transcript(Transcript),
 }
 
 /// A finished job.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// In the order of the job's seeds; each carries its parameters.
-    pub pictures: Vec<Picture>,
+    /// Of the kind that was ordered.
+    pub product: Product,
     /// What a user should know.
     pub notes: Vec<String>,
     /// Where the time went.
     pub timings: Timings,
+}
+
+impl Outcome {
+    /// The pictures; none where something else was ordered.
+    pub fn pictures(&self) -> &[Picture] {
+        match &self.product {
+            Product::Pictures(pictures) => pictures,
+            Product::Transcript(_) => &[],
+        }
+    }
 }
 
 /// A submitted job. Dropping it, or its [`CancelGuard`], cancels the job before its next step.

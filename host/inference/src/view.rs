@@ -74,7 +74,7 @@ impl Scheduler {
         let waiting = state.standings().into_iter().map(|Standing { entry, position, eta }| JobStatus {
             id: entry.job.id.clone(),
             tenant: entry.job.tenant.clone(),
-            model: entry.job.model.id.clone(),
+            model: entry.job.order.model().id.clone(),
             priority: entry.job.priority,
             running: false,
             position,

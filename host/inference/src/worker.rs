@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Engine, Finished, HandOver, Run, StepState};
+use crate::engine::{Engine, Finished, HandOver, Made, Run, StepState};
 use crate::events::Event;
 use crate::measured::nanos;
 use crate::memory::{Command, Demand, Loader, Ready, Verb};
 use crate::metrics::ModelMetrics;
 use crate::picture::{Parameters, Picture};
 use crate::shared::{Entry, Running, Shared, State};
-use crate::ticket::{Outcome, Timings};
-use crate::{Catalog, Error, Job, Result};
+use crate::ticket::{Outcome, Product, Timings};
+use crate::{Catalog, Error, Order, Result};
 
 pub(crate) struct Worker {
     loader: Loader,
@@ -95,9 +95,9 @@ impl Worker {
         }
         entry.events.send(Event::Started);
         let began = Instant::now();
-        let result = self.produce(&entry, began).map(|(finished, load)| {
+        let result = self.produce(&entry, began).and_then(|(finished, load)| {
             let run = began.elapsed().saturating_sub(load);
-            outcome(&entry.job, finished, Timings { queue, load, run })
+            outcome(&entry.job.order, finished, Timings { queue, load, run })
         });
         [Some(entry.model), entry.refiner].into_iter().flatten().for_each(|model| self.loader.touch(model));
         self.loader.relieve(entry.model, &result);
@@ -133,8 +133,8 @@ impl Worker {
         // made before the run, so dropped after it: the lease outlives what it stands for
         let Ready { lease: _lease, load } = self.loader.ready(demand)?;
         let run = match left {
-            None => self.loader.begin(&entry.job)?,
-            Some(left) => self.loader.take_over(&entry.job, left)?,
+            None => self.loader.begin(&entry.job.order)?,
+            Some(left) => self.loader.take_over(&entry.job.order, left)?,
         };
         Ok((self.step_through(entry, demand.model, run, began)?, load))
     }
@@ -177,16 +177,23 @@ impl Worker {
                 StepState::Done(finished) => return Ok(End::Done(finished)),
                 StepState::HandOver => return run.hand_over().map(End::HandOver),
                 StepState::Step { step, total, previews } => {
-                    if let Some(metrics) = self.metrics(model) {
-                        metrics.step.record(stepped.elapsed());
-                    }
-                    let tenant = &entry.job.tenant;
-                    self.line.0.lock().ledger.count(tenant, |counters| counters.steps += 1);
+                    self.count_step(entry, model, stepped.elapsed());
                     entry.events.send(Event::Step { step, total, elapsed: began.elapsed() });
                     previews.into_iter().for_each(|preview| entry.events.send(Event::Preview(preview)));
                 }
+                StepState::Heard(delta) => {
+                    self.count_step(entry, model, stepped.elapsed());
+                    entry.events.send(Event::Heard(delta));
+                }
             }
         }
+    }
+
+    fn count_step(&self, entry: &Entry, model: usize, took: Duration) {
+        if let Some(metrics) = self.metrics(model) {
+            metrics.step.record(took);
+        }
+        self.line.0.lock().ledger.count(&entry.job.tenant, |counters| counters.steps += 1);
     }
 
     /// Charges the job's tenant for the time that the job really took, however it ended.
@@ -200,7 +207,7 @@ impl Worker {
         }
         state.queue.settle(charge, nanos(took));
         if let Ok(Outcome { timings: Timings { load, run, .. }, .. }) = result {
-            state.measured.learn(entry.model, entry.job.work(), *load, *run);
+            state.measured.learn(entry.model, entry.job.order.work(), *load, *run);
         }
         state.ledger.count(&entry.job.tenant, |counters| {
             counters.work += took;
@@ -218,12 +225,12 @@ fn take(state: &mut State) -> Option<Entry> {
     let outlook = state.outlook();
     let (entry, charge) = state.queue.pop(&outlook)?;
     let Entry { job, model, submitted, cancel, .. } = &entry;
-    let estimate = Duration::from_nanos(outlook.cost(*model, job.work()));
+    let estimate = Duration::from_nanos(outlook.cost(*model, job.order.work()));
     state.running = Some(Running {
         id: job.id.clone(),
         tenant: job.tenant.clone(),
         priority: job.priority,
-        model: job.model.id.clone(),
+        model: job.order.model().id.clone(),
         place: *model,
         submitted: *submitted,
         began: Instant::now(),
@@ -234,11 +241,18 @@ fn take(state: &mut State) -> Option<Entry> {
     Some(entry)
 }
 
-fn outcome(job: &Job, finished: Finished, timings: Timings) -> Outcome {
-    let picture = |(index, pixels)| {
-        let parameters = Parameters::of(job, index, &finished.notes);
-        Picture { pixels, parameters: Some(Arc::new(parameters)) }
+/// What an engine made, if it is what was ordered.
+fn outcome(order: &Order, Finished { made, notes }: Finished, timings: Timings) -> Result<Outcome> {
+    let product = match (order, made) {
+        (Order::Image(order), Made::Pictures(pictures)) => {
+            let picture = |(index, pixels)| {
+                let parameters = Parameters::of(order, index, &notes);
+                Picture { pixels, parameters: Some(Arc::new(parameters)) }
+            };
+            Product::Pictures(pictures.into_iter().enumerate().map(picture).collect())
+        }
+        (Order::Speech(_), Made::Transcript(transcript)) => Product::Transcript(transcript),
+        _ => return Err(Error::Failed("the engine made something else than was ordered".into())),
     };
-    let pictures = finished.pictures.into_iter().enumerate().map(picture).collect();
-    Outcome { pictures, notes: finished.notes, timings }
+    Ok(Outcome { product, notes, timings })
 }

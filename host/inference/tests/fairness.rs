@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use atelier_inference::{
-    Error, Event, Job, JobStatus, Priority, QueueConfig, Request, Scheduler, Share, TenantId, Ticket,
+    Error, Event, ImageRequest, Job, JobStatus, Priority, QueueConfig, Scheduler, Share, TenantId, Ticket,
 };
-use scripted::{Remote, drain, job};
+use scripted::{Remote, drain, job, order};
 
 fn tenant(id: &str) -> TenantId {
     TenantId::new(id).unwrap()
@@ -167,8 +167,8 @@ async fn jobs_of_the_loaded_model_go_together() {
     let remote = Remote::default();
     let (scheduler, running) = busy(&remote);
     let with = |prompt: &str, model| {
-        let request = Request { prompt: prompt.into(), steps: Some(1), ..Request::default() };
-        Job::new(request, &model).unwrap().for_tenant(tenant("a"), Priority::Normal)
+        let request = ImageRequest { prompt: prompt.into(), steps: Some(1), ..ImageRequest::default() };
+        Job::new(order(request, &model).unwrap()).for_tenant(tenant("a"), Priority::Normal)
     };
     let jobs = [
         with("other 1", scripted::other_model()),

@@ -3,10 +3,10 @@
 mod scripted;
 
 use atelier_inference::{
-    Adapted, CacheKind, Control, Crop, Emphasis, Error, Framing, Job, ModelInfo, Pixels, Request, Size,
-    Source, StepCache, Task,
+    Adapted, CacheKind, Control, Crop, Emphasis, Error, Framing, ImageModel, ImageOrder, ImageRequest, Job,
+    Pixels, Size, Source, StepCache, Task,
 };
-use scripted::{model, pixels};
+use scripted::{model, order, pixels};
 
 fn size(width: u32, height: u32) -> Option<Size> {
     Some(Size { width, height })
@@ -20,24 +20,24 @@ fn to_edit(guidance: Option<f64>) -> Option<Source> {
     Some(Source::Edit { pixels: pixels(16, 16, 1), guidance })
 }
 
-fn refused_by(request: Request, model: &ModelInfo) -> (&'static str, String) {
-    match Job::new(request, model) {
+fn refused_by(request: ImageRequest, model: &ImageModel) -> (&'static str, String) {
+    match order(request, model) {
         Err(Error::Invalid { field, reason }) => (field, reason),
         other => panic!("expected a refusal, got {other:?}"),
     }
 }
 
-fn refused(request: Request) -> (&'static str, String) {
+fn refused(request: ImageRequest) -> (&'static str, String) {
     refused_by(request, &model())
 }
 
-fn taken(request: Request) -> Job {
-    Job::new(request, &model()).unwrap()
+fn taken(request: ImageRequest) -> ImageOrder {
+    order(request, &model()).unwrap()
 }
 
 #[test]
 fn an_empty_request_takes_the_models_defaults() {
-    let job = taken(Request::default());
+    let job = taken(ImageRequest::default());
     assert_eq!((job.size.width, job.size.height, job.steps, job.guidance), (64, 32, 4, 7.5));
     assert_eq!((job.schedule.as_str(), job.clip_skip, job.seeds.len()), ("ddim", 0, 1));
     assert!(
@@ -50,11 +50,11 @@ fn an_empty_request_takes_the_models_defaults() {
 
 #[test]
 fn a_prompt_of_32_kib_is_taken_and_one_byte_more_is_not() {
-    taken(Request { prompt: "p".repeat(32 * 1024), ..Request::default() });
+    taken(ImageRequest { prompt: "p".repeat(32 * 1024), ..ImageRequest::default() });
     let too_long = "p".repeat(32 * 1024 + 1);
-    let (field, reason) = refused(Request { prompt: too_long.clone(), ..Request::default() });
+    let (field, reason) = refused(ImageRequest { prompt: too_long.clone(), ..ImageRequest::default() });
     assert_eq!((field, reason.as_str()), ("prompt", "32769 bytes; at most 32768"));
-    let (field, _) = refused(Request { negative_prompt: Some(too_long), ..Request::default() });
+    let (field, _) = refused(ImageRequest { negative_prompt: Some(too_long), ..ImageRequest::default() });
     assert_eq!(field, "negative-prompt");
 }
 
@@ -62,9 +62,10 @@ fn a_prompt_of_32_kib_is_taken_and_one_byte_more_is_not() {
 fn a_negative_prompt_is_refused_by_a_model_that_would_ignore_it() {
     let mut model = model();
     model.features.negative_prompt = false;
-    let (field, _) = refused_by(Request { negative_prompt: Some("x".into()), ..Request::default() }, &model);
+    let (field, _) =
+        refused_by(ImageRequest { negative_prompt: Some("x".into()), ..ImageRequest::default() }, &model);
     assert_eq!(field, "negative-prompt");
-    Job::new(Request { negative_prompt: Some(String::new()), ..Request::default() }, &model).unwrap();
+    order(ImageRequest { negative_prompt: Some(String::new()), ..ImageRequest::default() }, &model).unwrap();
 }
 
 #[test]
@@ -74,19 +75,19 @@ fn what_a_model_would_ignore_is_refused_by_name_and_what_asks_for_nothing_is_tak
     (features.guidance, features.clip_skip, features.emphasis) = (false, false, false);
     features.negative_prompt = false;
     model.default_guidance = 0.0;
-    let nothing = Request {
+    let nothing = ImageRequest {
         guidance: Some(1.0),
         guidance_rescale: Some(0.0),
         clip_skip: Some(0),
         emphasis: Emphasis::None,
-        ..Request::default()
+        ..ImageRequest::default()
     };
-    assert_eq!(Job::new(nothing.clone(), &model).unwrap().guidance, 1.0);
+    assert_eq!(order(nothing.clone(), &model).unwrap().guidance, 1.0);
     for (named, asked) in [
-        ("guidance", Request { guidance: Some(1.1), ..nothing.clone() }),
-        ("guidance-rescale", Request { guidance_rescale: Some(0.5), ..nothing.clone() }),
-        ("clip-skip", Request { clip_skip: Some(1), ..nothing.clone() }),
-        ("emphasis", Request { emphasis: Emphasis::Comfy, ..nothing }),
+        ("guidance", ImageRequest { guidance: Some(1.1), ..nothing.clone() }),
+        ("guidance-rescale", ImageRequest { guidance_rescale: Some(0.5), ..nothing.clone() }),
+        ("clip-skip", ImageRequest { clip_skip: Some(1), ..nothing.clone() }),
+        ("emphasis", ImageRequest { emphasis: Emphasis::Comfy, ..nothing }),
     ] {
         assert_eq!(refused_by(asked.clone(), &model).0, named);
         taken(asked);
@@ -95,11 +96,11 @@ fn what_a_model_would_ignore_is_refused_by_name_and_what_asks_for_nothing_is_tak
 
 #[test]
 fn sides_outside_the_models_range_or_off_its_grid_are_refused() {
-    taken(Request { size: size(8, 64), ..Request::default() });
+    taken(ImageRequest { size: size(8, 64), ..ImageRequest::default() });
     for wrong in
         [size(0, 32), size(32, 0), size(7, 32), size(72, 32), size(32, 72), size(36, 32), size(u32::MAX, 8)]
     {
-        let (field, reason) = refused(Request { size: wrong, ..Request::default() });
+        let (field, reason) = refused(ImageRequest { size: wrong, ..ImageRequest::default() });
         assert_eq!(field, "size");
         assert!(reason.ends_with("sides are multiples of 8 from 8 to 64"), "{reason}");
     }
@@ -108,10 +109,10 @@ fn sides_outside_the_models_range_or_off_its_grid_are_refused() {
 #[test]
 fn steps_run_from_1_to_150() {
     for steps in [1, 150] {
-        assert_eq!(taken(Request { steps: Some(steps), ..Request::default() }).steps, steps);
+        assert_eq!(taken(ImageRequest { steps: Some(steps), ..ImageRequest::default() }).steps, steps);
     }
     for steps in [0, 151] {
-        let (field, reason) = refused(Request { steps: Some(steps), ..Request::default() });
+        let (field, reason) = refused(ImageRequest { steps: Some(steps), ..ImageRequest::default() });
         assert_eq!((field, reason), ("steps", format!("{steps} is not within 1 to 150")));
     }
 }
@@ -119,55 +120,64 @@ fn steps_run_from_1_to_150() {
 #[test]
 fn guidance_runs_from_0_to_50_and_is_a_number() {
     for guidance in [0.0, 50.0] {
-        taken(Request { guidance: Some(guidance), ..Request::default() });
+        taken(ImageRequest { guidance: Some(guidance), ..ImageRequest::default() });
     }
     for guidance in [-0.001, 50.001, f64::NAN, f64::INFINITY] {
-        assert_eq!(refused(Request { guidance: Some(guidance), ..Request::default() }).0, "guidance");
+        assert_eq!(
+            refused(ImageRequest { guidance: Some(guidance), ..ImageRequest::default() }).0,
+            "guidance"
+        );
     }
 }
 
 #[test]
 fn one_to_eight_pictures_have_seeds_in_a_row_that_wrap() {
-    assert_eq!(taken(Request { count: Some(8), ..Request::default() }).seeds.len(), 8);
+    assert_eq!(taken(ImageRequest { count: Some(8), ..ImageRequest::default() }).seeds.len(), 8);
     for count in [0, 9] {
-        assert_eq!(refused(Request { count: Some(count), ..Request::default() }).0, "count");
+        assert_eq!(refused(ImageRequest { count: Some(count), ..ImageRequest::default() }).0, "count");
     }
-    let job = taken(Request { seed: Some(u64::MAX), count: Some(2), ..Request::default() });
+    let job = taken(ImageRequest { seed: Some(u64::MAX), count: Some(2), ..ImageRequest::default() });
     assert_eq!(job.seeds, [u64::MAX, 0]);
 }
 
 #[test]
 fn a_schedule_that_the_model_does_not_list_is_refused() {
-    assert_eq!(taken(Request { schedule: Some("euler".into()), ..Request::default() }).schedule, "euler");
-    let (field, reason) = refused(Request { schedule: Some("Euler".into()), ..Request::default() });
+    assert_eq!(
+        taken(ImageRequest { schedule: Some("euler".into()), ..ImageRequest::default() }).schedule,
+        "euler"
+    );
+    let (field, reason) = refused(ImageRequest { schedule: Some("Euler".into()), ..ImageRequest::default() });
     assert_eq!((field, reason.as_str()), ("schedule", "`Euler` is not one of ddim, euler"));
 }
 
 #[test]
 fn clip_skip_and_preview_every_are_bounded() {
-    taken(Request { clip_skip: Some(11), preview_every: Some(1), ..Request::default() });
-    assert_eq!(refused(Request { clip_skip: Some(12), ..Request::default() }).0, "clip-skip");
-    assert_eq!(refused(Request { preview_every: Some(0), ..Request::default() }).0, "preview-every");
+    taken(ImageRequest { clip_skip: Some(11), preview_every: Some(1), ..ImageRequest::default() });
+    assert_eq!(refused(ImageRequest { clip_skip: Some(12), ..ImageRequest::default() }).0, "clip-skip");
+    assert_eq!(
+        refused(ImageRequest { preview_every: Some(0), ..ImageRequest::default() }).0,
+        "preview-every"
+    );
 }
 
 #[test]
 fn a_source_gives_its_size_and_must_have_the_size_that_is_asked_for() {
-    let job = taken(Request { source: source(16, 24, None), ..Request::default() });
+    let job = taken(ImageRequest { source: source(16, 24, None), ..ImageRequest::default() });
     assert_eq!((job.size.width, job.size.height), (16, 24));
     assert_eq!(job.task.strength(), 0.8, "the default strength");
     let (field, _) =
-        refused(Request { source: source(16, 24, None), size: size(16, 32), ..Request::default() });
+        refused(ImageRequest { source: source(16, 24, None), size: size(16, 32), ..ImageRequest::default() });
     assert_eq!(field, "source");
 }
 
 #[test]
 fn strength_is_over_0_and_at_most_1() {
     for strength in [0.001, 1.0] {
-        taken(Request { source: source(16, 16, Some(strength)), ..Request::default() });
+        taken(ImageRequest { source: source(16, 16, Some(strength)), ..ImageRequest::default() });
     }
     for strength in [0.0, -0.1, 1.001, f64::NAN] {
         assert_eq!(
-            refused(Request { source: source(16, 16, Some(strength)), ..Request::default() }).0,
+            refused(ImageRequest { source: source(16, 16, Some(strength)), ..ImageRequest::default() }).0,
             "strength"
         );
     }
@@ -177,7 +187,8 @@ fn strength_is_over_0_and_at_most_1() {
 fn a_source_must_fit_what_the_model_can_do() {
     let mut model = model();
     model.features.image_to_image = false;
-    let (field, reason) = refused_by(Request { source: source(16, 16, None), ..Request::default() }, &model);
+    let (field, reason) =
+        refused_by(ImageRequest { source: source(16, 16, None), ..ImageRequest::default() }, &model);
     assert_eq!(
         (field, reason.as_str()),
         (
@@ -186,24 +197,26 @@ fn a_source_must_fit_what_the_model_can_do() {
         )
     );
     model.features.edit = false;
-    let (_, reason) = refused_by(Request { source: source(16, 16, None), ..Request::default() }, &model);
+    let (_, reason) =
+        refused_by(ImageRequest { source: source(16, 16, None), ..ImageRequest::default() }, &model);
     assert_eq!(reason, "model `scripted` does not start from pictures");
-    let (_, reason) = refused_by(Request { source: to_edit(None), ..Request::default() }, &model);
+    let (_, reason) = refused_by(ImageRequest { source: to_edit(None), ..ImageRequest::default() }, &model);
     assert!(reason.contains("was not trained to change pictures"), "{reason}");
     model.features.text_to_image = false;
     model.features.image_to_image = true;
-    assert_eq!(refused_by(Request::default(), &model).0, "source");
+    assert_eq!(refused_by(ImageRequest::default(), &model).0, "source");
 }
 
 #[test]
 fn an_edit_keeps_to_its_picture_as_the_model_or_the_request_says() {
-    let guidance = |given| match taken(Request { source: to_edit(given), ..Request::default() }).task {
-        Task::Edit { guidance, .. } => guidance,
-        other => panic!("{other:?}"),
-    };
+    let guidance =
+        |given| match taken(ImageRequest { source: to_edit(given), ..ImageRequest::default() }).task {
+            Task::Edit { guidance, .. } => guidance,
+            other => panic!("{other:?}"),
+        };
     assert_eq!((guidance(None), guidance(Some(0.0)), guidance(Some(50.0))), (1.5, 0.0, 50.0));
     for wrong in [-0.1, 50.1, f64::NAN] {
-        let request = Request { source: to_edit(Some(wrong)), ..Request::default() };
+        let request = ImageRequest { source: to_edit(Some(wrong)), ..ImageRequest::default() };
         assert_eq!(refused(request).0, "image-guidance");
     }
 }
@@ -215,7 +228,7 @@ fn masked(alpha: u8, mask: Option<[u8; 4]>) -> Option<Source> {
 
 #[test]
 fn a_mask_is_white_or_transparent_where_pixels_are_painted_anew() {
-    let anew = |source| match taken(Request { source, ..Request::default() }).task {
+    let anew = |source| match taken(ImageRequest { source, ..ImageRequest::default() }).task {
         Task::Inpaint { mask, strength, .. } => {
             assert_eq!(strength, 1.0, "all of the schedule");
             mask.pixels().iter().all(|is_new| *is_new)
@@ -230,19 +243,19 @@ fn a_mask_is_white_or_transparent_where_pixels_are_painted_anew() {
         (masked(255, Some([127, 127, 127, 255])), "nothing to paint"),
         (masked(255, Some([255, 255, 255, 200])), "nothing to paint"),
     ] {
-        let (field, reason) = refused(Request { source, ..Request::default() });
+        let (field, reason) = refused(ImageRequest { source, ..ImageRequest::default() });
         assert!(field == "mask" && reason.contains(named), "{field}: {reason}");
     }
     let small = Some(pixels(8, 8, 1));
     let source = Some(Source::Inpaint { pixels: pixels(16, 16, 1), mask: small, strength: None });
-    assert_eq!(refused(Request { source, ..Request::default() }).0, "mask");
+    assert_eq!(refused(ImageRequest { source, ..ImageRequest::default() }).0, "mask");
 }
 
 #[test]
 fn rescale_is_within_0_and_1() {
-    taken(Request { guidance_rescale: Some(1.0), ..Request::default() });
+    taken(ImageRequest { guidance_rescale: Some(1.0), ..ImageRequest::default() });
     for wrong in [-0.1, 1.1, f64::NAN] {
-        let request = Request { guidance_rescale: Some(wrong), ..Request::default() };
+        let request = ImageRequest { guidance_rescale: Some(wrong), ..ImageRequest::default() };
         assert_eq!(refused(request).0, "guidance-rescale");
     }
 }
@@ -251,7 +264,7 @@ fn rescale_is_within_0_and_1() {
 fn adapters_are_those_of_the_model_each_once_and_within_their_range() {
     let adapted = |id: &str, weight| Adapted { id: id.into(), weight };
     let both = vec![adapted("ink", -10.0), adapted("wash", 10.0)];
-    assert_eq!(taken(Request { adapters: both.clone(), ..Request::default() }).adapters, both);
+    assert_eq!(taken(ImageRequest { adapters: both.clone(), ..ImageRequest::default() }).adapters, both);
     for (adapters, named) in [
         (vec![adapted("other", 1.0)], "it has ink, wash"),
         (vec![adapted("ink", 1.0), adapted("ink", 0.5)], "twice"),
@@ -259,7 +272,7 @@ fn adapters_are_those_of_the_model_each_once_and_within_their_range() {
         (vec![adapted("ink", f64::NAN)], "-10 to 10"),
         (vec![adapted("ink", 1.0); 17], "at most 16"),
     ] {
-        let (field, reason) = refused(Request { adapters, ..Request::default() });
+        let (field, reason) = refused(ImageRequest { adapters, ..ImageRequest::default() });
         assert!(field == "adapters" && reason.contains(named), "{field}: {reason}");
     }
 }
@@ -267,7 +280,8 @@ fn adapters_are_those_of_the_model_each_once_and_within_their_range() {
 #[test]
 fn controls_are_those_of_the_model_each_once_within_its_range_and_of_the_jobs_size() {
     let control = |id: &str| Control::new(id, pixels(16, 8, 1));
-    let asked = |controls: Vec<Control>| Request { controls, size: size(16, 8), ..Request::default() };
+    let asked =
+        |controls: Vec<Control>| ImageRequest { controls, size: size(16, 8), ..ImageRequest::default() };
     let strong = Control { scale: 10.0, start: 0.25, end: 0.5, ..control("depth") };
     assert_eq!(taken(asked(vec![control("edges"), strong])).controls.len(), 2);
     for (controls, named) in [
@@ -286,26 +300,26 @@ fn controls_are_those_of_the_model_each_once_within_its_range_and_of_the_jobs_si
         let (field, reason) = refused(asked(controls));
         assert!(field == "controls" && reason.contains(named), "{field}: {reason}");
     }
-    let edit = Request {
+    let edit = ImageRequest {
         source: to_edit(None),
         controls: vec![Control::new("edges", pixels(16, 16, 1))],
-        ..Request::default()
+        ..ImageRequest::default()
     };
     assert!(refused(edit).1.contains("edits"));
 }
 
 #[test]
 fn a_step_cache_is_of_the_models_kind_and_within_its_range() {
-    let asked = |cache: StepCache| Request { step_cache: Some(cache), ..Request::default() };
+    let asked = |cache: StepCache| ImageRequest { step_cache: Some(cache), ..ImageRequest::default() };
     let deep = |interval, branch| asked(StepCache::Deep { interval, branch });
     let first = |threshold| asked(StepCache::FirstBlock { threshold });
-    let flux = ModelInfo { step_cache: CacheKind::FirstBlock, ..model() };
-    assert_eq!(taken(Request::default()).step_cache, None);
+    let flux = ImageModel { step_cache: CacheKind::FirstBlock, ..model() };
+    assert_eq!(taken(ImageRequest::default()).step_cache, None);
     for (request, model) in [(deep(1, 0), model()), (deep(10, 8), model())] {
-        assert!(Job::new(request, &model).unwrap().step_cache.is_some());
+        assert!(order(request, &model).unwrap().step_cache.is_some());
     }
     for threshold in [0.0, 1.0] {
-        Job::new(first(threshold), &flux).unwrap();
+        order(first(threshold), &flux).unwrap();
     }
     for (request, model, named) in [
         (deep(0, 0), model(), "an interval of 0 is not within 1 to 10"),
@@ -326,20 +340,24 @@ fn a_step_cache_is_of_the_models_kind_and_within_its_range() {
 fn framing_is_for_models_that_know_it_and_has_bounds() {
     let size = Size { width: 16, height: 24 };
     let framing = |side| Some(Framing { crop: Crop { left: side, top: 0 }, ..Framing::whole(size) });
-    let job = taken(Request { size: Some(size), ..Request::default() });
+    let job = taken(ImageRequest { size: Some(size), ..ImageRequest::default() });
     assert_eq!(job.framing, Framing::whole(size), "a whole picture of the job's size");
-    taken(Request { framing: framing(16_384), ..Request::default() });
-    assert_eq!(refused(Request { framing: framing(16_385), ..Request::default() }).0, "framing");
+    taken(ImageRequest { framing: framing(16_384), ..ImageRequest::default() });
+    assert_eq!(refused(ImageRequest { framing: framing(16_385), ..ImageRequest::default() }).0, "framing");
     let mut model = model();
     model.features.framing = false;
-    assert_eq!(refused_by(Request { framing: framing(0), ..Request::default() }, &model).0, "framing");
+    assert_eq!(
+        refused_by(ImageRequest { framing: framing(0), ..ImageRequest::default() }, &model).0,
+        "framing"
+    );
 }
 
 #[test]
 fn work_counts_pixels_pictures_and_the_steps_that_are_run() {
-    let request = Request { size: size(16, 8), steps: Some(10), count: Some(2), ..Request::default() };
+    let request =
+        ImageRequest { size: size(16, 8), steps: Some(10), count: Some(2), ..ImageRequest::default() };
     assert_eq!(taken(request.clone()).work(), 16 * 8 * 10 * 2);
-    assert_eq!(taken(Request { source: source(16, 8, Some(0.3)), ..request }).work(), 16 * 8 * 3 * 2);
+    assert_eq!(taken(ImageRequest { source: source(16, 8, Some(0.3)), ..request }).work(), 16 * 8 * 3 * 2);
 }
 
 #[test]
@@ -357,7 +375,8 @@ fn pixels_have_sides_of_1_to_4096_and_four_bytes_each() {
 
 #[test]
 fn job_ids_are_long_and_differ() {
-    let (one, other) = (taken(Request::default()).id, taken(Request::default()).id);
+    let order = taken(ImageRequest::default());
+    let (one, other) = (Job::new(order.clone()).id, Job::new(order).id);
     assert_eq!(one.as_str().len(), 32);
     assert_ne!(one, other);
 }

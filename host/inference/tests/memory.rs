@@ -6,10 +6,10 @@ mod scripted;
 use std::time::{Duration, Instant};
 
 use atelier_inference::{
-    Error, Job, Keep, MemoryConfig, MemoryStatus, ModelId, ModelInfo, ModelState, QueueConfig, Request,
+    Error, ImageModel, ImageRequest, Job, Keep, MemoryConfig, MemoryStatus, ModelId, ModelState, QueueConfig,
     Scheduler, SchedulerConfig, Size, StartError, Ticket,
 };
-use scripted::{MODEL_BYTES, Remote, model, other_model, third_model};
+use scripted::{MODEL_BYTES, Remote, model, order, other_model, third_model};
 
 /// Generous: reached only when something is stuck.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,11 +40,14 @@ fn start(remote: &Remote, bytes: u64) -> Scheduler {
     try_start(remote, bytes, []).unwrap()
 }
 
-fn job(model: &ModelInfo, prompt: &str) -> Job {
-    Job::new(Request { prompt: prompt.into(), steps: Some(1), ..Request::default() }, model).unwrap()
+fn job(model: &ImageModel, prompt: &str) -> Job {
+    Job::new(
+        order(ImageRequest { prompt: prompt.into(), steps: Some(1), ..ImageRequest::default() }, model)
+            .unwrap(),
+    )
 }
 
-async fn run(scheduler: &Scheduler, model: &ModelInfo) -> Result<(), Error> {
+async fn run(scheduler: &Scheduler, model: &ImageModel) -> Result<(), Error> {
     scheduler.submit(job(model, "a cat"))?.finish().await.map(drop)
 }
 
@@ -121,8 +124,8 @@ async fn a_cancelled_run_gives_its_memory_back() {
 async fn a_job_one_byte_too_large_is_refused_before_it_waits_with_bytes_budget_and_key() {
     let remote = Remote::default();
     let size = Some(Size { width: 64, height: 64 });
-    let request = || Request { prompt: "large".into(), size, count: Some(2), ..Request::default() };
-    let large = || Job::new(request(), &model()).unwrap();
+    let request = || ImageRequest { prompt: "large".into(), size, count: Some(2), ..ImageRequest::default() };
+    let large = || Job::new(order(request(), &model()).unwrap());
     let needed = MODEL_BYTES + 2 * 64 * 64;
     let scheduler = start(&remote, needed - 1);
     let refused = scheduler.submit(large()).err().unwrap();

@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use atelier_inference::picture::{Encoding, Format, encode, read_parameters};
 use atelier_inference::{
-    Error, Job, Parameters, Picture, Pixels, QueueConfig, Request, Scheduler, Source, StepCache,
+    Error, ImageRequest, Job, Parameters, Picture, Pixels, QueueConfig, Scheduler, Source, StepCache,
 };
 use scripted::{Remote, pixels};
 
 const PNG: Encoding = Encoding { format: Format::Png, quality: None, parameters: true };
 
 /// The pictures of a job that was really run, so that their parameters are the scheduler's own.
-async fn run(request: Request) -> Vec<Picture> {
+async fn run(request: ImageRequest) -> Vec<Picture> {
     let remote = Remote::default();
     remote.allow_all();
     let scheduler =
         Scheduler::start(remote.engine(), QueueConfig { depth: 1, ..QueueConfig::default() }).unwrap();
-    let job = Job::new(request, &scripted::model()).unwrap();
-    scheduler.submit(job).unwrap().finish().await.unwrap().pictures
+    let job = Job::new(scripted::order(request, &scripted::model()).unwrap());
+    scheduler.submit(job).unwrap().finish().await.unwrap().pictures().to_vec()
 }
 
 async fn picture(prompt: &str) -> Picture {
-    run(Request { prompt: prompt.into(), seed: Some(5), ..Request::default() }).await.remove(0)
+    run(ImageRequest { prompt: prompt.into(), seed: Some(5), ..ImageRequest::default() }).await.remove(0)
 }
 
 fn written(picture: &Picture) -> Parameters {
@@ -49,8 +49,11 @@ async fn parameters_survive_the_way_through_a_png() {
 #[tokio::test]
 async fn the_longest_prompt_survives_too() {
     let prompt = "狐".repeat(32 * 1024 / 3);
-    let request =
-        Request { prompt: prompt.clone(), negative_prompt: Some(prompt.clone()), ..Request::default() };
+    let request = ImageRequest {
+        prompt: prompt.clone(),
+        negative_prompt: Some(prompt.clone()),
+        ..ImageRequest::default()
+    };
     let parameters = written(&run(request).await[0]);
     assert_eq!((parameters.prompt, parameters.negative_prompt), (prompt.clone(), prompt));
 }
@@ -58,7 +61,7 @@ async fn the_longest_prompt_survives_too() {
 #[tokio::test]
 async fn a_picture_made_from_a_picture_names_its_source_and_strength() {
     let source = Some(Source::Start { pixels: pixels(16, 8, 3), strength: Some(0.5) });
-    let parameters = written(&run(Request { source, ..Request::default() }).await[0]);
+    let parameters = written(&run(ImageRequest { source, ..ImageRequest::default() }).await[0]);
     assert_eq!((parameters.width, parameters.height, parameters.strength), (16, 8, Some(0.5)));
     assert_eq!(parameters.source_blake3, Some(blake3::hash(pixels(16, 8, 3).rgba()).to_string()));
 }
@@ -66,7 +69,7 @@ async fn a_picture_made_from_a_picture_names_its_source_and_strength() {
 #[tokio::test]
 async fn a_picture_made_with_a_step_cache_names_it() {
     let cache = Some(StepCache::Deep { interval: 3, branch: 1 });
-    let picture = run(Request { step_cache: cache, ..Request::default() }).await.remove(0);
+    let picture = run(ImageRequest { step_cache: cache, ..ImageRequest::default() }).await.remove(0);
     assert_eq!(written(&picture).step_cache, cache);
     assert!(picture.parameters.unwrap().json().contains(r#""step_cache":"deep:3:1""#));
     assert_eq!(written(&self::picture("a fox").await).step_cache, None);
@@ -74,7 +77,8 @@ async fn a_picture_made_with_a_step_cache_names_it() {
 
 #[tokio::test]
 async fn each_picture_of_a_batch_names_the_seed_that_makes_it_alone() {
-    let pictures = run(Request { seed: Some(u64::MAX), count: Some(3), ..Request::default() }).await;
+    let pictures =
+        run(ImageRequest { seed: Some(u64::MAX), count: Some(3), ..ImageRequest::default() }).await;
     let seeds: Vec<u64> = pictures.iter().map(|picture| written(picture).seed).collect();
     assert_eq!(seeds, [u64::MAX, 0, 1]);
 }
@@ -91,9 +95,12 @@ async fn the_same_picture_gives_the_same_bytes() {
 
 #[tokio::test]
 async fn the_text_form_reads_as_other_tools_expect() {
-    let request =
-        Request { prompt: "a fox".into(), negative_prompt: Some("rain".into()), ..Request::default() };
-    let text = run(Request { seed: Some(5), clip_skip: Some(1), ..request }).await[0]
+    let request = ImageRequest {
+        prompt: "a fox".into(),
+        negative_prompt: Some("rain".into()),
+        ..ImageRequest::default()
+    };
+    let text = run(ImageRequest { seed: Some(5), clip_skip: Some(1), ..request }).await[0]
         .parameters
         .as_ref()
         .unwrap()

@@ -5,36 +5,36 @@ mod scripted;
 use std::sync::Arc;
 
 use atelier_inference::{
-    CacheKind, DefaultRefiner, Error, Event, Job, MemoryConfig, ModelId, ModelInfo, Outcome, QueueConfig,
-    Refine, Request, Scheduler, SchedulerConfig, Source, StepCache,
+    CacheKind, DefaultRefiner, Error, Event, ImageModel, ImageRequest, Job, MemoryConfig, ModelId, Outcome,
+    QueueConfig, Refine, Scheduler, SchedulerConfig, Source, StepCache,
 };
-use scripted::{MODEL_BYTES, Remote, drain, model, other_model, pixels, third_model};
+use scripted::{MODEL_BYTES, Remote, drain, model, order, other_model, pixels, third_model};
 
 /// What a job of `own size` takes: 64 by 32 pixels.
 const RUN_BYTES: u64 = 64 * 32;
 
 /// A model that `other` and `third` can refine, and `other` does unless a request says otherwise.
-fn base() -> ModelInfo {
+fn base() -> ImageModel {
     let refiner = Some(DefaultRefiner { model: ModelId::new("other"), share: 0.5 });
     let refiners = vec![Arc::new(other_model()), Arc::new(third_model())];
-    ModelInfo { refiners, refiner, ..model() }
+    ImageModel { refiners, refiner, ..model() }
 }
 
 fn by(model: &str, share: Option<f64>) -> Refine {
     Refine::By { model: ModelId::new(model), share }
 }
 
-fn request(refine: Refine) -> Request {
-    Request { prompt: "a cat".into(), refine, ..Request::default() }
+fn request(refine: Refine) -> ImageRequest {
+    ImageRequest { prompt: "a cat".into(), refine, ..ImageRequest::default() }
 }
 
-fn refined(request: Request, model: &ModelInfo) -> Option<(String, f64)> {
-    let job = Job::new(request, model).unwrap();
-    job.refiner.map(|refiner| (refiner.model.id.to_string(), refiner.share))
+fn refined(request: ImageRequest, model: &ImageModel) -> Option<(String, f64)> {
+    let job = order(request, model).unwrap();
+    job.refiner.map(|refiner| (refiner.model.card.id.to_string(), refiner.share))
 }
 
-fn refused(request: Request, model: &ModelInfo) -> String {
-    match Job::new(request, model) {
+fn refused(request: ImageRequest, model: &ImageModel) -> String {
+    match order(request, model) {
         Err(Error::Invalid { field: "refiner", reason }) => reason,
         other => panic!("expected a refusal, got {other:?}"),
     }
@@ -75,7 +75,7 @@ fn a_refiner_that_cannot_be_is_refused_by_name() {
         (request(by("other", Some(f64::NAN))), base(), "NaN"),
         (request(by("third", None)), narrow.clone(), "sides of 8 to 32, not 64x32"),
         (
-            Request { size: tall, schedule, ..request(by("third", None)) },
+            ImageRequest { size: tall, schedule, ..request(by("third", None)) },
             narrow,
             "`third` has no schedule `ddim`",
         ),
@@ -88,15 +88,15 @@ fn a_refiner_that_cannot_be_is_refused_by_name() {
 #[test]
 fn a_step_cache_has_to_fit_both_models() {
     let mut base = base();
-    let few = ModelInfo { step_cache: CacheKind::Deep { branches: 4 }, ..third_model() };
+    let few = ImageModel { step_cache: CacheKind::Deep { branches: 4 }, ..third_model() };
     base.refiners[1] = Arc::new(few);
-    let deep = |refine, branch| Request {
+    let deep = |refine, branch| ImageRequest {
         step_cache: Some(StepCache::Deep { interval: 2, branch }),
         ..request(refine)
     };
-    Job::new(deep(by("third", None), 3), &base).unwrap();
-    Job::new(deep(Refine::Never, 4), &base).unwrap();
-    match Job::new(deep(by("third", None), 4), &base) {
+    order(deep(by("third", None), 3), &base).unwrap();
+    order(deep(Refine::Never, 4), &base).unwrap();
+    match order(deep(by("third", None), 4), &base) {
         Err(Error::Invalid { field: "step-cache", reason }) => {
             assert_eq!(reason, "branch 4 is not below 4, the skips of model `third`");
         }
@@ -109,9 +109,9 @@ fn edits_and_parts_are_refined_by_nobody() {
     let picture = || pixels(16, 16, 1);
     let edit = || Some(Source::Edit { pixels: picture(), guidance: None });
     let start = || Some(Source::Start { pixels: picture(), strength: None });
-    assert!(refined(Request { source: start(), ..request(Refine::Default) }, &base()).is_some());
-    assert_eq!(refined(Request { source: edit(), ..request(Refine::Default) }, &base()), None);
-    let reason = refused(Request { source: edit(), ..request(by("other", None)) }, &base());
+    assert!(refined(ImageRequest { source: start(), ..request(Refine::Default) }, &base()).is_some());
+    assert_eq!(refined(ImageRequest { source: edit(), ..request(Refine::Default) }, &base()), None);
+    let reason = refused(ImageRequest { source: edit(), ..request(by("other", None)) }, &base());
     assert!(reason.contains("edits and parts"), "{reason}");
 }
 
@@ -121,7 +121,7 @@ fn start(remote: &Remote, bytes: u64) -> Scheduler {
 }
 
 async fn paint(scheduler: &Scheduler) -> Result<Outcome, Error> {
-    scheduler.submit(Job::new(request(Refine::Default), &base()).unwrap())?.finish().await
+    scheduler.submit(Job::new(order(request(Refine::Default), &base()).unwrap()))?.finish().await
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn steps_count_through_both_models_and_each_keeps_its_own() {
     let remote = Remote::default();
     remote.allow_all();
     let scheduler = start(&remote, MODEL_BYTES + RUN_BYTES);
-    let ticket = scheduler.submit(Job::new(request(Refine::Default), &base()).unwrap()).unwrap();
+    let ticket = scheduler.submit(Job::new(order(request(Refine::Default), &base()).unwrap())).unwrap();
     let steps = drain(ticket.events).await.into_iter().filter_map(|event| match event {
         Event::Step { step, total, .. } => Some((step, total)),
         _ => None,
@@ -179,7 +179,7 @@ async fn a_job_that_is_cancelled_at_any_step_of_either_model_gives_everything_ba
         let remote = Remote::default();
         let scheduler = start(&remote, MODEL_BYTES + RUN_BYTES);
         remote.allow(calls);
-        let ticket = scheduler.submit(Job::new(request(Refine::Default), &base()).unwrap()).unwrap();
+        let ticket = scheduler.submit(Job::new(order(request(Refine::Default), &base()).unwrap())).unwrap();
         remote.wait_until_stuck();
         ticket.guard.cancel();
         remote.allow_all();
@@ -197,9 +197,9 @@ async fn a_refiner_that_can_never_fit_is_refused_before_the_job_waits() {
     let scheduler = start(&remote, 2 * MODEL_BYTES + RUN_BYTES);
     scheduler.pin(&ModelId::new("scripted")).unwrap();
     // beside the model that stays, the refiner has room for one picture
-    let two = |refine| Job::new(Request { count: Some(2), ..request(refine) }, &base()).unwrap();
-    scheduler.submit(two(Refine::Never)).unwrap().finish().await.unwrap();
-    let refused = scheduler.submit(two(Refine::Default)).err().unwrap().to_string();
+    let two = |refine| order(ImageRequest { count: Some(2), ..request(refine) }, &base()).unwrap();
+    scheduler.submit(Job::new(two(Refine::Never))).unwrap().finish().await.unwrap();
+    let refused = scheduler.submit(Job::new(two(Refine::Default))).err().unwrap().to_string();
     assert!(refused.contains("with model `other`") && refused.contains("for pinned models"), "{refused}");
     assert_eq!(remote.begun().len(), 1);
 }

@@ -4,7 +4,7 @@ mod scripted;
 
 use std::time::Duration;
 
-use atelier_inference::{Error, Event, QueueConfig, Request, Scheduler, Ticket};
+use atelier_inference::{Error, Event, ImageRequest, QueueConfig, Scheduler, Ticket};
 use scripted::{Remote, drain, job};
 
 fn start(remote: &Remote, depth: usize) -> Scheduler {
@@ -32,11 +32,14 @@ async fn a_job_runs_all_its_steps_and_its_pictures_carry_their_seeds() {
     let remote = Remote::default();
     remote.allow_all();
     let scheduler = start(&remote, 1);
-    let request = Request { prompt: "three".into(), count: Some(3), seed: Some(7), ..Request::default() };
-    let ticket = scheduler.submit(atelier_inference::Job::new(request, &scripted::model()).unwrap()).unwrap();
+    let request =
+        ImageRequest { prompt: "three".into(), count: Some(3), seed: Some(7), ..ImageRequest::default() };
+    let ticket = scheduler
+        .submit(atelier_inference::Job::new(scripted::order(request, &scripted::model()).unwrap()))
+        .unwrap();
     let outcome = ticket.finish().await.unwrap();
     let seeds: Vec<u64> =
-        outcome.pictures.iter().map(|picture| picture.parameters.as_ref().unwrap().seed).collect();
+        outcome.pictures().iter().map(|picture| picture.parameters.as_ref().unwrap().seed).collect();
     assert_eq!(seeds, [7, 8, 9]);
     assert_eq!(outcome.notes, ["scripted"]);
     assert_eq!(remote.steps(), 4);
@@ -238,14 +241,16 @@ async fn a_slow_reader_loses_detail_but_never_the_last_step() {
     let remote = Remote::default();
     remote.allow_all();
     let scheduler = start(&remote, 1);
-    let request = Request {
+    let request = ImageRequest {
         prompt: "slow".into(),
         steps: Some(150),
         count: Some(8),
         preview_every: Some(1),
-        ..Request::default()
+        ..ImageRequest::default()
     };
-    let ticket = scheduler.submit(atelier_inference::Job::new(request, &scripted::model()).unwrap()).unwrap();
+    let ticket = scheduler
+        .submit(atelier_inference::Job::new(scripted::order(request, &scripted::model()).unwrap()))
+        .unwrap();
     let Ticket { events, outcome, guard: _guard, .. } = ticket;
     // nothing is read before the end
     outcome.await.unwrap().unwrap();
@@ -297,7 +302,7 @@ async fn jobs_taken_before_the_last_handle_went_are_still_done() {
 async fn what_is_loaded_is_told_once_a_run_began() {
     let remote = Remote::default();
     let scheduler = start(&remote, 1);
-    let id = scripted::model().id;
+    let id = scripted::model().card.id;
     assert!(!scheduler.is_loaded(&id));
     remote.allow_all();
     scheduler.submit(job("load", 1)).unwrap().finish().await.unwrap();

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use atelier_inference::{
-    Engine as Models, Error, Estimate, Job, ModelId, ModelInfo, QueueConfig, Run, Scheduler,
+    Engine as Models, Error, Estimate, ModelId, ModelInfo, Order, QueueConfig, Run, Scheduler,
 };
 use atelier_runtime::{Code, Deployment, Grants, Limits, Reuse, RouteSpec, Runtime, RuntimeConfig};
 use bytes::Bytes;
@@ -106,7 +106,7 @@ impl Models for NoModels {
 
     fn unload(&mut self, _: &ModelId) {}
 
-    fn begin(&mut self, _: &Job) -> atelier_inference::Result<Box<dyn Run>> {
+    fn begin(&mut self, _: &Order) -> atelier_inference::Result<Box<dyn Run>> {
         Err(Error::Failed("there are no models".into()))
     }
 }

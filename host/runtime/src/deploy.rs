@@ -88,7 +88,7 @@ impl Desk<'_> {
     fn check_models(&mut self) {
         let catalog = self.host.scheduler.catalog();
         let unknown = self.spec.grants.models.iter().filter(|model| catalog.get(model).is_err());
-        let known = || catalog.iter().map(|info| info.id.to_string()).collect::<Vec<_>>().join(", ");
+        let known = || catalog.iter().map(|info| info.id().to_string()).collect::<Vec<_>>().join(", ");
         let route = &self.spec.route;
         self.problems.extend(unknown.map(|model| LoadProblem::UnknownModel {
             route: route.clone(),

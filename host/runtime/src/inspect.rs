@@ -149,7 +149,9 @@ pub(crate) struct Grant {
 /// The grant that an import needs, if it needs one.
 pub(crate) fn grant(import: &str) -> Option<Grant> {
     match interface(import) {
-        "atelier:host/generation" => Some(Grant { key: "grants.models", what: "model" }),
+        "atelier:host/generation" | "atelier:host/speech" => {
+            Some(Grant { key: "grants.models", what: "model" })
+        }
         "wasi:http/client" | "wasi:http/outgoing-handler" => {
             Some(Grant { key: "grants.outbound", what: "outbound server" })
         }

@@ -36,6 +36,7 @@ mod linker;
 mod metrics;
 mod outbound;
 mod persist;
+mod recording;
 mod reuse;
 mod runtime;
 mod sandbox;
@@ -44,7 +45,6 @@ mod stage;
 mod tenant;
 
 pub use body::Body;
-pub use capabilities::{AudioError, Recording};
 pub use code::{CompilerProgram, compile_for_parent};
 pub use context::{
     RequestContext, Span, SpanKind, SpanValue, TRACEPARENT, TRACESTATE, Trace, TraceParent, TraceParts,
@@ -57,6 +57,7 @@ pub use inspect::{Inspection, Kind, inspect};
 pub use limits::Limits;
 pub use metrics::{ComponentMetrics, Consumption, DoorStatus, LoadTimes, RouteMetrics, RuntimeMetrics};
 pub use outbound::{Origin, OriginError};
+pub use recording::{AudioError, Recording};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{Code, Grants, Reuse, RouteSpec};
 pub use tenant::{Exceeded, Quota, Share, Tenant, Work};

@@ -46,6 +46,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Pixels of all pictures that a guest holds (`limits.picture-bytes`).
     pub picture_bytes: u64,
+    /// Sound of all recordings that a guest holds, in seconds (`limits.audio-seconds`).
+    pub audio_seconds: u64,
     /// Requests to other servers, sent or refused (`limits.outbound-requests`).
     pub outbound_requests: u32,
     /// Bodies of those requests and of their responses together (`limits.outbound-bytes`).
@@ -56,7 +58,7 @@ pub struct Limits {
     pub outbound_first_byte: Duration,
     /// Between two pieces of a response (`limits.outbound-between-bytes-ms`).
     pub outbound_between_bytes: Duration,
-    /// Generation jobs that one request may have at a time (`limits.jobs`).
+    /// Jobs in the engine's queue that one request may have at a time (`limits.jobs`).
     pub jobs: u32,
     /// Requests that one instance answers, where the route lets it answer several (`limits.reuse-requests`).
     pub reuse_requests: u32,
@@ -89,6 +91,7 @@ impl Default for Limits {
             request_body_bytes: 32 * MIB as u64,
             response_body_bytes: 256 * MIB as u64,
             picture_bytes: 256 * MIB as u64,
+            audio_seconds: 600,
             outbound_requests: 50,
             outbound_bytes: 64 * MIB as u64,
             outbound_connect: Duration::from_secs(5),

@@ -12,13 +12,14 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::admission::{Door, Rules};
-use crate::capabilities::{decode_audio, decode_pixels};
+use crate::capabilities::decode_pixels;
 use crate::code::{Cache, Compiler, CompilerProgram};
 use crate::compute::ComputeThreads;
 use crate::context::Scope;
 use crate::decoder::Decoder;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
+use crate::recording::decode_audio;
 use crate::sandbox::Sandbox;
 use crate::{
     AudioError, Code, Deployment, Error, LoadError, Recording, RouteSpec, RuntimeMetrics, deploy, engine,

@@ -1,5 +1,5 @@
 //! On whose account a request runs. The server says who; the doors (`admission.rs`) look at the share and the priority,
-//! `capabilities/generation.rs` charges the quota before it makes a job. Nothing here knows keys or manifests.
+//! `capabilities/job.rs` charges the quota before it makes a job. Nothing here knows keys or manifests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +33,14 @@ pub struct Share {
 }
 
 /// What a job uses up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     /// Pictures.
     pub images: u64,
     /// Pixels times steps times pictures.
     pub pixel_steps: u64,
+    /// Seconds of sound, each that was begun.
+    pub audio_seconds: u64,
 }
 
 /// A tenant's allowance of work.

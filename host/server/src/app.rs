@@ -244,7 +244,7 @@ impl Located {
         let engine =
             CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None });
         let models = engine.map_err(|error| error.to_string())?.models();
-        Ok(models.iter().map(|info| info.memory_bytes).sum())
+        Ok(models.iter().map(|info| info.card().memory_bytes).sum())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What somebody who knows a model says of its use beyond what its files can tell: with how many steps, how much guidance
 //! and which schedule it was meant to run. Laid over the catalog's entry last, and held against the model's own limits.
 
-use atelier_inference::{ModelInfo, Size};
+use atelier_inference::{ImageModel, Size};
 
 use crate::Result;
 use crate::files::ModelFiles;
@@ -24,11 +24,24 @@ pub struct Defaults {
 }
 
 impl Defaults {
+    /// The manifest's first key of these that says anything.
+    pub(super) fn key(&self) -> Option<&'static str> {
+        let said = [
+            ("size", self.size.is_some()),
+            ("steps", self.steps.is_some()),
+            ("guidance", self.guidance.is_some()),
+            ("image-guidance", self.image_guidance.is_some()),
+            ("schedule", self.schedule.is_some()),
+            ("guidance", self.is_guidance_free),
+        ];
+        said.into_iter().find(|(_, is_said)| *is_said).map(|(key, _)| key)
+    }
+
     /// Lays these over what the files say.
     ///
     /// # Errors
     /// [`crate::Error::Malformed`] for a schedule that does not fit the model, or a size that it would refuse.
-    pub(super) fn apply(&self, files: &ModelFiles, info: &mut ModelInfo) -> Result<()> {
+    pub(super) fn apply(&self, files: &ModelFiles, info: &mut ImageModel) -> Result<()> {
         info.native_size = self.size.unwrap_or(info.native_size);
         info.default_steps = self.steps.unwrap_or(info.default_steps);
         info.default_guidance = self.guidance.unwrap_or(info.default_guidance);

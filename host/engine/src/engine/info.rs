@@ -1,10 +1,10 @@
-//! What the catalog says of a model, read from its configurations and its weights' headers alone, so that a host with
+//! What the catalog says of a model that makes pictures, read from its configurations and its weights' headers alone, so that a host with
 //! many models starts at once. What these can tell to be wrong fails here, when the host starts, and not at the first
 //! job.
 //!
-//! Comes from a `ModelSpec`, goes into `ModelInfo`. Builds no network and reads no tensor.
+//! Comes from a `ModelSpec`, goes into `ImageModel`. Builds no network and reads no tensor.
 
-use atelier_inference::{Features, ModelId, ModelInfo, Size};
+use atelier_inference::{Features, ImageModel, ModelCard, Size};
 use candle_core::Device;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ use crate::files::ModelFiles;
 use crate::pipeline::{Family, Footprint, Numbers, PreviewMeans, SourceUse, TextLayout};
 use crate::schedule::ScheduleConfig;
 use crate::textual_inversion::Inversion;
-use crate::{Error, Result, device, schedule};
+use crate::{Error, Result, schedule};
 
 /// Written by operators and training scripts, not by diffusers, so its keys are ours and unknown ones are refused.
 const OVERRIDES: &str = "atelier.json";
@@ -58,7 +58,7 @@ struct Overrides {
 /// What the files say of a model.
 pub(super) struct Described {
     /// The catalog's entry.
-    pub(super) info: ModelInfo,
+    pub(super) info: ImageModel,
     /// For those who use the default schedule.
     pub(super) note: Option<String>,
     /// What its runs take.
@@ -79,18 +79,18 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
         false => Overrides::default(),
     };
     let mut info = components.info(spec, components.memory(files)?, device)?;
-    info.description = description(spec, &components.family, &overrides, &info);
+    info.card.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
     spec.extras.defaults.apply(files, &mut info)?;
     for path in &spec.extras.fixed_adapters {
-        info.memory_bytes += Adapter::open(path)?.memory_bytes();
+        info.card.memory_bytes += Adapter::open(path)?.memory_bytes();
     }
     for (id, path) in &spec.extras.adapters {
-        info.memory_bytes += Adapter::open(path)?.memory_bytes();
+        info.card.memory_bytes += Adapter::open(path)?.memory_bytes();
         info.adapters.push(id.clone());
     }
     for (id, path) in &spec.extras.controls {
-        info.memory_bytes += components.control_memory(path)?;
+        info.card.memory_bytes += components.control_memory(path)?;
         info.controls.push(id.clone());
     }
     if components.family.text == TextLayout::Flux && !spec.extras.embeddings.is_empty() {
@@ -101,7 +101,7 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
     for path in &spec.extras.embeddings {
         info.words.push(Inversion::open(path, None, &Device::Cpu)?.word().into());
     }
-    let room = budget.saturating_sub(info.memory_bytes);
+    let room = budget.saturating_sub(info.card.memory_bytes);
     let footprint = components.footprint(files, room, device)?;
     // said of the files' own schedule alone
     let note = components.schedule.default_note().filter(|_| spec.extras.defaults.schedule.is_none());
@@ -117,7 +117,7 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
 
 /// The first that there is: the manifest's text, the folder's own, a plain fact. A checker that the folder lists and
 /// nobody runs is said, because users of the original pipeline rely on it.
-fn description(spec: &ModelSpec, family: &Family, overrides: &Overrides, info: &ModelInfo) -> String {
+fn description(spec: &ModelSpec, family: &Family, overrides: &Overrides, info: &ImageModel) -> String {
     let own = spec.description.clone().or_else(|| overrides.description.clone());
     let own = own.unwrap_or_else(|| format!("{}, {}", family.title(), info.native_size));
     if family.has_checker { format!("{own}; its safety checker is not run") } else { own }
@@ -126,18 +126,15 @@ fn description(spec: &ModelSpec, family: &Family, overrides: &Overrides, info: &
 impl Components {
     /// The facts without description and overrides. Schedules are named with the folder's own first, which is the
     /// default, and then the others that fit it.
-    fn info(&self, spec: &ModelSpec, memory: u64, device: &Device) -> Result<ModelInfo> {
+    fn info(&self, spec: &ModelSpec, memory: u64, device: &Device) -> Result<ImageModel> {
         let factor = self.vae.factor() as u32;
         let (height, width) = self.denoiser.sample_size();
         let native_size = Size { width: width as u32 * factor, height: height as u32 * factor };
         let first = self.schedule.default_name()?;
         let others = schedule::names_for(&self.schedule).into_iter().filter(|name| *name != first);
         let (default_steps, default_guidance, default_strength) = self.defaults();
-        Ok(ModelInfo {
-            id: ModelId::new(&spec.id),
-            family: self.family.name.into(),
-            source: spec.source.clone(),
-            description: String::new(),
+        Ok(ImageModel {
+            card: ModelCard { memory_bytes: memory, ..spec.card(self.family.name, device) },
             features: self.features(),
             native_size,
             // the native size is always allowed, however small or large a model was trained
@@ -156,8 +153,6 @@ impl Components {
             refiners: Vec::new(),
             refiner: spec.extras.refiner.clone(),
             step_cache: self.denoiser.step_cache(),
-            memory_bytes: memory,
-            device: device::name(device).into(),
         })
     }
 
@@ -195,7 +190,7 @@ impl Overrides {
     ///
     /// # Errors
     /// [`Error::Malformed`] for a native size that the model's own limits would refuse, or for no steps.
-    fn apply(&self, files: &ModelFiles, info: &mut ModelInfo) -> Result<()> {
+    fn apply(&self, files: &ModelFiles, info: &mut ImageModel) -> Result<()> {
         if !self.negative_prompt.is_empty() {
             let reason = "negative_prompt must be empty: requests bring their own";
             return Err(files.malformed(OVERRIDES, reason));

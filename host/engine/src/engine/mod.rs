@@ -1,31 +1,34 @@
 //! `atelier_inference::Engine` on candle: the models of the manifest, their weights loaded and unloaded as the domain
 //! decides. The one place where this crate's errors become the domain's.
 //!
-//! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: a job comes in
-//! checked against `ModelInfo`, a run goes out and is stepped by the worker.
+//! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: an order comes in
+//! checked against `ModelInfo`, a run goes out and is stepped by the worker. What makes pictures is a `painter`, what writes
+//! down speech a `listener`.
 
 mod components;
 mod defaults;
 mod info;
+mod listener;
+mod painter;
 mod refining;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use atelier_inference::{
-    self as inference, DefaultRefiner, Estimate, HandOver, Job, ModelId, ModelInfo, Refiner, Run,
+    self as inference, DefaultRefiner, Estimate, HandOver, ImageOrder, ModelCard, ModelId, ModelInfo, Order,
+    Run,
 };
 use candle_core::Device;
+use serde::Deserialize;
 
 use crate::device::{self, DeviceChoice};
 use crate::files::ModelFiles;
-use crate::pipeline::{DenoiseRun, Footprint, Left, Pipeline, PreviewMeans};
-use crate::schedule::{self, ScheduleConfig};
+use crate::pipeline::{DenoiseRun, Left};
 use crate::{Error, Result};
-use info::Described;
-use refining::Latents;
+use listener::Listener;
+use painter::Painter;
 
 pub use defaults::Defaults;
 
@@ -73,26 +76,44 @@ pub struct Extras {
     pub refiner: Option<DefaultRefiner>,
 }
 
-/// Diffusion models on one device.
+impl ModelSpec {
+    /// What every model has, without what its files alone can tell.
+    fn card(&self, family: &str, device: &Device) -> ModelCard {
+        ModelCard {
+            id: ModelId::new(&self.id),
+            family: family.into(),
+            source: self.source.clone(),
+            description: String::new(),
+            memory_bytes: 0,
+            device: device::name(device).into(),
+        }
+    }
+}
+
+impl Extras {
+    /// The manifest's first key of these that says anything; all are for pictures.
+    fn key(&self) -> Option<&'static str> {
+        let said = [
+            ("adapters", !self.adapters.is_empty()),
+            ("controls", !self.controls.is_empty()),
+            ("embeddings", !self.embeddings.is_empty()),
+            ("refiner", self.refiner.is_some()),
+        ];
+        let own = said.into_iter().find(|(_, is_said)| *is_said).map(|(key, _)| key);
+        own.or_else(|| self.defaults.key())
+    }
+}
+
+/// Models on one device.
 pub struct CandleEngine {
     device: Device,
     models: Vec<Model>,
 }
 
 /// A model of the catalog, with or without its weights.
-struct Model {
-    info: ModelInfo,
-    files: ModelFiles,
-    extras: Extras,
-    /// What to tell those who use the default schedule, such as that it stands in for another.
-    note: Option<String>,
-    footprint: Footprint,
-    schedule: ScheduleConfig,
-    previews: PreviewMeans,
-    /// What other models may go on with, if they can.
-    latents: Option<Latents>,
-    /// There while the model is loaded. A run holds it as well, until its end.
-    pipeline: Option<Arc<Pipeline>>,
+enum Model {
+    Painter(Box<Painter>),
+    Listener(Listener),
 }
 
 impl CandleEngine {
@@ -104,82 +125,117 @@ impl CandleEngine {
     pub fn new(config: EngineConfig) -> Result<CandleEngine> {
         let device = config.device.open()?;
         let budget = config.memory_bytes.unwrap_or_else(|| device::proposed_memory_bytes(&device));
-        let models = config.models.into_iter().map(|spec| Model::new(spec, budget, &device));
-        let mut models: Vec<Model> = models.collect::<Result<_>>()?;
-        refining::introduce(&mut models)?;
+        let open = |spec: ModelSpec| {
+            let id = spec.id.clone();
+            Model::new(spec, budget, &device).map_err(|source| Error::Model { id, source: Box::new(source) })
+        };
+        let mut models: Vec<Model> = config.models.into_iter().map(open).collect::<Result<_>>()?;
+        let mut painters: Vec<&mut Painter> = models.iter_mut().filter_map(Model::painter).collect();
+        refining::introduce(&mut painters)?;
         Ok(CandleEngine { device, models })
     }
 
     fn model(&mut self, id: &ModelId) -> Result<&mut Model> {
-        let known: Vec<String> = self.models.iter().map(|model| model.info.id.to_string()).collect();
-        self.models.iter_mut().find(|model| model.info.id == *id).ok_or_else(|| {
+        let known: Vec<String> = self.models.iter().map(|model| model.id().to_string()).collect();
+        self.models.iter_mut().find(|model| model.id() == id).ok_or_else(|| {
             let reason = format!("there is no model `{id}`; known: {}", known.join(", "));
             Error::Invalid { field: "model", reason }
         })
     }
 
-    /// Encodes the job's texts; the first step is the caller's.
-    fn start(&mut self, job: &Job) -> Result<DenoiseRun> {
-        let rest = match &job.refiner {
-            Some(refiner) => self.model(&refiner.model.id)?.steps_to_refine(job, refiner)?,
-            None => 0,
-        };
-        let model = self.model(&job.model.id)?;
-        DenoiseRun::new(model.loaded()?, job, model.note(job), model.footprint.is_tiled(job), rest)
+    fn painter(&mut self, id: &ModelId) -> Result<&mut Painter> {
+        let reason = format!("`{id}` makes no pictures");
+        self.model(id)?.painter().ok_or(Error::Invalid { field: "model", reason })
     }
 
-    /// The job's second run.
-    fn refine(&mut self, job: &Job, left: Left) -> Result<DenoiseRun> {
-        let refiner = job.refiner.as_ref().map_or(&job.model.id, |refiner| &refiner.model.id);
-        let model = self.model(refiner)?;
-        DenoiseRun::take_over(model.loaded()?, job, left, model.note(job), model.footprint.is_tiled(job))
+    fn listener(&mut self, id: &ModelId) -> Result<&mut Listener> {
+        match self.model(id)? {
+            Model::Listener(listener) => Ok(listener),
+            Model::Painter(_) => {
+                Err(Error::Invalid { field: "model", reason: format!("`{id}` writes down no speech") })
+            }
+        }
+    }
+
+    fn paint(&mut self, order: &ImageOrder) -> Result<DenoiseRun> {
+        let rest = match &order.refiner {
+            Some(refiner) => self.painter(&refiner.model.card.id)?.steps_to_refine(order, refiner)?,
+            None => 0,
+        };
+        self.painter(&order.model.card.id)?.start(order, rest)
+    }
+
+    /// The order's second run.
+    fn refine(&mut self, order: &ImageOrder, left: Left) -> Result<DenoiseRun> {
+        let refiner = order.refiner.as_ref().map_or(&order.model, |refiner| &refiner.model);
+        self.painter(&refiner.card.id)?.refine(order, left)
     }
 }
 
+/// What of a folder's own `config.json` tells its kind.
+#[derive(Deserialize)]
+struct Kind {
+    model_type: Option<String>,
+}
+
 impl Model {
-    /// Everything but the weights.
+    /// A folder with one network has a `config.json` of its own; pipelines and single files are for pictures.
     fn new(spec: ModelSpec, budget: u64, device: &Device) -> Result<Self> {
-        let described = info::describe(&spec, budget, device);
-        let Described { info, note, footprint, schedule, previews, latents } =
-            described.map_err(|source| Error::Model { id: spec.id.clone(), source: Box::new(source) })?;
-        let (files, extras) = (spec.files, spec.extras);
-        Ok(Self { info, files, extras, note, footprint, schedule, previews, latents, pipeline: None })
-    }
-
-    fn loaded(&self) -> Result<Arc<Pipeline>> {
-        self.pipeline.clone().ok_or_else(|| Error::NotLoaded { id: self.info.id.to_string() })
-    }
-
-    /// Steps that are left for this model as the job's refiner. What it could not do is refused before the other begins:
-    /// most of the work would be done by then.
-    fn steps_to_refine(&self, job: &Job, refiner: &Refiner) -> Result<usize> {
-        self.previews.check(job)?;
-        let rest = schedule::build_rest(&job.schedule, &self.schedule, job.steps as usize, refiner.share)?;
-        Ok(rest.timesteps().len())
-    }
-
-    /// Reads the weights, if they are not there.
-    fn load(&mut self, device: &Device) -> Result<()> {
-        if self.pipeline.is_none() {
-            let began = Instant::now();
-            let opened = Pipeline::open(&self.files, &self.extras, device);
-            let named = |source| Error::Model { id: self.info.id.to_string(), source: Box::new(source) };
-            self.pipeline = Some(Arc::new(opened.map_err(named)?));
-            tracing::info!(model = %self.info.id, seconds = began.elapsed().as_secs_f64(), "weights loaded");
+        const CONFIG: &str = "config.json";
+        let is_one_network = spec.files.contains(CONFIG) && !spec.files.contains("model_index.json");
+        if !is_one_network {
+            return Ok(Self::Painter(Box::new(Painter::new(spec, budget, device)?)));
         }
-        Ok(())
+        match spec.files.json::<Kind>(CONFIG)?.model_type.as_deref() {
+            Some(listener::MODEL_TYPE) => Ok(Self::Listener(Listener::new(spec, device)?)),
+            other => Err(Error::Unsupported {
+                what: "model_type in config.json:",
+                value: other.unwrap_or("none").into(),
+                supported: "whisper, and folders with a model_index.json",
+            }),
+        }
     }
 
-    /// What a user of the model's default schedule should know.
-    fn note(&self, job: &Job) -> Option<String> {
-        let is_default = self.info.schedules.first() == Some(&job.schedule);
-        self.note.clone().filter(|_| is_default)
+    fn id(&self) -> &ModelId {
+        match self {
+            Self::Painter(painter) => &painter.info.card.id,
+            Self::Listener(listener) => &listener.info.card.id,
+        }
+    }
+
+    fn painter(&mut self) -> Option<&mut Painter> {
+        match self {
+            Self::Painter(painter) => Some(painter),
+            Self::Listener(_) => None,
+        }
+    }
+
+    fn info(&self) -> ModelInfo {
+        match self {
+            Self::Painter(painter) => painter.info.clone().into(),
+            Self::Listener(listener) => ModelInfo::Speech(listener.info.clone()),
+        }
+    }
+
+    fn load(&mut self, device: &Device) -> Result<()> {
+        let loaded = match self {
+            Self::Painter(painter) => painter.load(device),
+            Self::Listener(listener) => listener.load(device),
+        };
+        loaded.map_err(|source| Error::Model { id: self.id().to_string(), source: Box::new(source) })
+    }
+
+    fn unload(&mut self) {
+        match self {
+            Self::Painter(painter) => device::give_back_main_memory(painter.unload()),
+            Self::Listener(listener) => device::give_back_main_memory(listener.unload()),
+        }
     }
 }
 
 impl inference::Engine for CandleEngine {
     fn models(&self) -> Vec<ModelInfo> {
-        self.models.iter().map(|model| model.info.clone()).collect()
+        self.models.iter().map(Model::info).collect()
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -187,12 +243,25 @@ impl inference::Engine for CandleEngine {
     }
 
     fn estimate(&self) -> Estimate {
-        let footprint = |model: &Model| (model.info.id.clone(), model.footprint.clone());
-        let footprints: BTreeMap<ModelId, Footprint> = self.models.iter().map(footprint).collect();
-        Arc::new(move |job| {
-            let refiner = job.refiner.as_ref().map(|refiner| &refiner.model.id);
-            let runs = [Some(&job.model.id), refiner].into_iter().flatten();
-            runs.filter_map(|id| Some(footprints.get(id)?.bytes(job))).max().unwrap_or_default()
+        let (mut painters, mut listeners) = (BTreeMap::new(), BTreeMap::new());
+        for model in &self.models {
+            let id = model.id().clone();
+            match model {
+                Model::Painter(painter) => _ = painters.insert(id, painter.footprint.clone()),
+                Model::Listener(listener) => _ = listeners.insert(id, listener.footprint.clone()),
+            }
+        }
+        Arc::new(move |order| match order {
+            Order::Image(order) => {
+                let refiner = order.refiner.as_ref().map(|refiner| &refiner.model);
+                let runs = [Some(&order.model), refiner].into_iter().flatten();
+                runs.filter_map(|model| Some(painters.get(&model.card.id)?.bytes(order)))
+                    .max()
+                    .unwrap_or_default()
+            }
+            Order::Speech(order) => {
+                listeners.get(&order.model.card.id).map_or(0, |footprint| footprint.bytes(order))
+            }
         })
     }
 
@@ -204,18 +273,21 @@ impl inference::Engine for CandleEngine {
     fn unload(&mut self, id: &ModelId) {
         // an unknown model is not loaded
         if let Ok(model) = self.model(id) {
-            device::give_back_main_memory(model.pipeline.take());
+            model.unload();
         }
     }
 
-    fn begin(&mut self, job: &Job) -> inference::Result<Box<dyn Run>> {
-        Ok(Box::new(self.start(job)?))
+    fn begin(&mut self, order: &Order) -> inference::Result<Box<dyn Run>> {
+        Ok(match order {
+            Order::Image(order) => Box::new(self.paint(order)?),
+            Order::Speech(order) => Box::new(self.listener(&order.model.card.id)?.start(order)?),
+        })
     }
 
-    fn take_over(&mut self, job: &Job, left: HandOver) -> inference::Result<Box<dyn Run>> {
+    fn take_over(&mut self, order: &ImageOrder, left: HandOver) -> inference::Result<Box<dyn Run>> {
         let foreign = |_| inference::Error::Failed("what was handed over is not of this engine".into());
         let left = left.0.downcast::<Left>().map_err(foreign)?;
-        Ok(Box::new(self.refine(job, *left)?))
+        Ok(Box::new(self.refine(order, *left)?))
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use atelier_inference::ModelInfo;
+use atelier_inference::ImageModel;
 
-use super::Model;
+use super::painter::Painter;
 use crate::models::vae::VaeConfig;
 use crate::pipeline::{Family, Numbers, SourceUse};
 use crate::{Error, Result};
@@ -39,17 +39,18 @@ impl Latents {
 /// # Errors
 /// [`Error::Model`] for a model whose default refiner is another kind of model. One that is not here is left to the jobs
 /// that would need it.
-pub(super) fn introduce(models: &mut [Model]) -> Result<()> {
-    let all: Vec<(Arc<ModelInfo>, Option<Latents>)> =
+pub(super) fn introduce(models: &mut [&mut Painter]) -> Result<()> {
+    let all: Vec<(Arc<ImageModel>, Option<Latents>)> =
         models.iter().map(|model| (Arc::new(model.info.clone()), model.latents)).collect();
     for model in models {
-        let can = |(other, latents): &&(Arc<ModelInfo>, Option<Latents>)| {
+        let can = |(other, latents): &&(Arc<ImageModel>, Option<Latents>)| {
             let both = latents.zip(model.latents);
-            other.id != model.info.id && both.is_some_and(|(second, first)| second.go_on_with(first))
+            other.card.id != model.info.card.id
+                && both.is_some_and(|(second, first)| second.go_on_with(first))
         };
         let refiners: Vec<_> = all.iter().filter(can).map(|(other, _)| other.clone()).collect();
         if let Some(own) = &model.info.refiner {
-            let is = |info: &Arc<ModelInfo>| info.id == own.model;
+            let is = |info: &Arc<ImageModel>| info.card.id == own.model;
             if all.iter().any(|(other, _)| is(other)) && !refiners.iter().any(is) {
                 let reason = format!(
                     "`{}` cannot go on with the latents of this one; both must be of Stable Diffusion XL, with the \
@@ -57,7 +58,7 @@ pub(super) fn introduce(models: &mut [Model]) -> Result<()> {
                     own.model
                 );
                 let source = Box::new(Error::Invalid { field: "refiner", reason });
-                return Err(Error::Model { id: model.info.id.to_string(), source });
+                return Err(Error::Model { id: model.info.card.id.to_string(), source });
             }
         }
         model.info.refiners = refiners;

@@ -1,9 +1,9 @@
-//! What a job's control pictures add to the denoiser's states: each is embedded once, and at every step in which it
+//! What an order's control pictures add to the denoiser's states: each is embedded once, and at every step in which it
 //! steers, its ControlNet is asked and the answers are summed.
 //!
 //! Follows diffusers' ControlNet pipelines without their guess mode.
 
-use atelier_inference::{Control, Job};
+use atelier_inference::{Control, ImageOrder};
 use candle_core::Tensor;
 
 use super::{Pipeline, picture};
@@ -30,15 +30,15 @@ impl Steering {
 }
 
 impl Pipeline {
-    /// Embeds the job's control pictures.
-    pub(super) fn steering(&self, job: &Job) -> Result<Vec<Steering>> {
+    /// Embeds the order's control pictures.
+    pub(super) fn steering(&self, order: &ImageOrder) -> Result<Vec<Steering>> {
         let embedded = |Control { id, picture, scale, start, end }: &Control| {
             // within 0 to 1, where the autoencoder wants -1 to 1
             let picture = ((picture::to_tensor(picture, &self.device)? + 1.0)? / 2.0)?;
             let embedded = self.control(id)?.embed(&picture)?;
             Ok(Steering { id: id.clone(), embedded, scale: *scale, start: *start, end: *end })
         };
-        job.controls.iter().map(embedded).collect()
+        order.controls.iter().map(embedded).collect()
     }
 
     /// What those that act in this step of so many add together, for what the denoiser is asked and as many of its skips

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use atelier_inference::{Decoder, Job, Pixels, Task};
+use atelier_inference::{Decoder, ImageOrder, Pixels, Task};
 use candle_core::Tensor;
 
 use super::control::Steering;
@@ -20,9 +20,9 @@ use crate::noise::PerImage;
 use crate::schedule::{self, Schedule};
 use crate::{Error, Result};
 
-/// One job on its way from noise to latents.
+/// One order on its way from noise to latents.
 pub struct Denoise {
-    /// Shared with the engine and with nobody else: one job runs at a time.
+    /// Shared with the engine and with nobody else: one order runs at a time.
     pipeline: Arc<Pipeline>,
     /// This run's own: multistep schedules keep what they saw.
     schedule: Box<dyn Schedule>,
@@ -75,60 +75,61 @@ pub enum Decoding {
 
 impl Denoise {
     /// Encodes the texts and makes the first latents.
-    pub fn new(pipeline: Arc<Pipeline>, job: &Job) -> Result<Self> {
-        let strength = match job.task {
+    pub fn new(pipeline: Arc<Pipeline>, order: &ImageOrder) -> Result<Self> {
+        let strength = match order.task {
             Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => Some(strength),
             Task::TextToImage | Task::Edit { .. } => None,
         };
-        let (height, width) = pipeline.latent_size(job);
+        let (height, width) = pipeline.latent_size(order);
         let config = pipeline.denoiser.schedule(&pipeline.schedule, height, width);
-        let schedule = schedule::build(&job.schedule, &config, job.steps as usize, strength)?;
+        let schedule = schedule::build(&order.schedule, &config, order.steps as usize, strength)?;
         if schedule.timesteps().is_empty() {
-            let reason = format!("leaves none of {} steps; raise strength or steps", job.steps);
+            let reason = format!("leaves none of {} steps; raise strength or steps", order.steps);
             return Err(Error::Invalid { field: "strength", reason });
         }
-        let end = match &job.refiner {
+        let end = match &order.refiner {
             Some(refiner) => steps_before_refiner(schedule.as_ref(), &pipeline, refiner.share)?,
             None => schedule.timesteps().len(),
         };
-        let steering = pipeline.steering(job)?;
+        let steering = pipeline.steering(order)?;
         let start = |pipeline: &Pipeline, schedule: &dyn Schedule| {
-            let mut noise = PerImage::of(&job.seeds, job.seed_profile);
-            Ok((pipeline.start(job, schedule, &mut noise)?, noise))
+            let mut noise = PerImage::of(&order.seeds, order.seed_profile);
+            Ok((pipeline.start(order, schedule, &mut noise)?, noise))
         };
-        Ok(Self { end, steering, ..Self::over(pipeline, job, schedule, start)? })
+        Ok(Self { end, steering, ..Self::over(pipeline, order, schedule, start)? })
     }
 
-    /// The rest of a run that another model began, for the job's refiner. As in diffusers it encodes the texts itself,
+    /// The rest of a run that another model began, for the order's refiner. As in diffusers it encodes the texts itself,
     /// and its schedule remembers nothing of the steps before.
-    pub fn take_over(pipeline: Arc<Pipeline>, job: &Job, left: Latent) -> Result<Self> {
-        let share = job.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
-        let schedule = schedule::build_rest(&job.schedule, &pipeline.schedule, job.steps as usize, share)?;
-        Self::over(pipeline, job, schedule, |_, _| Ok((Start::of(left.latents), left.noise)))
+    pub fn take_over(pipeline: Arc<Pipeline>, order: &ImageOrder, left: Latent) -> Result<Self> {
+        let share = order.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
+        let schedule =
+            schedule::build_rest(&order.schedule, &pipeline.schedule, order.steps as usize, share)?;
+        Self::over(pipeline, order, schedule, |_, _| Ok((Start::of(left.latents), left.noise)))
     }
 
     /// A run over a whole schedule.
     fn over(
         pipeline: Arc<Pipeline>,
-        job: &Job,
+        order: &ImageOrder,
         schedule: Box<dyn Schedule>,
         start: impl FnOnce(&Pipeline, &dyn Schedule) -> Result<(Start, PerImage)>,
     ) -> Result<Self> {
-        let guidance = Guidance::of(job, pipeline.denoiser.takes_guidance());
-        let conditioning = pipeline.condition(job, guidance.is_on())?;
-        let branches = pipeline.branches(job, &conditioning, pipeline.source_channels(job)?.as_ref())?;
+        let guidance = Guidance::of(order, pipeline.denoiser.takes_guidance());
+        let conditioning = pipeline.condition(order, guidance.is_on())?;
+        let branches = pipeline.branches(order, &conditioning, pipeline.source_channels(order)?.as_ref())?;
         let (Start { latents, kept, channels }, noise) = start(&pipeline, schedule.as_ref())?;
         Ok(Self {
             end: schedule.timesteps().len(),
-            caches: pipeline.caches(job)?,
-            lane: lane(&pipeline.device, job),
+            caches: pipeline.caches(order)?,
+            lane: lane(&pipeline.device, order),
             pipeline,
             schedule,
             conditioning,
             branches,
             guidance,
-            scale: job.guidance,
-            decoding: if job.decoder == Decoder::Tiny { Decoding::Tiny } else { Decoding::Whole },
+            scale: order.guidance,
+            decoding: if order.decoder == Decoder::Tiny { Decoding::Tiny } else { Decoding::Whole },
             noise,
             latents,
             steering: Vec::new(),

@@ -5,7 +5,7 @@
 //! nothing else, since attention never holds its scores whole. It is counted in values (f32) for one pixel, along the
 //! forward passes of `models/`: whoever changes what these keep alive changes this as well.
 
-use atelier_inference::{Decoder, Job, MAX_EVENTS, StepCache};
+use atelier_inference::{Decoder, ImageOrder, MAX_EVENTS, StepCache};
 use candle_core::Device;
 
 use super::denoiser::DenoiserConfig;
@@ -88,7 +88,7 @@ pub(crate) struct Footprint {
     max_chunks: usize,
     /// Whether guidance is an input, so that one prediction is enough.
     takes_guidance: bool,
-    /// Bytes whatever the job.
+    /// Bytes whatever the order.
     fixed: f64,
 }
 
@@ -166,38 +166,38 @@ impl Footprint {
         }
     }
 
-    /// Bytes that the job's run takes at its widest.
-    pub(crate) fn bytes(&self, job: &Job) -> u64 {
-        let decode = if self.is_tiled(job) { self.tiles(job) } else { self.decoded_whole(job) };
-        // saturates: no picture that a job may ask for comes near the end of u64
-        self.with_decoder(job, decode).ceil() as u64
+    /// Bytes that the order's run takes at its widest.
+    pub(crate) fn bytes(&self, order: &ImageOrder) -> u64 {
+        let decode = if self.is_tiled(order) { self.tiles(order) } else { self.decoded_whole(order) };
+        // saturates: no picture that an order may ask for comes near the end of u64
+        self.with_decoder(order, decode).ceil() as u64
     }
 
     /// Whether the picture is decoded in tiles: it would not fit whole. Depends on the host's memory as it is set up, and
     /// not on what is free at the moment, so that the same request gives the same bytes.
-    pub(crate) fn is_tiled(&self, job: &Job) -> bool {
-        let decodes_only = job.decoder == Decoder::Full && job.task.picture().is_none();
-        let (whole, tiles) = (self.decoded_whole(job), self.tiles(job));
-        let whole = self.with_decoder(job, whole);
-        decodes_only && self.tiling.is_some() && whole > self.room && self.with_decoder(job, tiles) < whole
+    pub(crate) fn is_tiled(&self, order: &ImageOrder) -> bool {
+        let decodes_only = order.decoder == Decoder::Full && order.task.picture().is_none();
+        let (whole, tiles) = (self.decoded_whole(order), self.tiles(order));
+        let whole = self.with_decoder(order, whole);
+        decodes_only && self.tiling.is_some() && whole > self.room && self.with_decoder(order, tiles) < whole
     }
 
-    fn with_decoder(&self, job: &Job, decode: f64) -> f64 {
-        let (pixels, pictures) = (pixels(job), job.seeds.len());
-        let together = lane(&self.device, job) as f64;
-        let predictions = Guidance::of(job, self.takes_guidance).branches() as f64;
-        let steer = if job.controls.is_empty() { 0.0 } else { self.steer };
+    fn with_decoder(&self, order: &ImageOrder, decode: f64) -> f64 {
+        let (pixels, pictures) = (pixels(order), order.seeds.len());
+        let together = lane(&self.device, order) as f64;
+        let predictions = Guidance::of(order, self.takes_guidance).branches() as f64;
+        let steer = if order.controls.is_empty() { 0.0 } else { self.steer };
         let predict = (pixels * (self.predict + steer) + self.predict_text) * predictions;
-        let controls = pixels * self.control * job.controls.len() as f64;
+        let controls = pixels * self.control * order.controls.len() as f64;
         // of every picture, whether its lane runs or waits
-        let kept = pixels * (self.kept + self.cached(job) * predictions) * pictures as f64;
+        let kept = pixels * (self.kept + self.cached(order) * predictions) * pictures as f64;
         let run = predict.max(decode) * together + controls + kept;
-        self.fixed + run.max(self.encode_text) + self.texts(job) + previews(job)
+        self.fixed + run.max(self.encode_text) + self.texts(order) + previews(order)
     }
 
-    /// Bytes that the job's step cache keeps of one prediction, for a pixel of the picture.
-    fn cached(&self, job: &Job) -> f64 {
-        let branch = match job.step_cache {
+    /// Bytes that the order's step cache keeps of one prediction, for a pixel of the picture.
+    fn cached(&self, order: &ImageOrder) -> f64 {
+        let branch = match order.step_cache {
             None => return 0.0,
             Some(StepCache::Deep { branch, .. }) => branch as usize,
             Some(StepCache::FirstBlock { .. }) => 0,
@@ -205,35 +205,35 @@ impl Footprint {
         self.cached.get(branch).copied().unwrap_or_default()
     }
 
-    fn decoded_whole(&self, job: &Job) -> f64 {
-        let is_tiny = job.decoder == Decoder::Tiny && job.task.picture().is_none();
-        pixels(job) * if is_tiny { self.decode_tiny } else { self.decode }
+    fn decoded_whole(&self, order: &ImageOrder) -> f64 {
+        let is_tiny = order.decoder == Decoder::Tiny && order.task.picture().is_none();
+        pixels(order) * if is_tiny { self.decode_tiny } else { self.decode }
     }
 
     /// One tile at a time, beside the rows that are put together.
-    fn tiles(&self, job: &Job) -> f64 {
+    fn tiles(&self, order: &ImageOrder) -> f64 {
         const ROWS: f64 = 4.0;
         let side = self.tiling.map_or(0, |tiling| tiling.side * tiling.factor) as f64;
-        self.decode * side * side + VALUE * ROWS * pixels(job) * 3.0
+        self.decode * side * side + VALUE * ROWS * pixels(order) * 3.0
     }
 
     /// Bytes of the texts, if every token were a single byte long.
-    fn texts(&self, job: &Job) -> f64 {
-        let longest = job.prompt.len().max(job.negative_prompt.len());
+    fn texts(&self, order: &ImageOrder) -> f64 {
+        let longest = order.prompt.len().max(order.negative_prompt.len());
         let chunks = longest.div_ceil(self.chunk.saturating_sub(2).max(1)).clamp(1, self.max_chunks);
         self.token * (chunks * self.chunk) as f64
     }
 }
 
-fn pixels(job: &Job) -> f64 {
-    f64::from(job.size.width) * f64::from(job.size.height)
+fn pixels(order: &ImageOrder) -> f64 {
+    f64::from(order.size.width) * f64::from(order.size.height)
 }
 
 /// Bytes of all previews that may wait for a slow reader.
-fn previews(job: &Job) -> f64 {
+fn previews(order: &ImageOrder) -> f64 {
     let side = |pixels: u32| f64::from(pixels).min(MAX_SIDE as f64);
-    let preview = side(job.size.width) * side(job.size.height) * VALUE;
-    if job.preview_every.is_some() { preview * MAX_EVENTS as f64 } else { 0.0 }
+    let preview = side(order.size.width) * side(order.size.height) * VALUE;
+    if order.preview_every.is_some() { preview * MAX_EVENTS as f64 } else { 0.0 }
 }
 
 /// Values for a token in the layers of a text encoder.
@@ -362,7 +362,9 @@ fn part(level: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use atelier_inference::{CacheKind, Features, ModelId, ModelInfo, Request, Size};
+    use std::sync::Arc;
+
+    use atelier_inference::{CacheKind, Features, ImageModel, ImageRequest, ModelCard, ModelId, Size};
 
     use super::*;
     use crate::files::ModelFiles;
@@ -386,12 +388,16 @@ mod tests {
         Footprint::new(Networks { text, t5: None, denoiser, vae, tiny: None }, room, &Device::Cpu)
     }
 
-    fn job(side: u32, decoder: Decoder) -> Job {
-        let model = ModelInfo {
-            id: ModelId::new("sd15"),
-            family: String::new(),
-            source: String::new(),
-            description: String::new(),
+    fn order(side: u32, decoder: Decoder) -> ImageOrder {
+        let model = ImageModel {
+            card: ModelCard {
+                id: ModelId::new("sd15"),
+                family: String::new(),
+                source: String::new(),
+                description: String::new(),
+                memory_bytes: 0,
+                device: "cpu".into(),
+            },
             features: Features::ALL,
             native_size: Size { width: 512, height: 512 },
             min_side: 64,
@@ -408,22 +414,21 @@ mod tests {
             refiners: Vec::new(),
             refiner: None,
             step_cache: CacheKind::Deep { branches: 12 },
-            memory_bytes: 0,
-            device: "cpu".into(),
         };
         let size = Some(Size { width: side, height: side });
-        Job::new(Request { size, decoder, ..Request::default() }, &model).unwrap()
+        let request = ImageRequest { size, decoder, ..ImageRequest::default() };
+        ImageOrder::with(request, &Arc::new(model)).unwrap()
     }
 
     #[test]
     fn a_picture_is_decoded_in_tiles_when_it_does_not_fit_whole_by_one_byte() {
-        let needs = footprint(u64::MAX).bytes(&job(1_024, Decoder::Full));
-        assert!(!footprint(needs).is_tiled(&job(1_024, Decoder::Full)));
+        let needs = footprint(u64::MAX).bytes(&order(1_024, Decoder::Full));
+        assert!(!footprint(needs).is_tiled(&order(1_024, Decoder::Full)));
         let tight = footprint(needs - 1);
-        assert!(tight.is_tiled(&job(1_024, Decoder::Full)));
-        assert!(tight.bytes(&job(1_024, Decoder::Full)) < needs);
+        assert!(tight.is_tiled(&order(1_024, Decoder::Full)));
+        assert!(tight.bytes(&order(1_024, Decoder::Full)) < needs);
         // the small autoencoder needs no tiles, and a picture of one tile has none
-        assert!(!footprint(0).is_tiled(&job(1_024, Decoder::Tiny)));
-        assert!(!footprint(0).is_tiled(&job(512, Decoder::Full)));
+        assert!(!footprint(0).is_tiled(&order(1_024, Decoder::Tiny)));
+        assert!(!footprint(0).is_tiled(&order(512, Decoder::Full)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Knows the rules of diffusers' pipelines; the loop asks and mixes without knowing which rule it follows.
 
-use atelier_inference::{Job, Task};
+use atelier_inference::{ImageOrder, Task};
 use candle_core::{DType, Tensor};
 
 use super::family::Numbers;
@@ -46,10 +46,10 @@ pub(super) enum Guidance {
 }
 
 impl Guidance {
-    /// The job's; a distilled model takes the scale as an input instead.
-    pub(super) fn of(job: &Job, takes_guidance: bool) -> Self {
-        let (scale, rescale) = (job.guidance, job.guidance_rescale);
-        match job.task {
+    /// The order's; a distilled model takes the scale as an input instead.
+    pub(super) fn of(order: &ImageOrder, takes_guidance: bool) -> Self {
+        let (scale, rescale) = (order.guidance, order.guidance_rescale);
+        match order.task {
             _ if takes_guidance || scale <= 1.0 => Self::Off,
             Task::Edit { guidance, .. } if guidance < 1.0 => Self::Off,
             Task::Edit { guidance, .. } => Self::Instruct { text: scale, picture: guidance, rescale },
@@ -100,12 +100,12 @@ impl Pipeline {
     /// The branches that the guidance mixes, in its order. `channels` are a source picture's latents.
     pub(super) fn branches(
         &self,
-        job: &Job,
+        order: &ImageOrder,
         conditioning: &Conditioning,
         channels: Option<&Tensor>,
     ) -> Result<Vec<Branch>> {
         let branch = |text: &Text, is_negative, channels: Option<Tensor>| {
-            Result::Ok(Branch { text: text.clone(), numbers: self.numbers(job, is_negative)?, channels })
+            Result::Ok(Branch { text: text.clone(), numbers: self.numbers(order, is_negative)?, channels })
         };
         let own = || channels.cloned();
         let prompt = &conditioning.prompt;
@@ -121,8 +121,8 @@ impl Pipeline {
     }
 
     /// What XL is told beside the text: sizes, or sizes and a score.
-    fn numbers(&self, job: &Job, is_negative: bool) -> Result<Option<Tensor>> {
-        let framing = job.framing;
+    fn numbers(&self, order: &ImageOrder, is_negative: bool) -> Result<Option<Tensor>> {
+        let framing = order.framing;
         let (original, crop, target) = (framing.original, framing.crop, framing.target);
         let mut numbers =
             vec![original.height as f32, original.width as f32, crop.top as f32, crop.left as f32];

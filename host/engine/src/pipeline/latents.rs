@@ -1,7 +1,7 @@
 //! The latents that a run starts from: noise, or a picture's latents with noise.
-//! Draws from the job's generators and leaves them where the first step goes on.
+//! Draws from the order's generators and leaves them where the first step goes on.
 
-use atelier_inference::{Job, Mask, Pixels, Task};
+use atelier_inference::{ImageOrder, Mask, Pixels, Task};
 use candle_core::{DType, Tensor};
 
 use super::family::SourceUse;
@@ -44,16 +44,21 @@ impl Kept {
 impl Pipeline {
     /// The generators are used in diffusers' order: first the autoencoder's sample of a source, then the noise, then the
     /// sample of what a mask leaves.
-    pub(super) fn start(&self, job: &Job, schedule: &dyn Schedule, noise: &mut PerImage) -> Result<Start> {
-        let (height, width) = self.latent_size(job);
-        let shape = (job.seeds.len(), self.vae.latent_channels(), height, width);
+    pub(super) fn start(
+        &self,
+        order: &ImageOrder,
+        schedule: &dyn Schedule,
+        noise: &mut PerImage,
+    ) -> Result<Start> {
+        let (height, width) = self.latent_size(order);
+        let shape = (order.seeds.len(), self.vae.latent_channels(), height, width);
         let like = Tensor::zeros(shape, DType::F32, &self.device)?;
-        match &job.task {
+        match &order.task {
             Task::TextToImage | Task::Edit { .. } => {
                 Ok(Start::of((noise.draw(&like)? * schedule.init_noise_sigma())?))
             }
             Task::ImageToImage { picture, .. } => {
-                let original = self.source_latents(picture, job.seeds.len(), noise)?;
+                let original = self.source_latents(picture, order.seeds.len(), noise)?;
                 let noise = noise.draw(&like)?;
                 schedule.add_noise(0, &original, &noise).map(Start::of)
             }
@@ -63,10 +68,10 @@ impl Pipeline {
         }
     }
 
-    /// Height and width of the job's latents.
-    pub(super) fn latent_size(&self, job: &Job) -> (usize, usize) {
+    /// Height and width of the order's latents.
+    pub(super) fn latent_size(&self, order: &ImageOrder) -> (usize, usize) {
         let factor = self.vae.factor();
-        (job.size.height as usize / factor, job.size.width as usize / factor)
+        (order.size.height as usize / factor, order.size.width as usize / factor)
     }
 
     /// Follows `StableDiffusionInpaintPipeline`, and `FluxInpaintPipeline` does the same: from noise alone where the whole schedule is run.
@@ -130,8 +135,9 @@ impl Pipeline {
     }
 
     /// The picture to edit as further channels of the denoiser's input: its most likely latents, so no draw.
-    pub(super) fn source_channels(&self, job: &Job) -> Result<Option<Tensor>> {
-        let (Task::Edit { picture, .. }, SourceUse::Channels { is_scaled }) = (&job.task, self.family.source)
+    pub(super) fn source_channels(&self, order: &ImageOrder) -> Result<Option<Tensor>> {
+        let (Task::Edit { picture, .. }, SourceUse::Channels { is_scaled }) =
+            (&order.task, self.family.source)
         else {
             return Ok(None);
         };

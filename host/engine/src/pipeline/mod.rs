@@ -1,8 +1,8 @@
-//! A job becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
+//! An order becomes pictures here: prompt → states (`prompt`, `emphasis`), seeds and source → latents (`latents`), the denoise loop
 //! (`denoise`), whom and what it asks (`denoiser`, `guidance`), what steers it (`control`), what it need not
 //! compute anew (`step_cache`), pixels (`picture`) and previews (`preview`); `run` puts these behind the engine's `Run`,
 //! `family` is what tells one model's pipeline from another's, and `footprint` tells how much memory all this will take.
-//! Knows every network and no file format; the engine owns it, one job uses it at a time.
+//! Knows every network and no file format; the engine owns it, one order uses it at a time.
 
 mod control;
 mod denoise;
@@ -22,7 +22,7 @@ mod step_cache;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use atelier_inference::{Adapted, Job, StepCache};
+use atelier_inference::{Adapted, ImageOrder, StepCache};
 use candle_core::Device;
 
 use crate::adapters::{Adapter, Attached, Bound};
@@ -53,7 +53,7 @@ pub struct Pipeline {
     text_encoders: TextEncoders,
     denoiser: Denoiser,
     vae: Vae,
-    /// Chosen at loading, so that a job that wants previews which cannot be made is refused before it begins.
+    /// Chosen at loading, so that an order that wants previews which cannot be made is refused before it begins.
     previewer: Previewer,
     /// What every run's schedule is built from.
     schedule: ScheduleConfig,
@@ -112,9 +112,9 @@ impl Pipeline {
         }
     }
 
-    /// Puts the model's and the job's adapters on their layers, as long as the result lives.
-    fn attach(&self, job: &Job) -> Result<Attached> {
-        let chosen = job.adapters.iter().map(|Adapted { id, weight }| match self.adapters.get(id) {
+    /// Puts the model's and the order's adapters on their layers, as long as the result lives.
+    fn attach(&self, order: &ImageOrder) -> Result<Attached> {
+        let chosen = order.adapters.iter().map(|Adapted { id, weight }| match self.adapters.get(id) {
             Some(bound) => Ok((bound, *weight)),
             None => Err(Error::Invalid { field: "adapters", reason: format!("`{id}` is not loaded") }),
         });
@@ -123,9 +123,9 @@ impl Pipeline {
     }
 }
 
-/// Images of a job that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
+/// Images of an order that share one pass. On the CPU each runs alone: it is as fast, and image `i` of a batch then equals the
 /// single image of its seed to the last bit. So does each whose first block decides how much of a pass it needs.
-fn lane(device: &Device, job: &Job) -> usize {
-    let decides = matches!(job.step_cache, Some(StepCache::FirstBlock { .. }));
-    if device.is_cpu() || decides { 1 } else { job.seeds.len() }
+fn lane(device: &Device, order: &ImageOrder) -> usize {
+    let decides = matches!(order.step_cache, Some(StepCache::FirstBlock { .. }));
+    if device.is_cpu() || decides { 1 } else { order.seeds.len() }
 }

@@ -1,7 +1,7 @@
 //! Small pictures of unfinished latents: decoded where a small autoencoder is at hand, else by one matrix.
 //! Made from the model's own files; nothing here knows when a preview is due.
 
-use atelier_inference::{Decoder, Job};
+use atelier_inference::{Decoder, ImageOrder};
 use candle_core::{Device, Tensor};
 
 use crate::files::ModelFiles;
@@ -104,13 +104,13 @@ impl PreviewMeans {
         Ok(colours.map_or(Self::Nothing, Self::Matrix))
     }
 
-    /// Refuses a job that wants previews, or to be decoded by a small autoencoder, where there is none.
-    pub(crate) fn check(self, job: &Job) -> Result<()> {
-        if job.preview_every.is_some() {
+    /// Refuses an order that wants previews, or to be decoded by a small autoencoder, where there is none.
+    pub(crate) fn check(self, order: &ImageOrder) -> Result<()> {
+        if order.preview_every.is_some() {
             self.check_previews()?;
         }
         let is_small = matches!(self, Self::Own | Self::Beside(_));
-        if job.decoder == Decoder::Tiny && !is_small { Err(no_small_autoencoder()) } else { Ok(()) }
+        if order.decoder == Decoder::Tiny && !is_small { Err(no_small_autoencoder()) } else { Ok(()) }
     }
 
     /// Refuses previews where there are none.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use atelier_inference::{Emphasis, Job};
+use atelier_inference::{Emphasis, ImageOrder};
 use candle_core::{D, Device, Tensor};
 
 use super::Pipeline;
@@ -46,7 +46,7 @@ pub struct Text {
     pub pooled: Option<Tensor>,
 }
 
-/// A job's texts.
+/// An order's texts.
 #[derive(Debug)]
 pub struct Conditioning {
     /// The prompt.
@@ -101,14 +101,14 @@ impl Row {
 }
 
 impl Pipeline {
-    /// Encodes a job's texts.
-    pub(super) fn condition(&self, job: &Job, is_guided: bool) -> Result<Conditioning> {
+    /// Encodes an order's texts.
+    pub(super) fn condition(&self, order: &ImageOrder, is_guided: bool) -> Result<Conditioning> {
         match &self.text_encoders {
             TextEncoders::Clip(encoders) => {
-                let has_zeros = self.family.zeros_for_no_negative && job.negative_prompt.is_empty();
-                encoders.condition(job, is_guided, has_zeros)
+                let has_zeros = self.family.zeros_for_no_negative && order.negative_prompt.is_empty();
+                encoders.condition(order, is_guided, has_zeros)
             }
-            TextEncoders::Flux(encoders) => encoders.condition(&job.prompt),
+            TextEncoders::Flux(encoders) => encoders.condition(&order.prompt),
         }
     }
 }
@@ -157,11 +157,11 @@ impl ClipEncoders {
     }
 
     /// As in diffusers, `clip_skip` concerns the prompt alone.
-    fn condition(&self, job: &Job, is_guided: bool, has_zeros: bool) -> Result<Conditioning> {
-        let skip = self.checked_skip(job)?;
-        let prompt = self.rows("prompt", &job.prompt, job.emphasis)?;
+    fn condition(&self, order: &ImageOrder, is_guided: bool, has_zeros: bool) -> Result<Conditioning> {
+        let skip = self.checked_skip(order)?;
+        let prompt = self.rows("prompt", &order.prompt, order.emphasis)?;
         let negative = match is_guided && !has_zeros {
-            true => Some(self.rows("negative-prompt", &job.negative_prompt, job.emphasis)?),
+            true => Some(self.rows("negative-prompt", &order.negative_prompt, order.emphasis)?),
             false => None,
         };
         let named = [("prompt", Some(&prompt)), ("negative prompt", negative.as_ref())];
@@ -169,9 +169,9 @@ impl ClipEncoders {
         let notes = notes.collect();
         // all predictions are made in one pass, so all texts need the same number of tokens: empty chunks fill up
         let count = longest(&prompt).max(negative.as_deref().map_or(0, longest));
-        let prompt = self.encode(prompt, count, skip, job.emphasis)?;
+        let prompt = self.encode(prompt, count, skip, order.emphasis)?;
         let negative = match negative {
-            Some(rows) => Some(self.encode(rows, count, 0, job.emphasis)?),
+            Some(rows) => Some(self.encode(rows, count, 0, order.emphasis)?),
             None if is_guided => Some(prompt.zeros()?),
             None => None,
         };
@@ -205,10 +205,10 @@ impl ClipEncoders {
     }
 
     /// The layers to leave out at the encoders' end, held against the model: only it knows how many it has.
-    fn checked_skip(&self, job: &Job) -> Result<usize> {
+    fn checked_skip(&self, order: &ImageOrder) -> Result<usize> {
         let layers = |(_, encoder): &(ClipTokenizer, ClipTextEncoder)| encoder.layers();
         let most = self.encoders.iter().map(layers).min().unwrap_or_default() - self.always_skipped();
-        let skip = job.clip_skip as usize;
+        let skip = order.clip_skip as usize;
         if skip <= most {
             return Ok(skip);
         }

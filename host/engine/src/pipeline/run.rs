@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use atelier_inference::{
-    self as inference, Finished, HandOver, Job, Preview, Run, StepCache, StepState, Task,
+    self as inference, Finished, HandOver, ImageOrder, Made, Preview, Run, StepCache, StepState, Task,
 };
 
 use super::{Denoise, Latent, Passes, Pipeline};
@@ -15,7 +15,7 @@ const TILED: &str =
     "decoded in tiles: whole pictures of this size do not fit the host's memory (engine.memory-bytes)";
 const LAID_OVER_WHITE: &str = "the source's transparent parts were laid over white";
 
-/// One job, stepped by the worker.
+/// One order, stepped by the worker.
 pub(crate) struct DenoiseRun {
     denoise: Denoise,
     /// Steps from one preview to the next; none without previews.
@@ -26,7 +26,7 @@ pub(crate) struct DenoiseRun {
     rest: u32,
     /// Given away with the pictures.
     notes: Vec<String>,
-    /// What the job asked for.
+    /// What the order asked for.
     step_cache: Option<StepCache>,
     /// Those of another model that did steps before.
     passes_before: Passes,
@@ -34,7 +34,7 @@ pub(crate) struct DenoiseRun {
     _adapters: Attached,
 }
 
-/// What a run leaves to its job's refiner.
+/// What a run leaves to its order's refiner.
 pub(crate) struct Left {
     latent: Latent,
     done: u32,
@@ -43,11 +43,11 @@ pub(crate) struct Left {
 }
 
 impl DenoiseRun {
-    /// `note` is what the engine has to say of the job; `is_tiled` whether its pictures do not fit the memory whole;
+    /// `note` is what the engine has to say of the order; `is_tiled` whether its pictures do not fit the memory whole;
     /// `rest` how many steps are left to a refiner, which then decodes.
     pub(crate) fn new(
         pipeline: Arc<Pipeline>,
-        job: &Job,
+        order: &ImageOrder,
         note: Option<String>,
         is_tiled: bool,
         rest: usize,
@@ -55,45 +55,45 @@ impl DenoiseRun {
         // before the texts are encoded: a refusal should cost nothing
         let means = pipeline.previewer.means();
         match rest {
-            0 => means.check(job)?,
-            _ if job.preview_every.is_some() => means.check_previews()?,
+            0 => means.check(order)?,
+            _ if order.preview_every.is_some() => means.check_previews()?,
             _ => {}
         }
         // text encoders have adapters as well, so these come first
-        let adapters = pipeline.attach(job)?;
-        let denoise = Denoise::new(pipeline, job)?;
+        let adapters = pipeline.attach(order)?;
+        let denoise = Denoise::new(pipeline, order)?;
         let is_tiled = is_tiled && rest == 0;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
         notes.extend(is_tiled.then(|| TILED.into()));
         // of a part that is painted anew, transparency is the mask
-        let is_part = matches!(job.task, Task::Inpaint { .. });
-        if !is_part && job.task.picture().is_some_and(|picture| !picture.is_opaque()) {
+        let is_part = matches!(order.task, Task::Inpaint { .. });
+        if !is_part && order.task.picture().is_some_and(|picture| !picture.is_opaque()) {
             notes.push(LAID_OVER_WHITE.into());
         }
         Ok(Self {
             denoise,
-            preview_every: job.preview_every.map(u32::from),
+            preview_every: order.preview_every.map(u32::from),
             before: 0,
             rest: rest as u32,
             notes,
-            step_cache: job.step_cache,
+            step_cache: order.step_cache,
             passes_before: Passes::default(),
             _adapters: adapters,
         })
     }
 
-    /// The second run of a job, on its refiner. The job's adapters are the first model's.
+    /// The second run of an order, on its refiner. The order's adapters are the first model's.
     pub(crate) fn take_over(
         pipeline: Arc<Pipeline>,
-        job: &Job,
+        order: &ImageOrder,
         left: Left,
         note: Option<String>,
         is_tiled: bool,
     ) -> Result<Self> {
         let Left { latent, done: before, passes: passes_before, mut notes } = left;
-        let denoise = Denoise::take_over(pipeline, job, latent)?;
+        let denoise = Denoise::take_over(pipeline, order, latent)?;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let own = denoise.conditioning().notes.iter().cloned().chain(note);
         let own = own.chain(is_tiled.then(|| TILED.into())).collect::<Vec<String>>();
@@ -101,11 +101,11 @@ impl DenoiseRun {
         notes.extend(own.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         Ok(Self {
             denoise,
-            preview_every: job.preview_every.map(u32::from),
+            preview_every: order.preview_every.map(u32::from),
             before,
             rest: 0,
             notes,
-            step_cache: job.step_cache,
+            step_cache: order.step_cache,
             passes_before,
             _adapters: Attached::default(),
         })
@@ -118,7 +118,7 @@ impl DenoiseRun {
             }
             let mut notes = std::mem::take(&mut self.notes);
             notes.extend(self.step_cache.map(|cache| self.passes().note(cache)));
-            return Ok(StepState::Done(Finished { pictures: self.denoise.pictures()?, notes }));
+            return Ok(StepState::Done(Finished { made: Made::Pictures(self.denoise.pictures()?), notes }));
         }
         let (total, step) = self.denoise.progress();
         let (total, step) = (self.before + total as u32 + self.rest, self.before + step as u32);

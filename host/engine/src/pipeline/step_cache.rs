@@ -1,6 +1,6 @@
 //! A run's step cache: what each lane's denoiser keeps from one pass to the next, and what is told of it at the end.
 
-use atelier_inference::{Job, StepCache};
+use atelier_inference::{ImageOrder, StepCache};
 
 use super::denoiser::Denoiser;
 use super::{Pipeline, lane};
@@ -33,7 +33,7 @@ impl Cache {
             (StepCache::FirstBlock { threshold }, Denoiser::Flux(_)) => {
                 Ok(Self::FirstBlock(FirstBlock::new(threshold)))
             }
-            // the catalog says which kind a model takes, and a job was held against it
+            // the catalog says which kind a model takes, and an order was held against it
             _ => Err(Error::Invalid { field: "step-cache", reason: format!("{asked} is for other models") }),
         }
     }
@@ -56,10 +56,10 @@ impl Cache {
 }
 
 impl Pipeline {
-    /// One cache for each lane of the job, as images of one lane share their passes; none where none was asked for.
-    pub(super) fn caches(&self, job: &Job) -> Result<Vec<Cache>> {
-        let Some(asked) = job.step_cache else { return Ok(Vec::new()) };
-        let lanes = job.seeds.len().div_ceil(lane(&self.device, job));
+    /// One cache for each lane of the order, as images of one lane share their passes; none where none was asked for.
+    pub(super) fn caches(&self, order: &ImageOrder) -> Result<Vec<Cache>> {
+        let Some(asked) = order.step_cache else { return Ok(Vec::new()) };
+        let lanes = order.seeds.len().div_ceil(lane(&self.device, order));
         (0..lanes).map(|_| Cache::new(asked, &self.denoiser)).collect()
     }
 }
@@ -75,7 +75,7 @@ impl Passes {
         Self { all: self.all + other.all, shortened: self.shortened + other.shortened }
     }
 
-    /// What a user should know of a job's cache.
+    /// What a user should know of an order's cache.
     pub(super) fn note(self, cache: StepCache) -> String {
         let Self { all, shortened } = self;
         format!("step cache {cache}: {shortened} of {all} passes took over what an earlier one had made")

@@ -3,13 +3,13 @@
 use zlib_rs::{DeflateConfig, compress_bound, compress_slice};
 
 use super::Whisper;
-use super::options::Options;
 use super::rules::{Rules, log_sum_exp};
 use super::search::Search;
 use super::segments::trim;
 use crate::Result;
 use crate::models::whisper::{Heard, Texts, at_position};
 use crate::noise::TorchCpu;
+use atelier_inference::SpeechOptions;
 
 /// Texts that are being written.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Attempt {
     /// `before` ends with what `Tokens::beginning` gave.
     pub(super) fn new(
         whisper: &Whisper,
-        options: &Options,
+        options: &SpeechOptions,
         temperature: f64,
         before: Vec<u32>,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl Attempt {
     }
 
     /// The best of the texts.
-    pub(super) fn finish(self, whisper: &Whisper, options: &Options) -> Decoded {
+    pub(super) fn finish(self, whisper: &Whisper, options: &SpeechOptions) -> Decoded {
         let best = self.search.best(options.length_penalty);
         let text = whisper.tokenizer.text(&best.tokens);
         Decoded {
@@ -121,7 +121,7 @@ impl Attempt {
 
 impl Decoded {
     /// Whether another temperature should be tried.
-    pub(super) fn is_bad(&self, options: &Options) -> bool {
+    pub(super) fn is_bad(&self, options: &SpeechOptions) -> bool {
         let is_repetition =
             options.compression_ratio_threshold.is_some_and(|most| self.compression_ratio > most);
         let is_unlikely = options.logprob_threshold.is_some_and(|least| self.avg_logprob < least);
@@ -130,7 +130,7 @@ impl Decoded {
     }
 
     /// Whether there was nothing to hear: the model says so, and its text is no likely one.
-    pub(super) fn is_silence(&self, options: &Options) -> bool {
+    pub(super) fn is_silence(&self, options: &SpeechOptions) -> bool {
         let is_likely = options.logprob_threshold.is_some_and(|least| self.avg_logprob > least);
         options.no_speech_threshold.is_some_and(|most| self.no_speech_prob > most) && !is_likely
     }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_text_is_tried_again_when_it_repeats_itself_or_is_unlikely_but_not_in_silence() {
-        let options = Options::default();
+        let options = SpeechOptions::default();
         let decoded = |compression_ratio, avg_logprob, no_speech_prob| Decoded {
             tokens: vec![],
             temperature: 0.0,
@@ -188,11 +188,11 @@ mod tests {
         ] {
             assert_eq!((text.is_bad(&options), text.is_silence(&options)), (is_bad, is_silence), "{text:?}");
         }
-        let none = Options {
+        let none = SpeechOptions {
             compression_ratio_threshold: None,
             logprob_threshold: None,
             no_speech_threshold: None,
-            ..Options::default()
+            ..SpeechOptions::default()
         };
         assert!(!decoded(9.0, -9.0, 1.0).is_bad(&none) && !decoded(9.0, -9.0, 1.0).is_silence(&none));
     }

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::languages;
-use super::options::Task;
 use crate::Result;
 use crate::files::ModelFiles;
 use crate::models::whisper::WhisperConfig;
 use crate::tokenizer::WhisperTokenizer;
+use atelier_inference::speech::SpeechTask;
+use atelier_inference::speech::languages;
 
 const NAME: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
@@ -32,7 +32,6 @@ pub(super) struct Tokens {
     pub(super) timestamps: Range<u32>,
     /// Codes and ids; none where the model knows English only.
     pub(super) languages: Vec<(&'static str, u32)>,
-    pub(super) is_multilingual: bool,
     /// Those that no text may hold, of the file.
     pub(super) suppressed: Vec<u32>,
     /// Those that no text may begin with.
@@ -99,7 +98,6 @@ impl Tokens {
             no_timestamps,
             timestamps: no_timestamps + 1..end as u32,
             languages,
-            is_multilingual: file.is_multilingual,
             suppressed: file.suppress_tokens.unwrap_or_default(),
             suppressed_at_begin: file.begin_suppress_tokens.unwrap_or_default(),
             never_written: tokenizer.special("<|startoflm|>").into_iter().collect(),
@@ -118,11 +116,11 @@ impl Tokens {
     }
 
     /// What a text begins with, in a language where the model knows several.
-    pub(super) fn beginning(&self, language: &str, task: Task) -> Vec<u32> {
+    pub(super) fn beginning(&self, language: &str, task: SpeechTask) -> Vec<u32> {
         let Some((_, language)) = self.languages.iter().find(|(code, _)| *code == language) else {
             return vec![self.sot];
         };
-        let task = if task == Task::Translate { self.translate } else { self.transcribe };
+        let task = if task == SpeechTask::Translate { self.translate } else { self.transcribe };
         vec![self.sot, *language, task]
     }
 }

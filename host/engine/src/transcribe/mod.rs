@@ -1,5 +1,5 @@
-//! Speech to text with Whisper: samples become a transcript, step by step. `options` says what may be asked, `run` goes from
-//! window to window, `attempt` writes one text (`rules` say what may follow, `search` chooses), `segments` and `words`
+//! Speech to text with Whisper: samples become a transcript, step by step. `run` goes from window to
+//! window, `attempt` writes one text (`rules` say what may follow, `search` chooses), `segments` and `words`
 //! (with `alignment`) say when it was said, and `voice` where nobody speaks.
 //!
 //! OpenAI's `transcribe.py`, `decoding.py` and `timing.py` (v20250625) are followed, also where transformers differs, which
@@ -14,10 +14,8 @@
 
 mod alignment;
 mod attempt;
+mod footprint;
 mod generation;
-mod languages;
-mod options;
-mod result;
 mod rules;
 mod run;
 mod search;
@@ -27,23 +25,20 @@ mod words;
 
 use std::sync::Arc;
 
+use atelier_inference::{ModelCard, SpeechModel, SpeechOrder};
 use candle_core::Device;
 
 use crate::files::ModelFiles;
 use crate::models::whisper::{
-    FRAMES_PER_SECOND, FrontEnd, SAMPLE_RATE, Spectrogram, WhisperNetwork, at_position,
+    FRAMES_PER_SECOND, FrontEnd, Spectrogram, WhisperConfig, WhisperNetwork, at_position,
 };
 use crate::tokenizer::WhisperTokenizer;
 use crate::{Error, Result};
 use generation::Tokens;
 use rules::log_sum_exp;
 
-pub use options::{Options, Task, Timestamps};
-pub use result::{Delta, Language, Segment, TranscribeState, Transcript, Word};
-pub use run::Transcription;
-
-/// Longest audio: its spectrogram has about 180 MB an hour, and nobody waits for more.
-const MAX_SECONDS: usize = 4 * 60 * 60;
+pub(crate) use footprint::Footprint;
+pub use run::{TranscribeState, Transcription};
 
 /// A Whisper that transcribes. It is shared by all requests and keeps nothing of them.
 #[derive(Debug)]
@@ -63,37 +58,48 @@ impl Whisper {
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
         // what is small is read first: its errors should not wait for gigabytes
         let tokenizer = WhisperTokenizer::open(files)?;
-        let config = crate::models::whisper::WhisperConfig::read(files)?;
+        let config = WhisperConfig::read(files)?;
         let tokens = Tokens::read(files, &config, &tokenizer)?;
         let network = WhisperNetwork::open(files, device)?;
         Ok(Self { front_end: FrontEnd::new(config.num_mel_bins), network, tokenizer, tokens })
     }
 
-    /// Begins a transcription of 16 kHz mono samples.
+    /// What a folder's files say of the model, without its weights; and what its runs take.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the option, or `audio`.
-    pub fn transcribe(self: &Arc<Self>, samples: Arc<[f32]>, options: &Options) -> Result<Transcription> {
-        let (language, prompt) = options.check(self)?;
-        let invalid = |reason| Err(Error::Invalid { field: "audio", reason });
-        if samples.len() > MAX_SECONDS * SAMPLE_RATE {
-            let seconds = samples.len() / SAMPLE_RATE;
-            return invalid(format!("{seconds} seconds; at most {MAX_SECONDS} are transcribed at a time"));
-        }
-        if samples.iter().any(|sample| !sample.is_finite()) {
-            return invalid("has samples that are no numbers".into());
-        }
-        Ok(Transcription::new(self.clone(), samples, options.clone(), language, prompt))
+    /// As [`Whisper::open`].
+    pub(crate) fn describe(files: &ModelFiles, card: ModelCard) -> Result<(SpeechModel, Footprint)> {
+        let config = WhisperConfig::read(files)?;
+        let tokens = Tokens::read(files, &config, &WhisperTokenizer::open(files)?)?;
+        let card = ModelCard { memory_bytes: WhisperNetwork::bytes(files)?, ..card };
+        let model = SpeechModel {
+            card,
+            languages: tokens.languages.iter().map(|(code, _)| *code).collect(),
+            window_seconds: config.frames() as f64 / FRAMES_PER_SECOND as f64,
+            vocabulary: config.vocab_size as u32,
+        };
+        Ok((model, Footprint::new(&config, tokens.alignment_heads.len())))
     }
 
-    /// Codes of the languages that the model tells apart; none where it knows English only.
-    pub fn languages(&self) -> impl Iterator<Item = &'static str> {
-        self.tokens.languages.iter().map(|(code, _)| *code)
+    /// Begins a transcription.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a prompt that is too long for the model.
+    pub fn transcribe(self: &Arc<Self>, order: Arc<SpeechOrder>) -> Result<Transcription> {
+        let prompt = self.prompt(&order)?;
+        Ok(Transcription::new(self.clone(), order, prompt))
     }
 
-    /// Seconds that are heard at a time.
-    pub fn window_seconds(&self) -> f64 {
-        self.network.config().frames() as f64 / FRAMES_PER_SECOND as f64
+    /// Ids of the text that might come before. A longer one would lose its beginning in silence.
+    fn prompt(&self, order: &SpeechOrder) -> Result<Vec<u32>> {
+        const FIELD: &str = "initial-prompt";
+        let Some(prompt) = &order.options.initial_prompt else { return Ok(Vec::new()) };
+        let (ids, most) = (self.tokenizer.ids(&format!(" {}", prompt.trim()), FIELD)?, self.longest_prompt());
+        if ids.len() > most {
+            let reason = format!("{} tokens; this model reads {most}; shorten it", ids.len());
+            return Err(Error::Invalid { field: FIELD, reason });
+        }
+        Ok(ids)
     }
 
     /// Most tokens of earlier text that are shown to a window.

@@ -2,8 +2,9 @@
 //! `decoding.py`). A rule sets what it forbids to minus infinity.
 
 use super::Whisper;
-use super::options::{Options, Timestamps};
 use crate::models::whisper::{FRAMES_PER_SECOND, FRAMES_PER_STATE};
+use atelier_inference::SpeechOptions;
+use atelier_inference::speech::Timestamps;
 
 /// The rules of one request.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ enum Timing {
 }
 
 impl Rules {
-    pub(super) fn new(whisper: &Whisper, options: &Options) -> Self {
+    pub(super) fn new(whisper: &Whisper, options: &SpeechOptions) -> Self {
         let tokens = &whisper.tokens;
         let mut suppressed = options.suppress_tokens.clone().unwrap_or_else(|| tokens.suppressed.clone());
         suppressed.extend(&tokens.never_written);

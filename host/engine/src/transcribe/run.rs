@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::attempt::{Attempt, Decoded};
-use super::options::{Options, Timestamps};
-use super::result::{Delta, Language, Segment, TranscribeState, Transcript, Word};
 use super::rules::Rules;
 use super::segments::{Cut, Piece, cut, trim};
 use super::words::Window;
@@ -15,15 +13,27 @@ use crate::Result;
 use crate::models::whisper::{FRAMES_PER_SECOND, Heard, Spectrogram};
 use crate::noise::TorchCpu;
 use crate::tokenizer::TextStream;
+use atelier_inference::speech::Timestamps;
+use atelier_inference::speech::{Language, Segment, Word};
+use atelier_inference::{SpeechDelta, SpeechOrder, Transcript};
 
 /// Above this temperature a text is no context for the next.
 const TRUSTED_TEMPERATURE: f64 = 0.5;
+
+/// Where a transcription is after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TranscribeState {
+    /// There is more to do.
+    Step(SpeechDelta),
+    /// It is over.
+    Done(Transcript),
+}
 
 /// One request. It can be left between any two steps; a step is a token, or the encoder once.
 #[derive(Debug)]
 pub struct Transcription {
     whisper: Arc<Whisper>,
-    options: Options,
+    order: Arc<SpeechOrder>,
     rules: Rules,
     generator: TorchCpu,
     stage: Stage,
@@ -45,7 +55,7 @@ pub struct Transcription {
 #[derive(Debug)]
 enum Stage {
     /// Nothing was heard yet.
-    Opening(Arc<[f32]>),
+    Opening,
     /// A window is over.
     Between,
     Writing(Box<Writing>),
@@ -66,22 +76,16 @@ struct Writing {
 }
 
 impl Transcription {
-    /// The options were checked: `language` and `prompt` are what they said.
-    pub(super) fn new(
-        whisper: Arc<Whisper>,
-        samples: Arc<[f32]>,
-        options: Options,
-        language: Option<&'static str>,
-        prompt: Vec<u32>,
-    ) -> Self {
-        let language = language.map(|code| Language { code, probability: None });
+    /// `prompt` is what the order's option of that name says.
+    pub(super) fn new(whisper: Arc<Whisper>, order: Arc<SpeechOrder>, prompt: Vec<u32>) -> Self {
+        let language = order.language.map(|code| Language { code, probability: None });
         Self {
-            rules: Rules::new(&whisper, &options),
-            generator: TorchCpu::new(options.seed),
+            rules: Rules::new(&whisper, &order.options),
+            generator: TorchCpu::new(order.options.seed),
             heard: whisper.front_end.listen(&[]),
             whisper,
-            options,
-            stage: Stage::Opening(samples),
+            order,
+            stage: Stage::Opening,
             clips: VecDeque::new(),
             seek: 0,
             context: prompt,
@@ -98,7 +102,7 @@ impl Transcription {
     /// [`crate::Error::Tensor`] and [`crate::Error::NotFinite`] from the network; then there is nothing more to be had.
     pub fn next_step(&mut self) -> Result<TranscribeState> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Opening(samples) => self.open(&samples),
+            Stage::Opening => self.open(),
             Stage::Between if self.needs_language() => self.recognise_language()?,
             Stage::Between => return self.next_window(),
             Stage::Writing(writing) => return self.write(writing),
@@ -119,25 +123,29 @@ impl Transcription {
         }
     }
 
-    fn delta(&self) -> Delta {
+    fn delta(&self) -> SpeechDelta {
         let seconds = |frames: usize| frames as f64 / FRAMES_PER_SECOND as f64;
         let total = self.heard.frames();
-        Delta {
+        SpeechDelta {
             heard_seconds: seconds(self.seek.min(total)),
             total_seconds: seconds(total),
-            ..Delta::default()
+            ..SpeechDelta::default()
         }
     }
 
     /// Front end and voices.
-    fn open(&mut self, samples: &[f32]) {
+    fn open(&mut self) {
+        let samples = &self.order.audio;
         self.heard = self.whisper.front_end.listen(samples);
         let frames =
             |seconds: f64| ((seconds * FRAMES_PER_SECOND as f64).round() as usize).min(self.heard.frames());
-        let named = self.options.clips.iter().map(|(from, to)| (frames(*from), frames(*to)));
-        let named: Vec<_> =
-            if self.options.clips.is_empty() { vec![(0, self.heard.frames())] } else { named.collect() };
-        let voices = match self.options.voice_only {
+        let named = self.order.options.clips.iter().map(|(from, to)| (frames(*from), frames(*to)));
+        let named: Vec<_> = if self.order.options.clips.is_empty() {
+            vec![(0, self.heard.frames())]
+        } else {
+            named.collect()
+        };
+        let voices = match self.order.options.voice_only {
             true => voice::voices(samples, &self.heard),
             false => vec![(0, self.heard.frames())],
         };
@@ -155,7 +163,7 @@ impl Transcription {
 
     /// From the first window: of the first voice, or, as OpenAI does it, of the audio where voices are not looked for.
     fn recognise_language(&mut self) -> Result<()> {
-        let first = self.clips.front().filter(|_| self.options.voice_only).map_or(0, |clip| clip.0);
+        let first = self.clips.front().filter(|_| self.order.options.voice_only).map_or(0, |clip| clip.0);
         let found = self.whisper.recognise_language(&self.heard, first)?;
         self.transcript.language = found
             .into_iter()
@@ -181,8 +189,12 @@ impl Transcription {
         let window = self.heard.window(self.seek, frames, length, network.device())?;
         let heard = network.hear(&network.encode(&window)?)?;
         let before = self.before();
-        let attempt =
-            Attempt::new(&self.whisper, &self.options, self.options.temperatures[0], before.clone())?;
+        let attempt = Attempt::new(
+            &self.whisper,
+            &self.order.options,
+            self.order.options.temperatures[0],
+            before.clone(),
+        )?;
         self.stage = Stage::Writing(Box::new(Writing { frames, heard, before, attempt, tried: 0 }));
         Ok(TranscribeState::Step(self.delta()))
     }
@@ -194,7 +206,7 @@ impl Transcription {
             return TranscribeState::Done(self.transcript.clone());
         }
         self.transcript.text.push_str(&rest);
-        TranscribeState::Step(Delta { text: rest, ..self.delta() })
+        TranscribeState::Step(SpeechDelta { text: rest, ..self.delta() })
     }
 
     /// What comes before a window's text: as much of earlier text as there is room for, language and task.
@@ -206,8 +218,8 @@ impl Transcription {
             before.push(tokens.sot_prev);
             before.extend(&context[context.len().saturating_sub(self.whisper.longest_prompt())..]);
         }
-        before.extend(tokens.beginning(self.language(), self.options.task));
-        if self.options.timestamps == Timestamps::None {
+        before.extend(tokens.beginning(self.language(), self.order.options.task));
+        if self.order.options.timestamps == Timestamps::None {
             before.push(tokens.no_timestamps);
         }
         before
@@ -220,19 +232,20 @@ impl Transcription {
         if !is_over {
             let pending = self.whisper.tokenizer.text(writing.attempt.pending());
             self.stage = Stage::Writing(writing);
-            return Ok(TranscribeState::Step(Delta { pending, ..self.delta() }));
+            return Ok(TranscribeState::Step(SpeechDelta { pending, ..self.delta() }));
         }
         let Writing { frames, heard, before, attempt, tried } = *writing;
-        let decoded = attempt.finish(&self.whisper, &self.options);
-        let next = self.options.temperatures.get(tried + 1).filter(|_| decoded.is_bad(&self.options));
+        let decoded = attempt.finish(&self.whisper, &self.order.options);
+        let next =
+            self.order.options.temperatures.get(tried + 1).filter(|_| decoded.is_bad(&self.order.options));
         if let Some(temperature) = next {
-            let attempt = Attempt::new(&self.whisper, &self.options, *temperature, before.clone())?;
+            let attempt = Attempt::new(&self.whisper, &self.order.options, *temperature, before.clone())?;
             let tried = tried + 1;
             self.stage = Stage::Writing(Box::new(Writing { frames, heard, before, attempt, tried }));
             return Ok(TranscribeState::Step(self.delta()));
         }
         self.stage = Stage::Between;
-        if decoded.is_silence(&self.options) {
+        if decoded.is_silence(&self.order.options) {
             self.seek += frames;
             return Ok(TranscribeState::Step(self.delta()));
         }
@@ -245,7 +258,7 @@ impl Transcription {
         let mut next = self.seek + cut.advance;
         let Cut { mut pieces, is_closed, .. } = cut;
         let mut words = vec![Vec::new(); pieces.len()];
-        if self.options.timestamps == Timestamps::Words {
+        if self.order.options.timestamps == Timestamps::Words {
             words = self.time_words(&mut pieces, heard, frames)?;
             let last = words.iter().flatten().next_back().map(|word| word.end);
             if let Some(end) = last.or(pieces.last().map(|piece| piece.end)) {
@@ -268,7 +281,7 @@ impl Transcription {
             delta.text.push_str(&self.stream.push(self.whisper.tokenizer.bytes(*id)));
             self.context.push(*id);
         }
-        if !self.options.condition_on_previous_text || decoded.temperature > TRUSTED_TEMPERATURE {
+        if !self.order.options.condition_on_previous_text || decoded.temperature > TRUSTED_TEMPERATURE {
             self.context_from = self.context.len();
         }
         self.transcript.text.push_str(&delta.text);
@@ -282,7 +295,7 @@ impl Transcription {
             whisper: &self.whisper,
             heard,
             language: self.language(),
-            beginning: &self.whisper.tokens.beginning(self.language(), self.options.task),
+            beginning: &self.whisper.tokens.beginning(self.language(), self.order.options.task),
             seek: self.seek,
             frames,
         };

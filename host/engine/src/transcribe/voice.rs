@@ -89,7 +89,9 @@ mod tests {
     use std::f64::consts::TAU;
 
     use super::*;
-    use crate::models::whisper::{FrontEnd, SAMPLE_RATE};
+    use atelier_inference::speech::SAMPLE_RATE;
+
+    use crate::models::whisper::FrontEnd;
 
     const SECOND: usize = SAMPLE_RATE;
 

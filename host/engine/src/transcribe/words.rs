@@ -1,13 +1,14 @@
 //! Words and when they were said: tokens are joined to words, words get the times of their tokens, punctuation goes with its
 //! word, and what is too long to be true is shortened (OpenAI's `timing.py` and `tokenizer.py`).
 
+use super::Whisper;
 use super::alignment::{Scores, arrivals};
 use super::attempt::probability;
-use super::result::Word;
 use super::segments::{Piece, SECONDS_PER_STATE, trim};
-use super::{Whisper, languages};
 use crate::Result;
 use crate::models::whisper::{FRAMES_PER_SECOND, FRAMES_PER_STATE, Heard};
+use atelier_inference::speech::Word;
+use atelier_inference::speech::languages;
 
 /// Punctuation that belongs to the word after it.
 const PREPENDED: &str = "\"'“¿([{-";

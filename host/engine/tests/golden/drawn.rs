@@ -1,7 +1,9 @@
 //! What was asked of a pipeline whose values lie beside it, and the engine that is asked the same.
 
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
-use atelier_inference::{Control, Engine, Job, ModelInfo, Pixels, Request, Size, Source, StepCache};
+use atelier_inference::{
+    Control, Engine, ImageOrder, ImageRequest, ModelInfo, Pixels, Size, Source, StepCache,
+};
 use serde::Deserialize;
 
 use super::beside::{Beside, files, root};
@@ -54,13 +56,13 @@ pub(crate) fn info(model: &str) -> ModelInfo {
     engine(files(model), extras(model)).unwrap().models().remove(0)
 }
 
-pub(crate) fn job(golden: &Beside<Case>, name: &str, case: &Case, model: &ModelInfo) -> Job {
-    Job::new(case.request(|stage| golden.picture(name, stage)), model).unwrap()
+pub(crate) fn job(golden: &Beside<Case>, name: &str, case: &Case, model: &ModelInfo) -> ImageOrder {
+    ImageOrder::new(case.request(|stage| golden.picture(name, stage)), model).unwrap()
 }
 
 impl Case {
     /// The same in our words; `picture` gives those that lie beside.
-    pub(crate) fn request(&self, picture: impl Fn(&str) -> Pixels) -> Request {
+    pub(crate) fn request(&self, picture: impl Fn(&str) -> Pixels) -> ImageRequest {
         let source = match (self.inpaint, self.strength) {
             (true, strength) => {
                 Some(Source::Inpaint { pixels: picture("source"), mask: Some(picture("mask")), strength })
@@ -76,7 +78,7 @@ impl Case {
             end: *end,
             ..Control::new(id, picture(id))
         };
-        Request {
+        ImageRequest {
             prompt: self.prompt.clone(),
             negative_prompt: Some(self.negative_prompt.clone()),
             size: Some(Size { width: self.width, height: self.height }),
@@ -88,7 +90,7 @@ impl Case {
             controls: self.controls.iter().map(control).collect(),
             step_cache: self.step_cache,
             source,
-            ..Request::default()
+            ..ImageRequest::default()
         }
     }
 }

@@ -10,7 +10,8 @@ use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Engine, Framing, Job, Pixels, Refine, Request, SeedProfile, Size, Source,
+    Adapted, Decoder, Emphasis, Engine, Framing, ImageOrder, ImageRequest, Pixels, Refine, SeedProfile, Size,
+    Source,
 };
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -144,7 +145,7 @@ impl Fixture {
     }
 
     /// The case as a job of our own.
-    pub(crate) fn job(&self, name: &str, case: &Case) -> Job {
+    pub(crate) fn job(&self, name: &str, case: &Case) -> ImageOrder {
         let source = match (case.strength, case.image_guidance) {
             (strength, _) if case.inpaint => {
                 let mask = Some(self.picture(name, "mask"));
@@ -156,7 +157,7 @@ impl Fixture {
             }
             (strength, None) => Some(Source::Start { pixels: self.picture(name, "source"), strength }),
         };
-        let request = Request {
+        let request = ImageRequest {
             prompt: case.prompt.clone(),
             negative_prompt: Some(case.negative_prompt.clone()),
             size: Some(Size { width: case.width, height: case.height }),
@@ -182,7 +183,7 @@ impl Fixture {
             preview_every: None,
             source,
         };
-        let job = Job::new(request, &self.engine().models()[0]).unwrap();
+        let job = ImageOrder::new(request, &self.engine().models()[0]).unwrap();
         assert_eq!(job.seeds, case.seeds, "cases count their seeds up");
         job
     }

@@ -8,7 +8,7 @@ use super::residency::Grant;
 use super::{Demand, Lease};
 use crate::engine::{Engine, HandOver, Run};
 use crate::shared::Shared;
-use crate::{Catalog, Error, Job, Result};
+use crate::{Catalog, Error, Order, Result};
 
 /// Owns the engine on behalf of the worker.
 pub(crate) struct Loader {
@@ -46,14 +46,17 @@ impl Loader {
         Ok(Ready { lease: run, load })
     }
 
-    /// The run of a job whose model is ready.
-    pub(crate) fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
-        self.engine.begin(job)
+    /// The run of an order whose model is ready.
+    pub(crate) fn begin(&mut self, order: &Order) -> Result<Box<dyn Run>> {
+        self.engine.begin(order)
     }
 
-    /// The run of a job whose refiner is ready.
-    pub(crate) fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
-        self.engine.take_over(job, left)
+    /// The run of an order whose refiner is ready.
+    pub(crate) fn take_over(&mut self, order: &Order, left: HandOver) -> Result<Box<dyn Run>> {
+        match order {
+            Order::Image(order) => self.engine.take_over(order, left),
+            Order::Speech(_) => Err(Error::Failed("only pictures are handed over to another model".into())),
+        }
     }
 
     /// The model was used until now.
@@ -87,7 +90,7 @@ impl Loader {
     /// Unloads a model for an operator.
     pub(crate) fn unload_unpinned(&mut self, model: usize) -> Result<()> {
         if self.shared.lock().residency.is_pinned(model) {
-            let id = self.catalog.at(model).map_or("", |info| info.id.as_str());
+            let id = self.catalog.at(model).map_or("", |info| info.id().as_str());
             return Err(Error::invalid("model", format!("`{id}` is pinned; unpin it first")));
         }
         self.unload(model, "an operator asked for it");
@@ -100,8 +103,8 @@ impl Loader {
             return;
         }
         if let Some(info) = self.catalog.at(model) {
-            self.engine.unload(&info.id);
-            tracing::info!(model = %info.id, "model unloaded: {why}");
+            self.engine.unload(info.id());
+            tracing::info!(model = %info.id(), "model unloaded: {why}");
         }
         // after the engine: its bytes are free only now
         self.shared.lock().residency.leave(model);
@@ -120,7 +123,7 @@ impl Loader {
     fn load(&mut self, model: usize, lease: Lease) -> Result<Duration> {
         self.shared.lock().residency.begin_loading(model);
         let began = Instant::now();
-        let loaded = self.catalog.at(model).map_or(Ok(()), |info| self.engine.load(&info.id));
+        let loaded = self.catalog.at(model).map_or(Ok(()), |info| self.engine.load(info.id()));
         let took = began.elapsed();
         if let Some(metrics) = self.shared.models.get(model).filter(|_| loaded.is_ok()) {
             metrics.load.record(took);

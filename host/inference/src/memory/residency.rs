@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::{Budget, Lease, MemoryStatus, Purpose};
 use super::{Keep, MemoryConfig, ModelState};
-use crate::{Error, ModelId, ModelInfo, Result};
+use crate::{Error, ModelCard, ModelId, ModelInfo, Result};
 
 /// Every model of the catalog, in its order.
 pub(crate) struct Residency {
@@ -69,12 +69,13 @@ impl Residency {
     /// The table with nothing loaded. `models` come with what a job of their own size takes.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a model that cannot make a picture of its own size within the budget, even when all
+    /// [`Error::TooLarge`] for a model that cannot do an order of its own size within the budget, even when all
     /// models that are not pinned have given way, and for models that are to be loaded at the start and do not all fit.
     pub(crate) fn new(budget: u64, models: Vec<(ModelInfo, u64)>, config: &MemoryConfig) -> Result<Self> {
         let resident = |(info, typical): (ModelInfo, u64)| {
-            let Keep { pinned, idle_unload, .. } = config.models.get(&info.id).copied().unwrap_or_default();
-            let (id, bytes, used, problem, lease) = (info.id, info.memory_bytes, None, None, None);
+            let Keep { pinned, idle_unload, .. } = config.models.get(info.id()).copied().unwrap_or_default();
+            let ModelCard { id, memory_bytes: bytes, .. } = info.card().clone();
+            let (used, problem, lease) = (None, None, None);
             Resident { id, bytes, pinned, used, idle_unload, problem, typical, lease, is_loading: false }
         };
         let models = models.into_iter().map(resident).collect();
@@ -84,7 +85,7 @@ impl Residency {
         Ok(table)
     }
 
-    /// Whether every model can make a picture of its own size beside those that are pinned.
+    /// Whether every model can do an order of its own size beside those that are pinned.
     fn check_models(&self) -> Result<()> {
         (0..self.models.len()).try_for_each(|model| self.check(&self.own_demand(model)))
     }
@@ -198,7 +199,7 @@ impl Residency {
     /// Pins a model, loaded or not.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when another model could not make a picture of its own size any more.
+    /// [`Error::TooLarge`] when another model could not do an order of its own size any more.
     pub(crate) fn pin(&mut self, model: usize) -> Result<()> {
         let was_pinned = self.models.get(model).is_some_and(|model| model.pinned);
         self.change(model, |model| model.pinned = true);

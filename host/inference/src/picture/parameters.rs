@@ -4,7 +4,8 @@
 use std::io::Cursor;
 
 use crate::{
-    Adapted, Control, Decoder, Emphasis, Error, Framing, Job, Refiner, Result, SeedProfile, StepCache, Task,
+    Adapted, Control, Decoder, Emphasis, Error, Framing, ImageOrder, Refiner, Result, SeedProfile, StepCache,
+    Task,
 };
 
 /// PNG text keyword of the JSON form.
@@ -49,7 +50,7 @@ impl From<&Control> for SteeredBy {
 
 impl From<&Refiner> for RefinedBy {
     fn from(Refiner { model, share }: &Refiner) -> Self {
-        Self { model: model.id.to_string(), model_source: model.source.clone(), share: *share }
+        Self { model: model.card.id.to_string(), model_source: model.card.source.clone(), share: *share }
     }
 }
 
@@ -124,45 +125,45 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The parameters of a job's picture `index`.
-    pub(crate) fn of(job: &Job, index: usize, notes: &[String]) -> Self {
-        let (strength, image_guidance) = match job.task {
+    /// The parameters of an order's picture `index`.
+    pub(crate) fn of(order: &ImageOrder, index: usize, notes: &[String]) -> Self {
+        let (strength, image_guidance) = match order.task {
             Task::TextToImage => (None, None),
             Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => (Some(strength), None),
             Task::Edit { guidance, .. } => (None, Some(guidance)),
         };
         Self {
             software: concat!("atelier ", env!("CARGO_PKG_VERSION")).into(),
-            model: job.model.id.to_string(),
-            model_source: job.model.source.clone(),
-            prompt: job.prompt.clone(),
-            negative_prompt: job.negative_prompt.clone(),
-            width: job.size.width,
-            height: job.size.height,
-            steps: job.steps,
-            guidance: job.guidance,
-            schedule: job.schedule.clone(),
-            seed: job.seeds.get(index).copied().unwrap_or_default(),
-            rng: job.seed_profile,
-            emphasis: Some(job.emphasis).filter(|emphasis| *emphasis != Emphasis::None),
-            clip_skip: job.clip_skip,
-            decoder: Some(job.decoder).filter(|decoder| *decoder != Decoder::Full),
-            adapters: job.adapters.clone(),
-            controls: job.controls.iter().map(SteeredBy::from).collect(),
-            refiner: job.refiner.as_ref().map(RefinedBy::from),
-            step_cache: job.step_cache,
+            model: order.model.card.id.to_string(),
+            model_source: order.model.card.source.clone(),
+            prompt: order.prompt.clone(),
+            negative_prompt: order.negative_prompt.clone(),
+            width: order.size.width,
+            height: order.size.height,
+            steps: order.steps,
+            guidance: order.guidance,
+            schedule: order.schedule.clone(),
+            seed: order.seeds.get(index).copied().unwrap_or_default(),
+            rng: order.seed_profile,
+            emphasis: Some(order.emphasis).filter(|emphasis| *emphasis != Emphasis::None),
+            clip_skip: order.clip_skip,
+            decoder: Some(order.decoder).filter(|decoder| *decoder != Decoder::Full),
+            adapters: order.adapters.clone(),
+            controls: order.controls.iter().map(SteeredBy::from).collect(),
+            refiner: order.refiner.as_ref().map(RefinedBy::from),
+            step_cache: order.step_cache,
             strength,
             image_guidance,
-            guidance_rescale: Some(job.guidance_rescale).filter(|rescale| *rescale > 0.0),
-            framing: Some(job.framing).filter(|framing| *framing != Framing::whole(job.size)),
-            mask_blake3: match &job.task {
+            guidance_rescale: Some(order.guidance_rescale).filter(|rescale| *rescale > 0.0),
+            framing: Some(order.framing).filter(|framing| *framing != Framing::whole(order.size)),
+            mask_blake3: match &order.task {
                 Task::Inpaint { mask, .. } => {
                     let bytes: Vec<u8> = mask.pixels().iter().map(|is_new| u8::from(*is_new)).collect();
                     Some(blake3::hash(&bytes).to_string())
                 }
                 _ => None,
             },
-            source_blake3: job.task.picture().map(|pixels| blake3::hash(pixels.rgba()).to_string()),
+            source_blake3: order.task.picture().map(|pixels| blake3::hash(pixels.rgba()).to_string()),
             notes: notes.to_vec(),
         }
     }

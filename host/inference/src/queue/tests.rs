@@ -8,6 +8,7 @@ use super::line::AGEING;
 use super::order::MAX_DEBTS;
 use super::{Full, Place, Queue, Share};
 use crate::measured::{Measured, Outlook};
+use crate::model::Kind;
 use crate::{Priority, TenantId};
 
 const WINDOW: usize = 4;
@@ -48,7 +49,7 @@ fn plain(tenant: &TenantId) -> Place {
 }
 
 fn cold() -> Outlook {
-    Outlook::new(&Measured::new(MODELS), [false; MODELS])
+    Outlook::new(&Measured::new([Kind::Image; MODELS]), [false; MODELS])
 }
 
 fn with_loaded(model: usize) -> Outlook {
@@ -396,7 +397,8 @@ fn cancelling_keeps_the_order_of_everybody_else_of_the_tenant() {
 fn the_forecast_is_the_order_in_which_entries_are_served() {
     for seed in 1..=100 {
         let (mut walk, mut queue) = (Walk(seed), roomy(&[1, 4, 2], WINDOW));
-        let (mut measured, second) = (Measured::new(MODELS), std::time::Duration::from_secs(1));
+        let (mut measured, second) =
+            (Measured::new([Kind::Image; MODELS]), std::time::Duration::from_secs(1));
         (0..MODELS).for_each(|model| measured.learn(model, 1_000 * (1 + model as u64), second, second));
         let mut outlook = Outlook::new(&measured, [false; MODELS]);
         outlook.assume_loaded(walk.below(MODELS as u64) as usize);

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use atelier_inference::{
-    CacheKind, Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, Job, ModelId,
-    ModelInfo, Pixels, Preview, Request, Result, Run, Size, StepState,
+    CacheKind, Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, ImageModel,
+    ImageOrder, ImageRequest, Job, Made, ModelCard, ModelId, ModelInfo, Order, Pixels, Preview, Result, Run,
+    Size, StepState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -19,12 +20,16 @@ pub(crate) const MODEL_BYTES: u64 = 1_000_000;
 const MEMORY_BYTES: u64 = 1_500_000;
 
 /// A model that allows everything, in sides of 8 to 64 pixels.
-pub(crate) fn model() -> ModelInfo {
-    ModelInfo {
-        id: ModelId::new("scripted"),
-        family: "scripted".into(),
-        source: "scripted".into(),
-        description: "does what a test says".into(),
+pub(crate) fn model() -> ImageModel {
+    ImageModel {
+        card: ModelCard {
+            id: ModelId::new("scripted"),
+            family: "scripted".into(),
+            source: "scripted".into(),
+            description: "does what a test says".into(),
+            memory_bytes: MODEL_BYTES,
+            device: "cpu".into(),
+        },
         features: Features::ALL,
         native_size: Size { width: 64, height: 32 },
         min_side: 8,
@@ -41,24 +46,38 @@ pub(crate) fn model() -> ModelInfo {
         refiners: Vec::new(),
         refiner: None,
         step_cache: CacheKind::Deep { branches: 9 },
-        memory_bytes: MODEL_BYTES,
-        device: "cpu".into(),
     }
 }
 
 /// Another model of the same kind.
-pub(crate) fn other_model() -> ModelInfo {
-    ModelInfo { id: ModelId::new("other"), ..model() }
+pub(crate) fn other_model() -> ImageModel {
+    named("other")
 }
 
 /// A third.
-pub(crate) fn third_model() -> ModelInfo {
-    ModelInfo { id: ModelId::new("third"), ..model() }
+pub(crate) fn third_model() -> ImageModel {
+    named("third")
+}
+
+fn named(id: &str) -> ImageModel {
+    let model = model();
+    ImageModel { card: ModelCard { id: ModelId::new(id), ..model.card.clone() }, ..model }
+}
+
+/// An order, if it fits the model.
+pub(crate) fn order(request: ImageRequest, model: &ImageModel) -> Result<ImageOrder> {
+    ImageOrder::with(request, &Arc::new(model.clone()))
 }
 
 /// A job of the scripted model.
 pub(crate) fn job(prompt: &str, steps: u32) -> Job {
-    Job::new(Request { prompt: prompt.into(), steps: Some(steps), ..Request::default() }, &model()).unwrap()
+    Job::new(
+        order(
+            ImageRequest { prompt: prompt.into(), steps: Some(steps), ..ImageRequest::default() },
+            &model(),
+        )
+        .unwrap(),
+    )
 }
 
 #[derive(Default)]
@@ -139,7 +158,7 @@ struct ScriptedEngine(Remote);
 
 impl Engine for ScriptedEngine {
     fn models(&self) -> Vec<ModelInfo> {
-        vec![model(), other_model(), third_model()]
+        vec![model().into(), other_model().into(), third_model().into()]
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -147,7 +166,10 @@ impl Engine for ScriptedEngine {
     }
 
     fn estimate(&self) -> Estimate {
-        Arc::new(|job| u64::from(job.size.width * job.size.height) * job.seeds.len() as u64)
+        Arc::new(|order| {
+            let order = painted(order);
+            u64::from(order.size.width * order.size.height) * order.seeds.len() as u64
+        })
     }
 
     fn load(&mut self, id: &ModelId) -> Result<()> {
@@ -163,24 +185,33 @@ impl Engine for ScriptedEngine {
         self.0.0.0.lock().unwrap().moves.push(format!("unload {id}"));
     }
 
-    fn begin(&mut self, job: &Job) -> Result<Box<dyn Run>> {
-        assert_ne!(job.prompt, "panic at the beginning");
-        self.0.0.0.lock().unwrap().begun.push(job.prompt.clone());
-        let share = job.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
-        let until = (f64::from(job.steps) * share) as u32;
-        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done: 0, until }))
+    fn begin(&mut self, order: &Order) -> Result<Box<dyn Run>> {
+        let order = painted(order);
+        assert_ne!(order.prompt, "panic at the beginning");
+        self.0.0.0.lock().unwrap().begun.push(order.prompt.clone());
+        let share = order.refiner.as_ref().map_or(1.0, |refiner| refiner.share);
+        let until = (f64::from(order.steps) * share) as u32;
+        Ok(Box::new(ScriptedRun { remote: self.0.clone(), order: order.clone(), done: 0, until }))
     }
 
-    fn take_over(&mut self, job: &Job, left: HandOver) -> Result<Box<dyn Run>> {
+    fn take_over(&mut self, order: &ImageOrder, left: HandOver) -> Result<Box<dyn Run>> {
         let done = *left.0.downcast::<u32>().unwrap();
-        self.0.0.0.lock().unwrap().begun.push(format!("{} after {done} steps", job.prompt));
-        Ok(Box::new(ScriptedRun { remote: self.0.clone(), job: job.clone(), done, until: job.steps }))
+        self.0.0.0.lock().unwrap().begun.push(format!("{} after {done} steps", order.prompt));
+        Ok(Box::new(ScriptedRun { remote: self.0.clone(), order: order.clone(), done, until: order.steps }))
+    }
+}
+
+/// All that the engine is asked for.
+fn painted(order: &Order) -> &ImageOrder {
+    match order {
+        Order::Image(order) => order,
+        Order::Speech(_) => panic!("no model listens"),
     }
 }
 
 struct ScriptedRun {
     remote: Remote,
-    job: Job,
+    order: ImageOrder,
     done: u32,
     until: u32,
 }
@@ -188,27 +219,30 @@ struct ScriptedRun {
 impl Run for ScriptedRun {
     fn next_step(&mut self) -> Result<StepState> {
         self.remote.take_permit();
-        assert_ne!(self.job.prompt, "panic in a step");
-        if self.job.prompt == "fail in a step" {
+        assert_ne!(self.order.prompt, "panic in a step");
+        if self.order.prompt == "fail in a step" {
             return Err(Error::Failed("as the test wished".into()));
         }
-        if self.job.prompt == "run out of memory" {
+        if self.order.prompt == "run out of memory" {
             return Err(Error::OutOfMemory("as the test wished".into()));
         }
-        if self.done == self.job.steps {
-            let pictures = self.job.seeds.iter().map(|&seed| pixels(8, 8, seed as u8)).collect();
-            return Ok(StepState::Done(Finished { pictures, notes: vec!["scripted".into()] }));
+        if self.done == self.order.steps {
+            let pictures = self.order.seeds.iter().map(|&seed| pixels(8, 8, seed as u8)).collect();
+            return Ok(StepState::Done(Finished {
+                made: Made::Pictures(pictures),
+                notes: vec!["scripted".into()],
+            }));
         }
         if self.done == self.until {
             return Ok(StepState::HandOver);
         }
         self.done += 1;
         self.remote.0.0.lock().unwrap().steps += 1;
-        let due = self.job.preview_every.is_some_and(|every| self.done % every == 0);
-        let count = if due { self.job.seeds.len() as u32 } else { 0 };
+        let due = self.order.preview_every.is_some_and(|every| self.done % every == 0);
+        let count = if due { self.order.seeds.len() as u32 } else { 0 };
         let preview = |index| Preview { index, step: self.done, pixels: pixels(8, 8, 0) };
         let previews = (0..count).map(preview).collect();
-        Ok(StepState::Step { step: self.done, total: self.job.steps, previews })
+        Ok(StepState::Step { step: self.done, total: self.order.steps, previews })
     }
 
     fn hand_over(self: Box<Self>) -> Result<HandOver> {

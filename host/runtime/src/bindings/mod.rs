@@ -12,6 +12,8 @@ mod capabilities {
             import atelier:host/images@0.1.0;
             import atelier:host/generation@0.1.0;
             import atelier:host/models@0.1.0;
+            import atelier:host/audio@0.1.0;
+            import atelier:host/speech@0.1.0;
             import atelier:host/style@0.1.0;
             import atelier:host/select@0.1.0;
             import atelier:host/finish@0.1.0;
@@ -27,11 +29,22 @@ mod capabilities {
             "atelier:host/generation.[method]job.cancel": trappable,
             "atelier:host/generation.[method]job.events": store | trappable,
             "atelier:host/generation.[drop]job": trappable,
+            "atelier:host/audio.[static]recording.from-samples": trappable,
+            "atelier:host/audio.[method]recording.seconds": trappable,
+            "atelier:host/audio.[method]recording.samples": trappable,
+            "atelier:host/audio.[method]recording.source": trappable,
+            "atelier:host/audio.[drop]recording": trappable,
+            "atelier:host/speech.[method]transcription.id": trappable,
+            "atelier:host/speech.[method]transcription.cancel": trappable,
+            "atelier:host/speech.[method]transcription.events": store | trappable,
+            "atelier:host/speech.[drop]transcription": trappable,
             default: async | store | trappable,
         },
         with: {
             "atelier:host/images.image": crate::capabilities::Image,
             "atelier:host/generation.job": crate::capabilities::RunningJob,
+            "atelier:host/audio.recording": crate::capabilities::Sound,
+            "atelier:host/speech.transcription": crate::capabilities::RunningTranscription,
         },
         require_store_data_send: true,
     });

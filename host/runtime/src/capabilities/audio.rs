@@ -1,146 +1,98 @@
-//! Recordings out of untrusted bytes, for capabilities that listen. What the decoder answers is checked: it has read what
-//! a stranger sent.
+//! `audio`: recordings behind handles. Samples stay here until a guest asks for them; every recording is charged to the
+//! guest that made it, for as long as anybody holds it.
 
 use std::sync::Arc;
 
-use thiserror::Error;
+use atelier_inference::speech::SAMPLE_RATE;
+use wasmtime::Result;
+use wasmtime::component::Resource;
 
-use crate::Tenant;
-use crate::bindings::decoder::exports::atelier::host::media;
-use crate::context::Scope;
-use crate::decoder::{self, AUDIO_MAX_SECONDS, AUDIO_RATE, Stopped};
-use crate::runtime::Host;
+use super::{Access, Capabilities, caller};
+use crate::bindings::audio::{Error, Host, HostRecording, HostRecordingWithStore, Source};
+use crate::recording::{AudioError, Recording, decode_audio};
+use crate::sandbox::{Held, Meter, Sandbox};
 
-/// A decoded recording. Cloning it copies no samples.
-#[derive(Clone, Debug)]
-pub struct Recording {
-    /// One channel at [`Recording::RATE`], all finite; full scale is 1. Never empty.
-    pub samples: Arc<[f32]>,
-    /// The length of the sound in seconds.
-    pub seconds: f64,
-    /// The container that was found, such as `webm`.
-    pub container: String,
-    /// The codec that was found, such as `opus`.
-    pub codec: String,
-    /// The source's rate in Hz.
-    pub source_rate: u32,
-    /// How many channels of the source were mixed, by mean.
-    pub channels: u32,
-    /// What of the file is silent or missing because it is damaged, where and why; absent if it is whole.
-    pub damage: Option<String>,
+/// What is behind a guest's handle.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Sound {
+    /// One channel at 16 kHz, all finite.
+    pub(super) samples: Arc<[f32]>,
+    source: Option<Source>,
+    _held: Held,
 }
 
-/// Why a recording was not decoded. The texts are safe to show.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum AudioError {
-    /// The bytes are of no format that is read, or their codec is not; the text names what it looks like.
-    #[error("{0}")]
-    Unsupported(String),
-    /// There is no sound in the file, or too little of it can be decoded.
-    #[error("{0}")]
-    Malformed(String),
-    /// It is too long, or has too many bytes, or takes too much time or memory; the text says which.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The decoder gave an answer that cannot be.
-    #[error("{0}")]
-    Other(String),
-}
+impl Host for Sandbox {}
 
-impl Recording {
-    /// The rate of the samples, in Hz.
-    pub const RATE: u32 = AUDIO_RATE;
+impl HostRecording for Sandbox {
+    fn from_samples(&mut self, samples: Vec<f32>) -> Result<std::result::Result<Resource<Sound>, Error>> {
+        if !samples.iter().all(|sample| sample.is_finite()) {
+            return Ok(Err(Error::Invalid("samples: some are no numbers".into())));
+        }
+        let meter = self.meter().clone();
+        self.keep_sound(samples.into(), None, &meter)
+    }
 
-    /// What the decoder found, if it is a recording of at most so many seconds.
-    fn checked(found: media::Recording, max_seconds: u32) -> Result<Self, AudioError> {
-        let impossible = |what: &str| Err(AudioError::Other(format!("the decoder returned {what}")));
-        let media::Recording { samples, seconds, source_rate, channels, .. } = &found;
-        if samples.is_empty() || *source_rate == 0 || *channels == 0 {
-            return impossible("no recording");
-        }
-        if samples.len() as u64 > u64::from(max_seconds) * u64::from(Self::RATE) {
-            return impossible("more seconds than it was asked for");
-        }
-        let is_length = (seconds * f64::from(Self::RATE) - samples.len() as f64).abs() <= 1.0;
-        if !is_length || !samples.iter().all(|sample| sample.is_finite()) {
-            return impossible("samples or a length that are no numbers of a recording");
-        }
-        Ok(Self {
-            samples: found.samples.into(),
-            seconds: found.seconds,
-            container: found.container,
-            codec: found.codec,
-            source_rate: found.source_rate,
-            channels: found.channels,
-            damage: found.damage,
-        })
+    fn seconds(&mut self, recording: Resource<Sound>) -> Result<f64> {
+        Ok(self.table.get(&recording)?.samples.len() as f64 / SAMPLE_RATE as f64)
+    }
+
+    fn samples(&mut self, recording: Resource<Sound>) -> Result<Vec<f32>> {
+        Ok(self.table.get(&recording)?.samples.to_vec())
+    }
+
+    fn source(&mut self, recording: Resource<Sound>) -> Result<Option<Source>> {
+        Ok(self.table.get(&recording)?.source.clone())
+    }
+
+    fn drop(&mut self, recording: Resource<Sound>) -> Result<()> {
+        self.table.delete(recording)?;
+        Ok(())
     }
 }
 
-/// Decodes untrusted bytes in the sandbox. A decoder that traps, hangs or runs out of memory is an error value.
-pub(crate) async fn decode_audio(
-    host: &Arc<Host>,
-    tenant: &Arc<Tenant>,
-    scope: &Scope,
-    bytes: Vec<u8>,
-    max_seconds: u32,
-) -> Result<Recording, AudioError> {
-    let max_seconds = max_seconds.min(AUDIO_MAX_SECONDS);
-    let read = move |answer: Result<media::Recording, media::AudioError>| {
-        answer.map_err(AudioError::from).and_then(|found| Recording::checked(found, max_seconds))
-    };
-    match host.decoder.decode_audio(host, tenant, scope, (bytes, max_seconds), read).await {
-        Ok(answer) => answer,
-        Err(failure) => Err(match decoder::stopped(&failure, scope) {
-            Stopped::AtLimit(text) => AudioError::TooLarge(text),
-            Stopped::Broken(text) => AudioError::Malformed(text),
-        }),
-    }
-}
-
-impl From<media::AudioError> for AudioError {
-    fn from(error: media::AudioError) -> Self {
-        match error {
-            media::AudioError::UnknownFormat(text) | media::AudioError::Unsupported(text) => {
-                Self::Unsupported(text)
+impl HostRecordingWithStore<Sandbox> for Capabilities {
+    async fn decode(access: &Access, bytes: Vec<u8>) -> Result<std::result::Result<Resource<Sound>, Error>> {
+        let caller = caller(access).await;
+        let (wait, span) = (caller.meter.wait(), caller.meter.scope().open("audio.decode"));
+        let (scope, tenant) = (span.scope(), caller.meter.tenant());
+        let limit = u32::try_from(caller.meter.limits().audio_seconds).unwrap_or(u32::MAX);
+        let decoding = decode_audio(&caller.host, tenant, &scope, bytes, limit);
+        let decoded = caller.meter.while_wanted(decoding).await;
+        drop((wait, span));
+        match decoded {
+            Ok(Recording { samples, container, codec, source_rate: rate, channels, damage, .. }) => {
+                let source = Source { container, codec, rate, channels, damage };
+                access.with(|mut store| store.get().keep_sound(samples, Some(source), &caller.meter))
             }
-            media::AudioError::NoAudio(text) | media::AudioError::Damaged(text) => Self::Malformed(text),
-            media::AudioError::TooLarge(text) => Self::TooLarge(text),
+            Err(error) => Ok(Err(error.into())),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(samples: Vec<f32>) -> media::Recording {
-        let seconds = samples.len() as f64 / f64::from(Recording::RATE);
-        media::Recording {
-            samples,
-            container: "webm".into(),
-            codec: "opus".into(),
-            source_rate: 48_000,
-            channels: 2,
-            seconds,
-            damage: None,
+impl Sandbox {
+    /// Puts samples behind a handle of this guest.
+    fn keep_sound(
+        &mut self,
+        samples: Arc<[f32]>,
+        source: Option<Source>,
+        meter: &Meter,
+    ) -> Result<std::result::Result<Resource<Sound>, Error>> {
+        match meter.hold_sound(samples.len() as u64) {
+            Ok(_held) => Ok(Ok(self.table.push(Sound { samples, source, _held })?)),
+            Err(limit) => Ok(Err(Error::TooLarge(format!(
+                "this guest holds too much sound: at most {limit} seconds (limits.audio-seconds)"
+            )))),
         }
     }
+}
 
-    #[test]
-    fn an_answer_that_cannot_be_is_no_recording() {
-        let broken = |change: fn(&mut media::Recording)| {
-            let mut found = found(vec![0.5; 16_000]);
-            change(&mut found);
-            matches!(Recording::checked(found, 1), Err(AudioError::Other(_)))
-        };
-        assert!(!broken(|_| {}));
-        assert!(broken(|found| found.samples.clear()));
-        assert!(broken(|found| found.samples[7] = f32::NAN));
-        assert!(broken(|found| found.samples.push(0.0)));
-        assert!(broken(|found| found.samples.truncate(100)));
-        assert!(broken(|found| found.seconds = f64::NAN));
-        assert!(broken(|found| (found.source_rate, found.channels) = (0, 2)));
-        assert!(broken(|found| found.channels = 0));
+impl From<AudioError> for Error {
+    fn from(error: AudioError) -> Self {
+        match error {
+            AudioError::Unsupported(text) => Self::Unsupported(text),
+            AudioError::Malformed(text) => Self::Malformed(text),
+            AudioError::TooLarge(text) => Self::TooLarge(text),
+            AudioError::Other(text) => Self::Other(text),
+        }
     }
 }

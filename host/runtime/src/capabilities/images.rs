@@ -16,7 +16,7 @@ use crate::bindings::types::Size;
 use crate::context::Scope;
 use crate::decoder::{self, Stopped};
 use crate::runtime::Host as HostState;
-use crate::sandbox::{HeldPicture, Meter, Sandbox};
+use crate::sandbox::{Held, Meter, Sandbox};
 
 /// Most pixels of one picture.
 const MAX_PIXELS: u64 = MAX_SIDE as u64 * MAX_SIDE as u64;
@@ -26,7 +26,7 @@ const MAX_PIXELS: u64 = MAX_SIDE as u64 * MAX_SIDE as u64;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Image {
     picture: Picture,
-    _held: Arc<HeldPicture>,
+    _held: Arc<Held>,
 }
 
 impl Image {

@@ -1,13 +1,15 @@
-//! What guests may ask of the host: one file per WIT interface of the same name. Each file translates between the
-//! generated types and the domain's, checks grants first, and never lets a guest's mistake become more than a value or a
-//! trap of that guest.
+//! What guests may ask of the host: one file per WIT interface of the same name, and what those that start jobs share
+//! (`job.rs`). Each file translates between the generated types and the domain's, checks grants first, and never lets a
+//! guest's mistake become more than a value or a trap of that guest.
 
 mod audio;
 mod finish;
 mod generation;
 mod images;
+mod job;
 mod models;
 mod select;
+mod speech;
 mod style;
 
 use std::sync::Arc;
@@ -18,13 +20,15 @@ use crate::runtime::Host;
 use crate::sandbox::{Meter, Sandbox};
 use crate::stage::Caller;
 
-pub(crate) use audio::decode_audio;
-pub use audio::{AudioError, Recording};
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use audio::Sound;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use generation::RunningJob;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use images::Image;
 pub(crate) use images::decode_pixels;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use speech::RunningTranscription;
 
 /// Ties the generated traits to a store's data.
 pub(crate) struct Capabilities;

@@ -1,6 +1,8 @@
 //! `models`: what the route may use, as the catalog describes it now.
 
-use atelier_inference::{CacheKind, ModelId, ModelInfo as HostModelInfo};
+use std::sync::Arc;
+
+use atelier_inference::{CacheKind, ImageModel, ModelId};
 use wasmtime::Result;
 
 use super::{Access, Capabilities, caller};
@@ -16,9 +18,9 @@ impl HostWithStore<Sandbox> for Capabilities {
         let caller = caller(access).await;
         let (scheduler, catalog) = (&caller.host.scheduler, caller.host.scheduler.catalog());
         let grants = &caller.route.grants.models;
-        let granted = |info: &&HostModelInfo| grants.contains(&info.id);
-        let describe = |info: &HostModelInfo| describe(info, scheduler.is_loaded(&info.id), grants);
-        Ok(catalog.iter().filter(granted).map(describe).collect())
+        let granted = |model: &&Arc<ImageModel>| grants.contains(&model.card.id);
+        let describe = |model: &Arc<ImageModel>| describe(model, scheduler.is_loaded(&model.card.id), grants);
+        Ok(catalog.image_models().filter(granted).map(describe).collect())
     }
 
     async fn absent(access: &Access) -> Result<Vec<AbsentModel>> {
@@ -28,14 +30,14 @@ impl HostWithStore<Sandbox> for Capabilities {
     }
 }
 
-fn describe(info: &HostModelInfo, loaded: bool, grants: &[ModelId]) -> ModelInfo {
-    let refiners = info.refiners.iter().map(|refiner| &refiner.id).filter(|id| grants.contains(id));
+fn describe(info: &ImageModel, loaded: bool, grants: &[ModelId]) -> ModelInfo {
+    let refiners = info.refiners.iter().map(|refiner| &refiner.card.id).filter(|id| grants.contains(id));
     let own = info.refiner.iter().map(|refiner| &refiner.model).find(|id| grants.contains(id));
     ModelInfo {
-        id: info.id.to_string(),
-        family: info.family.clone(),
-        source: info.source.clone(),
-        description: info.description.clone(),
+        id: info.card.id.to_string(),
+        family: info.card.family.clone(),
+        source: info.card.source.clone(),
+        description: info.card.description.clone(),
         features: features(info),
         native_size: info.native_size.into(),
         min_side: info.min_side,
@@ -56,12 +58,12 @@ fn describe(info: &HostModelInfo, loaded: bool, grants: &[ModelId]) -> ModelInfo
             CacheKind::FirstBlock => StepCacheKind::FirstBlock,
         },
         loaded,
-        memory_bytes: Some(info.memory_bytes),
-        device: info.device.clone(),
+        memory_bytes: Some(info.card.memory_bytes),
+        device: info.card.device.clone(),
     }
 }
 
-fn features(info: &HostModelInfo) -> Features {
+fn features(info: &ImageModel) -> Features {
     let mut features = Features::empty();
     for (has, feature) in [
         (info.features.text_to_image, Features::TEXT_TO_IMAGE),

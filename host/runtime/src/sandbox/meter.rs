@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use atelier_inference::CancelGuard;
+use atelier_inference::speech::SAMPLE_RATE;
 use tokio::sync::Notify;
 
 use super::Route;
 use super::cpu::{Cpu, Slice};
+use super::held::{Held, Holdings};
 use crate::context::Scope;
 use crate::metrics::ComponentMetrics;
 use crate::{Failure, Limits, RequestContext, Tenant};
@@ -33,8 +35,8 @@ pub(crate) struct Meter {
     memory_refused: AtomicBool,
     request_body_cut: AtomicBool,
     request_body_held: AtomicBool,
-    /// Of all pictures that the store holds, whichever request made them.
-    picture_bytes: OnceLock<Arc<AtomicU64>>,
+    /// What the store holds, whichever request made it.
+    holdings: OnceLock<Arc<Holdings>>,
     jobs: AtomicU32,
     verdict: OnceLock<Failure>,
     given_up: OnceLock<Instant>,
@@ -92,7 +94,7 @@ impl Meter {
             memory_refused: AtomicBool::new(false),
             request_body_cut: AtomicBool::new(false),
             request_body_held: AtomicBool::new(false),
-            picture_bytes: OnceLock::new(),
+            holdings: OnceLock::new(),
             jobs: AtomicU32::new(0),
             verdict: OnceLock::new(),
             given_up: OnceLock::new(),
@@ -117,7 +119,7 @@ impl Meter {
     pub(crate) fn next(&self, tenant: Arc<Tenant>, scope: Scope) -> Self {
         let mut next = Self::new(self.route.clone(), tenant, self.component.clone(), scope);
         next.hold_memory(self.memory_bytes.load(Ordering::Relaxed) as usize);
-        next.picture_bytes = self.pictures().clone().into();
+        next.holdings = self.holdings().clone().into();
         next
     }
 
@@ -131,12 +133,12 @@ impl Meter {
     /// The request is served in a store that holds so much already, by this meter of its own.
     pub(crate) fn join(&self, store: &Meter, memory_bytes: usize) {
         // nothing was held before
-        let _ = self.picture_bytes.set(store.pictures().clone());
+        let _ = self.holdings.set(store.holdings().clone());
         self.hold_memory(memory_bytes);
     }
 
-    fn pictures(&self) -> &Arc<AtomicU64> {
-        self.picture_bytes.get_or_init(Arc::default)
+    fn holdings(&self) -> &Arc<Holdings> {
+        self.holdings.get_or_init(Arc::default)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -241,16 +243,20 @@ impl Meter {
     }
 
     /// Reserves room for a picture, or says how much there may be.
-    pub(crate) fn hold_picture(&self, bytes: u64) -> Result<HeldPicture, u64> {
+    pub(crate) fn hold_picture(&self, bytes: u64) -> Result<Held, u64> {
         let limit = self.limits().picture_bytes;
-        let fits = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= limit);
-        match self.pictures().fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(HeldPicture { held: self.pictures().clone(), bytes }),
-            Err(_) => {
-                self.deny("picture_bytes");
-                Err(limit)
-            }
-        }
+        self.holdings()
+            .pixel_bytes
+            .hold(bytes, limit)
+            .ok_or(limit)
+            .inspect_err(|_| self.deny("picture_bytes"))
+    }
+
+    /// Reserves room for samples of sound, or says how many seconds there may be.
+    pub(crate) fn hold_sound(&self, samples: u64) -> Result<Held, u64> {
+        let limit = self.limits().audio_seconds;
+        let most = limit.saturating_mul(SAMPLE_RATE as u64);
+        self.holdings().samples.hold(samples, most).ok_or(limit).inspect_err(|_| self.deny("audio_seconds"))
     }
 
     /// Reserves a job of the request, or says how many there may be.
@@ -455,18 +461,6 @@ impl Drop for Wait {
                 self.0.context().usage().waiting.add(waited);
             }
         }
-    }
-}
-
-/// Room held for a picture's pixels; given back when dropped.
-pub(crate) struct HeldPicture {
-    held: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Drop for HeldPicture {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 //! to another request of the same tenant, or work for several at a time (`sharing.rs`).
 
 mod cpu;
+mod held;
 mod limiter;
 mod logs;
 mod meter;
@@ -24,10 +25,11 @@ use crate::runtime::Host;
 use crate::stage::Stages;
 use crate::{Grants, Limits};
 
+pub(crate) use held::Held;
 pub(crate) use limiter::Limiter;
 use logs::{Log, Output};
 use meter::Tick;
-pub(crate) use meter::{HeldJob, HeldPicture, Meter, Wait};
+pub(crate) use meter::{HeldJob, Meter, Wait};
 use sharing::Sharing;
 pub(crate) use sharing::share;
 pub(crate) use verdict::is_unset;

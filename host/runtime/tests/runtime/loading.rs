@@ -128,7 +128,8 @@ async fn all_problems_of_a_route_are_told_at_once() {
         })
         .await
         .unwrap_err();
-    assert_eq!(error.problems.len(), 4, "{error}");
+    // one for each interface that needs a grant, one for each plugin
+    assert_eq!(error.problems.len(), 5, "{error}");
 }
 
 #[test]

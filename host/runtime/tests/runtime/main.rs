@@ -18,4 +18,5 @@ mod plugins;
 mod recordings;
 mod reuse;
 mod serving;
+mod speech;
 mod tenants;

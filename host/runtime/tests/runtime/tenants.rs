@@ -56,7 +56,10 @@ async fn a_job_beyond_the_allowance_is_refused_before_it_is_made() {
     let second = generate(&route, &tenant, "fake cat 3").await;
     assert!(second.contains("Overloaded") && second.contains("some.key"), "{second}");
     assert!(second.contains("1500"), "{second}");
-    assert_eq!(*quota.charged.lock().unwrap(), [Work { images: 1, pixel_steps: 64 * 64 * 3 }]);
+    assert_eq!(
+        *quota.charged.lock().unwrap(),
+        [Work { images: 1, pixel_steps: 64 * 64 * 3, ..Work::default() }]
+    );
     assert!(quota.refunded.lock().unwrap().is_empty());
 }
 
@@ -77,7 +80,10 @@ async fn a_job_that_finds_the_queue_full_costs_nothing() {
     until(|| scheduler.status().waiting == 1).await;
     let refused = generate(&route, &tenant, "fake cat 2").await;
     assert!(refused.contains("Overloaded"), "{refused}");
-    assert_eq!(*quota.refunded.lock().unwrap(), [Work { images: 1, pixel_steps: 64 * 64 * 2 }]);
+    assert_eq!(
+        *quota.refunded.lock().unwrap(),
+        [Work { images: 1, pixel_steps: 64 * 64 * 2, ..Work::default() }]
+    );
     running.abort();
     queued.abort();
 }

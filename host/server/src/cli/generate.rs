@@ -3,20 +3,22 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use atelier_inference::picture::{self, Encoding, Filter, Format};
 use atelier_inference::{
-    Adapted, Control, Decoder, Emphasis, Event, Job, ModelId, ModelInfo, Outcome, Pixels, Refine, Request,
-    Scheduler, SeedProfile, Size, Source, StepCache, Ticket,
+    Adapted, Control, Decoder, Emphasis, Event, ImageModel, ImageOrder, ImageRequest, Job, ModelId, Order,
+    Outcome, Pixels, Refine, Scheduler, SeedProfile, Size, Source, StepCache, Ticket,
 };
 use atelier_runtime::Runtime;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::local::{named_model, none_here, read, scheduler_of, scheduler_of_all};
 use super::{Common, Usage};
-use crate::app::{self, Located};
-use crate::config::{Config, Model, Variables};
+use crate::app;
+use crate::config::{Config, Variables};
 use crate::terminal::{Style, Terminal};
 
 #[derive(Debug, clap::Args)]
@@ -118,23 +120,24 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
     let config = arguments.common.load()?;
     let encoding = encoding(arguments)?;
-    let model = model(arguments, &config)?;
-    let models: Vec<Model> =
-        [Some(model), refiner(arguments, model, &config)?].into_iter().flatten().cloned().collect();
-    let located = app::locate(&models).await?;
-    for Located { model, files, .. } in &located {
-        if let Err(fix) = files {
-            bail!("model `{}` is not here: {fix}", model.id);
-        }
-    }
-    let scheduler = app::scheduler(&config, app::engine(&config, &located)?)?;
-    let model = scheduler.catalog().get(&model.id)?.clone();
+    let scheduler = scheduler(arguments, &config).await?;
+    let model = match &arguments.model {
+        Some(id) => scheduler.catalog().get(&ModelId::new(id))?.image()?.clone(),
+        None => scheduler
+            .catalog()
+            .image_models()
+            .next()
+            .cloned()
+            .ok_or_else(|| none_here(&config, "pictures"))?,
+    };
     let source = source(arguments, &config, &scheduler, &model).await?;
     let controls = controls(arguments, &config, &scheduler, &model).await?;
-    let job = Job::new(Request { controls, ..request(arguments, source) }, &model)?;
-    let outcome = follow(&terminal, &job, scheduler.submit(job.clone())?).await?;
+    let order = ImageOrder::with(ImageRequest { controls, ..request(arguments, source) }, &model)?;
+    let order = Arc::new(order);
+    let ticket = scheduler.submit(Job::new(Order::Image(order.clone())))?;
+    let outcome = follow(&terminal, &order, ticket).await?;
     let files = write(&arguments.output, &outcome, encoding)?;
-    report(&terminal, &job, &outcome, &files);
+    report(&terminal, &order, &outcome, &files);
     Ok(())
 }
 
@@ -202,30 +205,18 @@ fn encoding(arguments: &Generate) -> Result<Encoding, Usage> {
     Ok(Encoding { format, quality: arguments.quality, parameters: format == Format::Png })
 }
 
-/// The model that is asked for, or the first. The others are not looked at.
-fn model<'a>(arguments: &Generate, config: &'a Config) -> Result<&'a Model, Usage> {
-    let Some(asked) = &arguments.model else {
-        let none = || Usage(format!("{} names no models; add a [[model]]", config.manifest));
-        return config.models.first().ok_or_else(none);
-    };
-    named_model(asked, config)
-}
-
-/// The model that may end the pictures.
-fn refiner<'a>(arguments: &Generate, model: &Model, config: &'a Config) -> Result<Option<&'a Model>, Usage> {
-    let asked = match &arguments.refiner {
+/// With the model that is asked for and its refiner, or else with all that are here. The others are not looked at.
+async fn scheduler(arguments: &Generate, config: &Config) -> anyhow::Result<Scheduler> {
+    let Some(asked) = &arguments.model else { return scheduler_of_all(config).await };
+    let model = named_model(asked, config)?;
+    let refiner = match &arguments.refiner {
         Some(Refine::By { model, .. }) => Some(model),
         _ if arguments.no_refiner => None,
         _ => model.refiner.as_ref(),
     };
-    let other = asked.filter(|asked| **asked != model.id);
-    other.map(|asked| named_model(asked.as_str(), config)).transpose()
-}
-
-fn named_model<'a>(asked: &str, config: &'a Config) -> Result<&'a Model, Usage> {
-    let known = || config.models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
-    let unknown = || Usage(format!("{} names no model `{asked}`; known: {}", config.manifest, known()));
-    config.models.iter().find(|model| model.id.as_str() == asked).ok_or_else(unknown)
+    let refiner = refiner.filter(|refiner| **refiner != model.id);
+    let refiner = refiner.map(|refiner| named_model(refiner.as_str(), config)).transpose()?;
+    scheduler_of(config, [Some(model), refiner].into_iter().flatten()).await
 }
 
 /// The picture to start from, decoded in the sandbox and scaled.
@@ -233,7 +224,7 @@ async fn source(
     arguments: &Generate,
     config: &Config,
     scheduler: &Scheduler,
-    model: &ModelInfo,
+    model: &ImageModel,
 ) -> anyhow::Result<Option<Source>> {
     let Some(path) = &arguments.image else { return Ok(None) };
     let runtime = app::runtime(config, &Variables::of_process(), scheduler.clone())?;
@@ -256,7 +247,7 @@ async fn controls(
     arguments: &Generate,
     config: &Config,
     scheduler: &Scheduler,
-    model: &ModelInfo,
+    model: &ImageModel,
 ) -> anyhow::Result<Vec<Control>> {
     if arguments.controls.is_empty() {
         return Ok(Vec::new());
@@ -273,14 +264,13 @@ async fn controls(
 
 async fn pixels(runtime: &Runtime, path: &Path, size: Size) -> anyhow::Result<Pixels> {
     let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| shown.to_string())?;
-    let decoded = runtime.decode_image(bytes.into()).await;
+    let decoded = runtime.decode_image(read(path)?).await;
     let decoded = decoded.map_err(|text| anyhow::anyhow!("{shown}: {text}"))?;
     Ok(picture::resized(&decoded, size, Filter::Lanczos3)?)
 }
 
-fn request(arguments: &Generate, source: Option<Source>) -> Request {
-    Request {
+fn request(arguments: &Generate, source: Option<Source>) -> ImageRequest {
+    ImageRequest {
         prompt: arguments.prompt.clone(),
         negative_prompt: arguments.negative.clone(),
         size: arguments.size,
@@ -308,10 +298,10 @@ fn request(arguments: &Generate, source: Option<Source>) -> Request {
 }
 
 /// Waits for the job and shows how far it is. Interrupting the process cancels it with everything else.
-async fn follow(terminal: &Terminal, job: &Job, mut ticket: Ticket) -> anyhow::Result<Outcome> {
-    let bar =
-        terminal.bar(job.steps.into(), "{msg} {bar:32.cyan} step {pos}/{len}  {elapsed} elapsed, {eta} left");
-    bar.set_message(format!("loading {}", job.model.id));
+async fn follow(terminal: &Terminal, order: &ImageOrder, mut ticket: Ticket) -> anyhow::Result<Outcome> {
+    let bar = terminal
+        .bar(order.steps.into(), "{msg} {bar:32.cyan} step {pos}/{len}  {elapsed} elapsed, {eta} left");
+    bar.set_message(format!("loading {}", order.model.card.id));
     while let Some(event) = ticket.events.next().await {
         show(&bar, &event);
     }
@@ -326,14 +316,15 @@ fn show(bar: &ProgressBar, event: &Event) {
             bar.set_length((*total).into());
             bar.set_position((*step).into());
         }
-        Event::Queued { .. } | Event::Started | Event::Preview(_) => bar.tick(),
+        Event::Queued { .. } | Event::Started | Event::Preview(_) | Event::Heard(_) => bar.tick(),
     }
 }
 
 fn write(output: &Path, outcome: &Outcome, encoding: Encoding) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::with_capacity(outcome.pictures.len());
-    for (index, picture) in outcome.pictures.iter().enumerate() {
-        let path = match outcome.pictures.len() {
+    let pictures = outcome.pictures();
+    let mut files = Vec::with_capacity(pictures.len());
+    for (index, picture) in pictures.iter().enumerate() {
+        let path = match pictures.len() {
             1 => output.to_path_buf(),
             _ => numbered(output, index + 1),
         };
@@ -351,32 +342,34 @@ fn numbered(output: &Path, number: usize) -> PathBuf {
     output.with_file_name(format!("{stem}-{number}{}", extension.unwrap_or_default()))
 }
 
-fn report(terminal: &Terminal, job: &Job, outcome: &Outcome, files: &[PathBuf]) {
+fn report(terminal: &Terminal, order: &ImageOrder, outcome: &Outcome, files: &[PathBuf]) {
     let timings = outcome.timings;
     if terminal.json {
         let file =
             |(path, seed): (&PathBuf, &u64)| json!({ "file": path.display().to_string(), "seed": seed });
-        let files: Vec<Value> = files.iter().zip(&job.seeds).map(file).collect();
+        let files: Vec<Value> = files.iter().zip(&order.seeds).map(file).collect();
         terminal.json(&json!({
             "files": files,
-            "model": job.model.id,
-            "size": job.size.to_string(),
-            "steps": job.steps,
-            "guidance": job.guidance,
-            "schedule": job.schedule,
-            "step_cache": job.step_cache,
-            "refiner": job.refiner.as_ref().map(|refiner| &refiner.model.id),
+            "model": order.model.card.id,
+            "size": order.size.to_string(),
+            "steps": order.steps,
+            "guidance": order.guidance,
+            "schedule": order.schedule,
+            "step_cache": order.step_cache,
+            "refiner": order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
             "notes": outcome.notes,
             "load_ms": timings.load.as_millis() as u64,
             "run_ms": timings.run.as_millis() as u64,
         }));
         return;
     }
-    for (path, seed) in files.iter().zip(&job.seeds) {
+    for (path, seed) in files.iter().zip(&order.seeds) {
         let path = terminal.paint(Style::Strong, path.display());
         let seconds = timings.run.as_secs_f64();
-        terminal
-            .line(format_args!("{path}  {}  seed {seed}  {} steps in {seconds:.1} s", job.size, job.steps));
+        terminal.line(format_args!(
+            "{path}  {}  seed {seed}  {} steps in {seconds:.1} s",
+            order.size, order.steps
+        ));
     }
     for note in &outcome.notes {
         terminal.line(terminal.paint(Style::Faint, note));

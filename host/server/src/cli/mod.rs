@@ -9,6 +9,7 @@ mod config;
 mod generate;
 mod inspect;
 mod key;
+mod local;
 mod models;
 mod queue;
 mod remote;
@@ -16,6 +17,7 @@ mod residency;
 mod route;
 mod serve;
 mod signing;
+mod transcribe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Make pictures here, without a server.
     Generate(Box<generate::Generate>),
+    /// Write down what is said in a recording, without a server.
+    Transcribe(Box<transcribe::Transcribe>),
     /// List the models, fetch one, write one as a single file, or say what a running host keeps in memory.
     Models(models::Models),
     /// Say what a component or a picture is.
@@ -111,6 +115,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         None => serve::run(arguments.serve).await,
         Some(Verb::Serve(arguments)) => serve::run(arguments).await,
         Some(Verb::Generate(arguments)) => generate::run(&arguments).await,
+        Some(Verb::Transcribe(arguments)) => transcribe::run(&arguments).await,
         Some(Verb::Models(arguments)) => models::run(arguments).await,
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
         Some(Verb::Route(arguments)) => route::run(arguments).await,

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use atelier_inference::ModelInfo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -138,7 +139,8 @@ fn models(terminal: &Terminal, app: &App) {
         .scheduler()
         .catalog()
         .iter()
-        .map(|info| format!("{}  {} on {}", info.id, info.source, info.device));
+        .map(ModelInfo::card)
+        .map(|card| format!("{}  {} on {}", card.id, card.source, card.device));
     let missing = app.missing().iter().map(|(id, fix)| {
         let text = format!("{id}  not here: {fix}");
         terminal.paint(Style::Bad, text)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atelier_inference::ModelId;
+use atelier_inference::speech::MAX_AUDIO_SECONDS;
 use atelier_runtime::{Origin, Reuse};
 
 use super::problem::{Place, did_you_mean};
@@ -383,6 +384,7 @@ fn limits(route: &Table<'_>, reuse: Reuse) -> Limits {
         request_body_bytes: table.bytes("request-body-bytes", 0..=4 * GIB),
         response_body_bytes: table.bytes("response-body-bytes", 0..=64 * GIB),
         picture_bytes: table.bytes("picture-bytes", 65_536..=16 * GIB),
+        audio_seconds: table.number("audio-seconds", 1..=MAX_AUDIO_SECONDS as u64),
         outbound_requests: table.number("outbound-requests", 0..=10_000),
         outbound_bytes: table.bytes("outbound-bytes", 0..=16 * GIB),
         outbound_connect_ms: table.number("outbound-connect-ms", 1..=HOUR_MS),

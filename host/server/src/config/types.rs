@@ -406,6 +406,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outbound_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outbound_bytes: Option<u64>,

@@ -136,6 +136,9 @@ impl Sources<'_> {
         gauge("atelier_tenant_pixel_steps_today", "pixels times steps since midnight UTC", |usage| {
             usage.pixel_steps_today
         });
+        gauge("atelier_tenant_audio_seconds_today", "seconds of sound since midnight UTC", |usage| {
+            usage.audio_seconds_today
+        });
     }
 
     /// What tenants had of the inference worker.

@@ -63,8 +63,8 @@ struct State {
     mean: Duration,
     /// Since 1970.
     day: u64,
-    images: u64,
-    pixel_steps: u64,
+    /// Work since then.
+    used: Work,
 }
 
 /// What operators see of an account.
@@ -80,6 +80,8 @@ pub(crate) struct Usage {
     pub(crate) images_today: u64,
     /// Pixels times steps since midnight.
     pub(crate) pixel_steps_today: u64,
+    /// Seconds of sound since midnight.
+    pub(crate) audio_seconds_today: u64,
 }
 
 /// A tenant's account with the quotas of one manifest.
@@ -112,8 +114,9 @@ impl Account {
             requests: get(&self.requests),
             refused: get(&self.refused),
             in_flight: state.running,
-            images_today: state.images,
-            pixel_steps_today: state.pixel_steps,
+            images_today: state.used.images,
+            pixel_steps_today: state.used.pixel_steps,
+            audio_seconds_today: state.used.audio_seconds,
         }
     }
 
@@ -126,7 +129,7 @@ impl State {
     fn turn_page(&mut self, now: Duration) {
         let day = now.as_secs() / DAY_S;
         if day != self.day {
-            (self.day, self.images, self.pixel_steps) = (day, 0, 0);
+            (self.day, self.used) = (day, Work::default());
         }
     }
 }
@@ -172,10 +175,22 @@ impl Purse {
             Some(limit) if used.saturating_add(more) > limit => Err(self.over(key, limit, tomorrow)),
             _ => Ok(used.saturating_add(more)),
         };
-        let images = fits(self.quotas.images_per_day, state.images, work.images, "images-per-day")?;
-        let limit = self.quotas.pixel_steps_per_day;
-        let pixel_steps = fits(limit, state.pixel_steps, work.pixel_steps, "pixel-steps-per-day")?;
-        (state.images, state.pixel_steps) = (images, pixel_steps);
+        let (quotas, used) = (&self.quotas, state.used);
+        state.used = Work {
+            images: fits(quotas.images_per_day, used.images, work.images, "images-per-day")?,
+            pixel_steps: fits(
+                quotas.pixel_steps_per_day,
+                used.pixel_steps,
+                work.pixel_steps,
+                "pixel-steps-per-day",
+            )?,
+            audio_seconds: fits(
+                quotas.audio_seconds_per_day,
+                used.audio_seconds,
+                work.audio_seconds,
+                "audio-seconds-per-day",
+            )?,
+        };
         Ok(())
     }
 
@@ -193,9 +208,10 @@ impl Quota for Purse {
     }
 
     fn refund(&self, work: Work) {
-        let mut state = self.account.state();
-        state.images = state.images.saturating_sub(work.images);
-        state.pixel_steps = state.pixel_steps.saturating_sub(work.pixel_steps);
+        let used = &mut self.account.state().used;
+        used.images = used.images.saturating_sub(work.images);
+        used.pixel_steps = used.pixel_steps.saturating_sub(work.pixel_steps);
+        used.audio_seconds = used.audio_seconds.saturating_sub(work.audio_seconds);
     }
 }
 
@@ -252,7 +268,7 @@ mod tests {
     #[test]
     fn a_day_has_its_allowance_and_the_next_one_another() {
         let purse = purse(Quotas { images_per_day: Some(3), ..Quotas::default() });
-        let work = |images| Work { images, pixel_steps: 10 };
+        let work = |images| Work { images, pixel_steps: 10, ..Work::default() };
         assert!(purse.charge_at(work(3), at(5, 100)).is_ok());
         let over = purse.charge_at(work(1), at(5, DAY_S - 7)).unwrap_err();
         assert_eq!((over.key, over.limit, over.retry_after.as_secs()), ("images-per-day", 3, 7));
@@ -263,15 +279,26 @@ mod tests {
     fn work_that_fits_one_quota_and_not_the_other_is_charged_to_neither() {
         let quotas = Quotas { images_per_day: Some(10), pixel_steps_per_day: Some(100), ..Quotas::default() };
         let purse = purse(quotas);
-        let over = purse.charge_at(Work { images: 1, pixel_steps: 101 }, at(1, 0)).unwrap_err();
+        let over =
+            purse.charge_at(Work { images: 1, pixel_steps: 101, ..Work::default() }, at(1, 0)).unwrap_err();
         assert_eq!(over.key, "pixel-steps-per-day");
-        assert!(purse.charge_at(Work { images: 10, pixel_steps: 100 }, at(1, 0)).is_ok());
+        assert!(purse.charge_at(Work { images: 10, pixel_steps: 100, ..Work::default() }, at(1, 0)).is_ok());
+    }
+
+    #[test]
+    fn sound_has_an_allowance_of_its_own() {
+        let purse = purse(Quotas { audio_seconds_per_day: Some(60), ..Quotas::default() });
+        let work = |audio_seconds| Work { audio_seconds, ..Work::default() };
+        purse.charge_at(work(40), at(1, 0)).unwrap();
+        assert_eq!(purse.charge_at(work(21), at(1, 0)).unwrap_err().key, "audio-seconds-per-day");
+        purse.charge_at(work(20), at(1, 0)).unwrap();
+        purse.charge_at(Work { images: 1, ..work(0) }, at(1, 0)).unwrap();
     }
 
     #[test]
     fn what_never_began_is_given_back() {
         let purse = purse(Quotas { images_per_day: Some(1), ..Quotas::default() });
-        let work = Work { images: 1, pixel_steps: 1 };
+        let work = Work { images: 1, pixel_steps: 1, ..Work::default() };
         purse.charge(work).unwrap();
         purse.charge(work).unwrap_err();
         purse.refund(work);
@@ -281,9 +308,9 @@ mod tests {
     #[test]
     fn new_quotas_meet_the_old_usage() {
         let before = purse(Quotas::default());
-        before.charge(Work { images: 5, pixel_steps: 5 }).unwrap();
+        before.charge(Work { images: 5, pixel_steps: 5, ..Work::default() }).unwrap();
         let quotas = Quotas { images_per_day: Some(5), ..Quotas::default() };
         let after = Purse::new(TenantId::default(), quotas, before.account.clone());
-        assert!(after.charge(Work { images: 1, pixel_steps: 1 }).is_err());
+        assert!(after.charge(Work { images: 1, pixel_steps: 1, ..Work::default() }).is_err());
     }
 }

@@ -15,7 +15,7 @@ use crate::house::{folder, handler, manifest, route};
 use crate::hub::Standin;
 
 /// The binary in a folder, with none of the tester's own environment that it would read.
-fn atelier(folder: &Path) -> Command {
+pub(crate) fn atelier(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
     let own = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
@@ -28,15 +28,15 @@ fn atelier(folder: &Path) -> Command {
     command
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     atelier(folder).args(arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-fn with_manifest(text: &str) -> TempDir {
+pub(crate) fn with_manifest(text: &str) -> TempDir {
     let folder = folder();
     std::fs::write(folder.path().join("atelier.toml"), text).unwrap();
     folder

@@ -15,3 +15,4 @@ mod models;
 mod reload;
 mod tenants;
 mod tls;
+mod transcribe;

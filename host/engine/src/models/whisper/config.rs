@@ -3,10 +3,11 @@
 //! Both are full of keys for training and for generation, so those that would change the network or the frames are looked
 //! for by name, and the rest is left alone. What concerns generation comes from `generation_config.json`, see `transcribe`.
 
+use atelier_inference::speech::SAMPLE_RATE;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::front_end::{FFT_SIZE, FRAMES_PER_SECOND, HOP, SAMPLE_RATE};
+use super::front_end::{FFT_SIZE, FRAMES_PER_SECOND, HOP};
 use crate::files::ModelFiles;
 use crate::kernels::Activation;
 use crate::models::config::{ensure, ensure_counts};

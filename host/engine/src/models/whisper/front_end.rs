@@ -7,13 +7,12 @@
 
 use std::f64::consts::TAU;
 
+use atelier_inference::speech::SAMPLE_RATE;
 use candle_core::{Device, Result as TensorResult, Tensor};
 use rayon::prelude::*;
 
 use super::fourier::{Complex, Fourier};
 
-/// Samples of a second.
-pub(crate) const SAMPLE_RATE: usize = 16_000;
 /// Samples of a frame.
 pub(super) const FFT_SIZE: usize = 400;
 /// Samples from one frame to the next.

@@ -21,7 +21,7 @@ pub(crate) use config::FRAMES_PER_STATE;
 pub use config::WhisperConfig;
 pub(crate) use decoder::at_position;
 pub use decoder::{Heard, Texts};
-pub(crate) use front_end::{FRAMES_PER_SECOND, HOP, SAMPLE_RATE};
+pub(crate) use front_end::{FRAMES_PER_SECOND, HOP};
 pub use front_end::{FrontEnd, Spectrogram, band_sums};
 
 /// The folder of a model that has no parts: its own.
@@ -46,10 +46,13 @@ impl WhisperNetwork {
     #[doc(hidden)]
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
         let config = WhisperConfig::read(files)?;
-        let weights = Weights::find(files, FOLDER, STEM, STEM, device)?.compact();
-        let weights = weights.without_prefix("model.").without(TIED);
-        let (network, _) = weights.build(|vb| Self::load(config, vb, device))?;
+        let (network, _) = weights(files, device)?.build(|vb| Self::load(config, vb, device))?;
         Ok(network)
+    }
+
+    /// Bytes that it takes in memory, from the headers of its weights alone.
+    pub(crate) fn bytes(files: &ModelFiles) -> Result<u64> {
+        Ok(weights(files, &Device::Cpu)?.bytes())
     }
 
     fn load(config: WhisperConfig, vb: Builder, device: &Device) -> TensorResult<Self> {
@@ -110,4 +113,9 @@ impl WhisperNetwork {
     ) -> TensorResult<(Tensor, Tensor)> {
         self.decoder.align(tokens, heard, heads)
     }
+}
+
+fn weights(files: &ModelFiles, device: &Device) -> Result<Weights> {
+    let weights = Weights::find(files, FOLDER, STEM, STEM, device)?.compact();
+    Ok(weights.without_prefix("model.").without(TIED))
 }

@@ -3,19 +3,18 @@
 
 use atelier_inference::{
     Adapted as HostAdapted, Control as HostControl, Crop, Decoder as HostDecoder, Emphasis as HostEmphasis,
-    Error as HostError, Framing as HostFraming, ModelId, Pixels, Refine, Refiner as HostRefiner,
-    Request as HostRequest, SeedProfile as HostSeedProfile, StepCache as HostStepCache,
+    Error as HostError, Framing as HostFraming, ImageRequest, ModelId, Pixels, Refine,
+    Refiner as HostRefiner, SeedProfile as HostSeedProfile, StepCache as HostStepCache,
 };
 
-use crate::Exceeded;
 use crate::bindings::generation::{
     Adapted, Control, Decoder, DeepCache, Emphasis, Error, Framing, Invalid, Overload, Refined, Refiner,
     Refining, Request, SeedProfile, StepCache,
 };
 
-impl From<Request> for HostRequest {
+impl From<Request> for ImageRequest {
     fn from(request: Request) -> Self {
-        HostRequest {
+        ImageRequest {
             prompt: request.prompt,
             negative_prompt: request.negative_prompt,
             size: request.size.map(Into::into),
@@ -98,7 +97,7 @@ impl From<Refining> for Refine {
 
 impl From<&HostRefiner> for Refined {
     fn from(HostRefiner { model, share }: &HostRefiner) -> Self {
-        Self { model: model.id.to_string(), share: *share }
+        Self { model: model.card.id.to_string(), share: *share }
     }
 }
 
@@ -124,12 +123,6 @@ impl From<Framing> for HostFraming {
     fn from(framing: Framing) -> Self {
         let crop = Crop { left: framing.crop_left, top: framing.crop_top };
         HostFraming { original: framing.original.into(), crop, target: framing.target.into() }
-    }
-}
-
-impl From<Exceeded> for Error {
-    fn from(Exceeded { reason, retry_after }: Exceeded) -> Self {
-        Error::Overloaded(Overload { reason, retry_after_ms: retry_after.as_millis() as u64 })
     }
 }
 

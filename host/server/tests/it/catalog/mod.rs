@@ -5,11 +5,12 @@ mod repositories;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use atelier::app::{self, Located};
 use atelier::catalog::{self, Entry};
 use atelier::config::{Config, HubRepo, Variables};
-use atelier_inference::{Engine, Job, ModelInfo, Pixels, Request, Size, Source, StepState};
+use atelier_inference::{Engine, ImageModel, ImageOrder, ImageRequest, Pixels, Size, Source, StepState};
 
 use crate::hub::{Standin, hub};
 use repositories::{DECOY, repository};
@@ -112,16 +113,16 @@ fn files_below(root: &Path) -> Vec<String> {
     files
 }
 
-async fn engine(name: &str, cache: &Path) -> (Box<dyn Engine>, ModelInfo) {
+async fn engine(name: &str, cache: &Path) -> (Box<dyn Engine>, Arc<ImageModel>) {
     let (config, located) = locate(name, cache).await;
     assert!(located[0].files.is_ok(), "{name} is not found where it was pulled to");
     let engine = app::engine(&config, &located).unwrap_or_else(|error| panic!("{error}"));
-    let info = engine.models().remove(0);
+    let info = engine.models()[0].image().unwrap().clone();
     (engine, info)
 }
 
 /// The smallest picture that the model takes, with a source where it needs one.
-fn small(info: &ModelInfo) -> Request {
+fn small(info: &Arc<ImageModel>) -> ImageRequest {
     let side = info.min_side.next_multiple_of(info.side_multiple);
     let pixels = Pixels::new(side, side, vec![90; (side * side * 4) as usize]).unwrap();
     let source = match (info.features.edit, info.features.text_to_image) {
@@ -130,27 +131,30 @@ fn small(info: &ModelInfo) -> Request {
         (false, false) => Some(Source::Start { pixels, strength: Some(0.6) }),
     };
     let size = Some(Size { width: side, height: side });
-    Request { prompt: "a lighthouse".into(), size, seed: Some(5), source, ..Request::default() }
+    ImageRequest { prompt: "a lighthouse".into(), size, seed: Some(5), source, ..ImageRequest::default() }
 }
 
-fn picture(engine: &mut dyn Engine, request: Request) -> Pixels {
-    let job = Job::new(request, &engine.models()[0]).unwrap();
-    engine.load(&job.model.id).unwrap();
-    let mut run = engine.begin(&job).unwrap();
+fn picture(engine: &mut dyn Engine, request: ImageRequest) -> Pixels {
+    let order = ImageOrder::new(request, &engine.models()[0]).unwrap();
+    engine.load(&order.model.card.id).unwrap();
+    let mut run = engine.begin(&order.into()).unwrap();
     loop {
-        if let StepState::Done(mut finished) = run.next_step().unwrap() {
-            return finished.pictures.remove(0);
+        if let StepState::Done(finished) = run.next_step().unwrap() {
+            return finished.pictures()[0].clone();
         }
     }
 }
 
 /// What the catalog says, what requests get that say nothing, and what is refused.
-fn check_entry(expected: &Expected, info: &ModelInfo) {
+fn check_entry(expected: &Expected, info: &Arc<ImageModel>) {
     let Expected { name, family, does } = expected;
     let entry = catalog::find(name).unwrap();
     let (features, usage) = (info.features, entry.usage);
-    assert_eq!((info.family.as_str(), info.source.as_str()), (*family, &*format!("catalog:{name}")));
-    assert_eq!(info.description, entry.about, "{name}");
+    assert_eq!(
+        (info.card.family.as_str(), info.card.source.as_str()),
+        (*family, &*format!("catalog:{name}"))
+    );
+    assert_eq!(info.card.description, entry.about, "{name}");
     let found = [
         ("text", features.text_to_image),
         ("start", features.image_to_image),
@@ -170,23 +174,25 @@ fn check_entry(expected: &Expected, info: &ModelInfo) {
         (usage.guidance, usage.schedule),
         "{name}"
     );
-    let job = Job::new(Request { source: None, ..small(info) }, info);
+    let order = ImageOrder::with(ImageRequest { source: None, ..small(info) }, info);
     if features.text_to_image {
-        let job = job.unwrap();
+        let order = order.unwrap();
         assert_eq!(
-            (job.steps, job.guidance, job.schedule.as_str()),
+            (order.steps, order.guidance, order.schedule.as_str()),
             (usage.steps, usage.guidance, usage.schedule)
         );
-        let own = Job::new(Request { prompt: "a boat".into(), ..Request::default() }, info).unwrap();
+        let own = ImageOrder::with(ImageRequest { prompt: "a boat".into(), ..ImageRequest::default() }, info)
+            .unwrap();
         assert_eq!(own.size, native, "{name}");
     } else {
-        assert!(job.unwrap_err().to_string().contains("needs a picture to work on"), "{name}");
+        assert!(order.unwrap_err().to_string().contains("needs a picture to work on"), "{name}");
     }
 }
 
-fn check_refusals(expected: &Expected, info: &ModelInfo) {
+fn check_refusals(expected: &Expected, info: &Arc<ImageModel>) {
     let Expected { name, does, .. } = expected;
-    let refused = |request: Request| Job::new(request, info).err().map(|error| error.to_string());
+    let refused =
+        |request: ImageRequest| ImageOrder::with(request, info).err().map(|error| error.to_string());
     let named = |error: Option<String>, field: &str| {
         let error = error.unwrap_or_else(|| panic!("{name} takes {field}"));
         assert!(error.contains(field) && error.len() > field.len(), "{name}: {error}");
@@ -196,9 +202,12 @@ fn check_refusals(expected: &Expected, info: &ModelInfo) {
         _ => Pixels::new(64, 64, vec![255; 64 * 64 * 4]).unwrap(),
     };
     let size = Some(pixels.size());
-    let with = |source| Request { source: Some(source), size, ..small(info) };
+    let with = |source| ImageRequest { source: Some(source), size, ..small(info) };
     if !does.contains(&"negative") {
-        named(refused(Request { negative_prompt: Some("blur".into()), ..small(info) }), "negative-prompt");
+        named(
+            refused(ImageRequest { negative_prompt: Some("blur".into()), ..small(info) }),
+            "negative-prompt",
+        );
     }
     if !does.contains(&"edit") {
         named(refused(with(Source::Edit { pixels: pixels.clone(), guidance: None })), "source");
@@ -208,17 +217,17 @@ fn check_refusals(expected: &Expected, info: &ModelInfo) {
     }
     if !does.contains(&"framing") {
         let framing = atelier_inference::Framing::whole(pixels.size());
-        named(refused(Request { framing: Some(framing), ..small(info) }), "framing");
+        named(refused(ImageRequest { framing: Some(framing), ..small(info) }), "framing");
     }
     let huge = Some(Size { width: 4_096, height: 4_096 });
-    named(refused(Request { size: huge, ..small(info) }), "size");
-    let foreign = if info.family == FLUX { "pndm" } else { "flow_match_euler" };
-    named(refused(Request { schedule: Some(foreign.into()), ..small(info) }), "schedule");
+    named(refused(ImageRequest { size: huge, ..small(info) }), "size");
+    let foreign = if info.card.family == FLUX { "pndm" } else { "flow_match_euler" };
+    named(refused(ImageRequest { schedule: Some(foreign.into()), ..small(info) }), "schedule");
     if !info.features.guidance {
-        named(refused(Request { guidance: Some(3.0), ..small(info) }), "guidance");
+        named(refused(ImageRequest { guidance: Some(3.0), ..small(info) }), "guidance");
     }
     let adapter = atelier_inference::Adapted { id: "lora".into(), weight: 1.0 };
-    named(refused(Request { adapters: vec![adapter], ..small(info) }), "adapters");
+    named(refused(ImageRequest { adapters: vec![adapter], ..small(info) }), "adapters");
 }
 
 async fn check(expected: &Expected) {
@@ -227,7 +236,7 @@ async fn check(expected: &Expected) {
     check_entry(expected, &info);
     check_refusals(expected, &info);
     let steps = Some(info.default_steps.min(4));
-    let request = Request { steps, ..small(&info) };
+    let request = ImageRequest { steps, ..small(&info) };
     assert_eq!(picture(&mut *engine, request.clone()).size(), request.size.unwrap(), "{}", expected.name);
 }
 
@@ -258,7 +267,7 @@ async fn an_adapter_that_is_part_of_a_model_is_in_every_picture() {
         let cache = pulled(name).await;
         let (mut engine, info) = engine(name, cache.path()).await;
         // everything else alike
-        let request = Request {
+        let request = ImageRequest {
             steps: Some(2),
             guidance: Some(0.0),
             schedule: Some("euler_trailing".into()),

@@ -4,6 +4,7 @@ wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/handle
 
 mod calls;
 mod hostile;
+mod listen;
 mod paint;
 
 use exports::wasi::http0_3_0::handler::Guest;
@@ -36,6 +37,12 @@ impl Guest for Studio {
             "/from-picture" => paint::from_picture(&text).await,
             "/steered" => paint::steered(&text).await,
             "/cached" => paint::cached(&text).await,
+            "/speech-models" => listen::models().await,
+            "/record" => listen::record(body.unwrap_or_default()).await,
+            "/sounds" => listen::sounds(&text),
+            "/transcribe" => listen::transcribe(&text).await,
+            "/heard" => listen::heard(&text).await,
+            "/leave-speech" => listen::leave(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

@@ -1,9 +1,9 @@
-//! What may be asked of a transcription, and whether it can be done. Names and defaults are those of OpenAI's `transcribe`.
+//! What may be asked of a transcription, and whether a model can do it. Names and defaults are those of OpenAI's
+//! `transcribe`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::Whisper;
-use super::languages;
+use super::{SpeechModel, languages};
 use crate::{Error, Result};
 
 /// Most texts that are written side by side.
@@ -14,17 +14,19 @@ const MAX_TEMPERATURE: f64 = 2.0;
 const MAX_TRIES: usize = 10;
 /// Most pieces of audio that are named.
 const MAX_CLIPS: usize = 1_000;
+/// Longest prompt in bytes; guards the tokenizer. How many tokens a model reads, the engine says.
+const MAX_PROMPT_BYTES: usize = 1 << 16;
 /// Most candidates for each beam.
 const MAX_PATIENCE: f64 = 10.0;
 
-/// Options of a transcription.
+/// Options of a transcription, unchecked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct SpeechOptions {
     /// A name or a code, such as `Finnish` or `fi`; recognised where there is none.
     pub language: Option<String>,
     /// What becomes of it.
-    pub task: Task,
+    pub task: SpeechTask,
     /// Which times are wanted.
     pub timestamps: Timestamps,
     /// Tried one after another until a window's text is good enough. 0 takes the likeliest, others draw.
@@ -62,9 +64,9 @@ pub struct Options {
 }
 
 /// What becomes of speech.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Task {
+pub enum SpeechTask {
     /// Text in its own language.
     #[default]
     Transcribe,
@@ -85,11 +87,11 @@ pub enum Timestamps {
     Words,
 }
 
-impl Default for Options {
+impl Default for SpeechOptions {
     fn default() -> Self {
         Self {
             language: None,
-            task: Task::default(),
+            task: SpeechTask::default(),
             timestamps: Timestamps::default(),
             temperatures: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
             compression_ratio_threshold: Some(2.4),
@@ -115,20 +117,26 @@ fn invalid<T>(field: &'static str, reason: impl Into<String>) -> Result<T> {
     Err(Error::Invalid { field, reason: reason.into() })
 }
 
-impl Options {
-    /// The language's code, if one is named, and the ids of the prompt.
+impl SpeechOptions {
+    /// The language's code, if one is named.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the option that does not make sense, or not for this model.
-    pub(super) fn check(&self, whisper: &Whisper) -> Result<(Option<&'static str>, Vec<u32>)> {
+    pub(super) fn check(&self, model: &SpeechModel) -> Result<Option<&'static str>> {
         self.check_search()?;
         self.check_thresholds()?;
         self.check_clips()?;
-        let vocabulary = whisper.network.config().vocab_size;
-        if let Some(id) = self.suppress_tokens.iter().flatten().find(|id| **id as usize >= vocabulary) {
+        let vocabulary = model.vocabulary;
+        if let Some(id) = self.suppress_tokens.iter().flatten().find(|id| **id >= vocabulary) {
             return invalid("suppress-tokens", format!("{id} is none of the model's {vocabulary} ids"));
         }
-        Ok((self.check_language(whisper)?, self.check_prompt(whisper)?))
+        // a token has one byte at least, so most texts need not be tokenized to be refused
+        match self.initial_prompt.as_ref().map(String::len) {
+            Some(bytes) if bytes > MAX_PROMPT_BYTES => {
+                invalid("initial-prompt", format!("{bytes} bytes; at most {MAX_PROMPT_BYTES}"))
+            }
+            _ => self.check_language(model),
+        }
     }
 
     fn check_search(&self) -> Result<()> {
@@ -196,55 +204,28 @@ impl Options {
         Ok(())
     }
 
-    fn check_language(&self, whisper: &Whisper) -> Result<Option<&'static str>> {
+    fn check_language(&self, model: &SpeechModel) -> Result<Option<&'static str>> {
+        let is_multilingual = !model.languages.is_empty();
+        if !is_multilingual && self.task == SpeechTask::Translate {
+            return invalid(
+                "task",
+                format!("model `{}` knows English only and translates nothing", model.card.id),
+            );
+        }
         let Some(named) = self.language.as_deref().filter(|name| !name.eq_ignore_ascii_case("auto")) else {
-            return match (whisper.tokens.is_multilingual, self.task) {
-                (true, _) => Ok(None),
-                (false, Task::Transcribe) => Ok(Some("en")),
-                (false, Task::Translate) => {
-                    invalid("task", "this model knows English only and translates nothing")
-                }
-            };
+            return Ok((!is_multilingual).then_some("en"));
         };
         let Some(code) = languages::code(named) else {
-            return invalid(
-                "language",
-                format!("`{named}` is no language's name or code; try `English`, `fi` or `auto`"),
-            );
+            let reason = format!("`{named}` is no language's name or code; try `English`, `fi` or `auto`");
+            return invalid("language", reason);
         };
-        match (whisper.tokens.is_multilingual, self.task) {
-            (false, _) if code != "en" => {
-                invalid("language", format!("`{named}`: this model knows English only"))
+        let knows = if is_multilingual { model.languages.contains(&code) } else { code == "en" };
+        match knows {
+            true => Ok(Some(code)),
+            false if is_multilingual => {
+                invalid("language", format!("`{named}`: model `{}` does not know it", model.card.id))
             }
-            (false, Task::Translate) => {
-                invalid("task", "this model knows English only and translates nothing")
-            }
-            (true, _) if !whisper.tokens.languages.iter().any(|(known, _)| *known == code) => {
-                invalid("language", format!("`{named}`: this model does not know it"))
-            }
-            _ => Ok(Some(code)),
-        }
-    }
-
-    /// Longer prompts would lose their beginning in silence.
-    fn check_prompt(&self, whisper: &Whisper) -> Result<Vec<u32>> {
-        let Some(prompt) = &self.initial_prompt else { return Ok(Vec::new()) };
-        let most = whisper.longest_prompt();
-        // a token has one byte at least, so most texts need not be tokenized to be refused
-        const MAX_BYTES: usize = 1 << 16;
-        if prompt.len() > MAX_BYTES {
-            return invalid(
-                "initial-prompt",
-                format!("{} bytes; this model reads {most} tokens", prompt.len()),
-            );
-        }
-        let ids = whisper.tokenizer.ids(&format!(" {}", prompt.trim()), "initial-prompt")?;
-        match ids.len() > most {
-            true => invalid(
-                "initial-prompt",
-                format!("{} tokens; this model reads {most}; shorten it", ids.len()),
-            ),
-            false => Ok(ids),
+            false => invalid("language", format!("`{named}`: model `{}` knows English only", model.card.id)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a transcription gives, at its end and on the way. Times are in seconds from the beginning of the audio.
 
 /// All that was said.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct Transcript {
     /// The text of all segments.
     pub text: String,
@@ -12,7 +12,7 @@ pub struct Transcript {
 }
 
 /// A language that was named or recognised.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Language {
     /// Whisper's code, such as `en`.
     pub code: &'static str,
@@ -21,7 +21,7 @@ pub struct Language {
 }
 
 /// A piece of text, about a sentence.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Segment {
     /// When it begins.
     pub start: f64,
@@ -44,7 +44,7 @@ pub struct Segment {
 }
 
 /// A word with the punctuation around it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Word {
     /// With the space before it.
     pub word: String,
@@ -57,8 +57,8 @@ pub struct Word {
 }
 
 /// What one step has brought.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Delta {
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct SpeechDelta {
     /// Text that has come and will stay. All of them, one after another, are the text of the transcript.
     pub text: String,
     /// What is being written after that; it may still change or go.
@@ -71,11 +71,12 @@ pub struct Delta {
     pub total_seconds: f64,
 }
 
-/// Where a transcription is after a step.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TranscribeState {
-    /// There is more to do.
-    Step(Delta),
-    /// It is over.
-    Done(Transcript),
+impl SpeechDelta {
+    /// Takes in what came right after it, so that a reader who was slow loses nothing.
+    pub(crate) fn extend(&mut self, next: Self) {
+        let Self { text, pending, segments, heard_seconds, total_seconds } = next;
+        self.text.push_str(&text);
+        self.segments.extend(segments);
+        (self.pending, self.heard_seconds, self.total_seconds) = (pending, heard_seconds, total_seconds);
+    }
 }

@@ -122,12 +122,17 @@ const ALIASES: [(&str, &str); 12] = [
 const UNSPACED: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
 /// All codes.
-pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+pub fn codes() -> impl Iterator<Item = &'static str> {
     LANGUAGES.iter().map(|(code, _)| *code)
 }
 
+/// The English name of a code.
+pub fn name(code: &str) -> Option<&'static str> {
+    LANGUAGES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
+}
+
 /// The code of a name or a code, in whatever case.
-pub(super) fn code(named: &str) -> Option<&'static str> {
+pub fn code(named: &str) -> Option<&'static str> {
     let named = named.trim().to_lowercase();
     let of_own = LANGUAGES.iter().find(|(code, name)| *code == named || *name == named);
     let of_alias = || ALIASES.iter().find(|(name, _)| *name == named).map(|(_, code)| *code);
@@ -135,7 +140,7 @@ pub(super) fn code(named: &str) -> Option<&'static str> {
 }
 
 /// Whether words of a language stand apart.
-pub(super) fn has_spaces(code: &str) -> bool {
+pub fn has_spaces(code: &str) -> bool {
     !UNSPACED.contains(&code)
 }
 

@@ -1,6 +1,6 @@
 //! Pictures that steer what is drawn: edges, depths, poses, each for one of the model's ControlNets (arXiv 2302.05543).
 
-use crate::{Error, ModelInfo, Pixels, Result, Size, Source};
+use crate::{Error, ImageModel, Pixels, Result, Size, Source};
 
 /// Most control pictures of one job: each costs half a denoiser at every step.
 pub const MAX_CONTROLS: usize = 4;
@@ -34,7 +34,7 @@ pub(crate) fn checked(
     controls: Vec<Control>,
     source: Option<&Source>,
     size: Size,
-    model: &ModelInfo,
+    model: &ImageModel,
 ) -> Result<Vec<Control>> {
     let refused = |reason| Err(Error::invalid("controls", reason));
     if controls.len() > MAX_CONTROLS {
@@ -47,7 +47,7 @@ pub(crate) fn checked(
         if !model.controls.contains(id) {
             let known = model.controls.join(", ");
             let known = if known.is_empty() { "it has none".into() } else { format!("it has {known}") };
-            return refused(format!("model `{}` has no control `{id}`; {known}", model.id));
+            return refused(format!("model `{}` has no control `{id}`; {known}", model.card.id));
         }
         if controls[..index].iter().any(|before| before.id == *id) {
             return refused(format!("`{id}` is named twice; give it one picture"));

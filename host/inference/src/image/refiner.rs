@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::job::in_sides;
-use crate::{Error, ModelId, ModelInfo, Result, Size, Source};
+use super::order::in_sides;
+use crate::{Error, ImageModel, ModelId, Result, Size, Source};
 
 /// The share after which a refiner takes over when nobody says; as its makers propose.
 pub const DEFAULT_REFINER_SHARE: f64 = 0.8;
@@ -41,7 +41,7 @@ pub struct DefaultRefiner {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refiner {
     /// As the catalog describes it.
-    pub model: Arc<ModelInfo>,
+    pub model: Arc<ImageModel>,
     /// The share of the schedule after which it takes over, between 0 and 1: `denoising_end` in diffusers.
     pub share: f64,
 }
@@ -52,7 +52,7 @@ pub(crate) fn checked(
     asked: &Refine,
     source: Option<&Source>,
     (size, schedule): (Size, &str),
-    model: &ModelInfo,
+    model: &ImageModel,
 ) -> Result<Option<Refiner>> {
     let can_be_refined = matches!(source, None | Some(Source::Start { .. }));
     let own = model.refiner.as_ref();
@@ -71,10 +71,10 @@ pub(crate) fn checked(
     if !can_be_refined {
         return refused("edits and parts of pictures are not refined; leave it out".into());
     }
-    let Some(refiner) = model.refiners.iter().find(|refiner| refiner.id == *id) else {
-        let known: Vec<&str> = model.refiners.iter().map(|refiner| refiner.id.as_str()).collect();
+    let Some(refiner) = model.refiners.iter().find(|refiner| refiner.card.id == *id) else {
+        let known: Vec<&str> = model.refiners.iter().map(|refiner| refiner.card.id.as_str()).collect();
         let known = if known.is_empty() { "nothing".into() } else { known.join(", ") };
-        return refused(format!("`{id}` cannot refine what model `{}` begins; {known} can", model.id));
+        return refused(format!("`{id}` cannot refine what model `{}` begins; {known} can", model.card.id));
     };
     // a NaN fails the comparison and is refused with the rest
     if !(share > 0.0 && share < 1.0) {

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use crate::job::{MAX_GUIDANCE, within};
-use crate::{Error, ModelInfo, Pixels, Result, Size};
+use super::order::{MAX_GUIDANCE, within};
+use crate::{Error, ImageModel, Pixels, Result, Size};
 
 /// A picture to work on, scaled to the job's size by whoever made the request, unchecked.
 #[derive(Debug, Clone)]
@@ -123,8 +123,8 @@ impl Task {
 }
 
 /// The task of a request, if its model does it with pictures of the job's size.
-pub(crate) fn checked(source: Option<Source>, size: Size, model: &ModelInfo) -> Result<Task> {
-    let (features, id) = (model.features, &model.id);
+pub(crate) fn checked(source: Option<Source>, size: Size, model: &ImageModel) -> Result<Task> {
+    let (features, id) = (model.features, &model.card.id);
     let refused = |reason: String| Err(Error::invalid("source", reason));
     let given = source.as_ref().map(|source| source.pixels().size());
     match &source {

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::job::within;
-use crate::{Error, ModelInfo, Refiner, Result};
+use super::order::within;
+use crate::{Error, ImageModel, Refiner, Result};
 
 /// Most passes of which only the first is whole.
 pub const MAX_CACHE_INTERVAL: u32 = 10;
@@ -95,7 +95,7 @@ impl TryFrom<String> for StepCache {
 /// A cache that fits every model of the job.
 pub(crate) fn checked(
     asked: Option<StepCache>,
-    model: &ModelInfo,
+    model: &ImageModel,
     refiner: Option<&Refiner>,
 ) -> Result<Option<StepCache>> {
     let Some(cache) = asked else { return Ok(None) };
@@ -105,7 +105,7 @@ pub(crate) fn checked(
     Ok(asked)
 }
 
-fn fits(cache: StepCache, model: &ModelInfo) -> Result<()> {
+fn fits(cache: StepCache, model: &ImageModel) -> Result<()> {
     let reason = match (cache, model.step_cache) {
         (StepCache::FirstBlock { threshold }, CacheKind::FirstBlock) => {
             return within(FIELD, threshold, 1.0).map(drop);
@@ -114,14 +114,14 @@ fn fits(cache: StepCache, model: &ModelInfo) -> Result<()> {
             if !(1..=MAX_CACHE_INTERVAL).contains(&interval) {
                 format!("an interval of {interval} is not within 1 to {MAX_CACHE_INTERVAL}")
             } else if branch >= branches {
-                format!("branch {branch} is not below {branches}, the skips of model `{}`", model.id)
+                format!("branch {branch} is not below {branches}, the skips of model `{}`", model.card.id)
             } else {
                 return Ok(());
             }
         }
-        (_, CacheKind::Deep { .. }) => format!("model `{}` takes deep:INTERVAL, not {cache}", model.id),
+        (_, CacheKind::Deep { .. }) => format!("model `{}` takes deep:INTERVAL, not {cache}", model.card.id),
         (_, CacheKind::FirstBlock) => {
-            format!("model `{}` takes first-block:THRESHOLD, not {cache}", model.id)
+            format!("model `{}` takes first-block:THRESHOLD, not {cache}", model.card.id)
         }
     };
     Err(Error::invalid(FIELD, reason))

@@ -1,0 +1,52 @@
+//! Models in this very process, for verbs that work without a server.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use atelier_inference::Scheduler;
+use bytes::Bytes;
+
+use super::Usage;
+use crate::app::{self, Located};
+use crate::config::{Config, Model};
+
+/// The manifest's model of that name.
+pub(super) fn named_model<'a>(asked: &str, config: &'a Config) -> Result<&'a Model, Usage> {
+    let known = || config.models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown = || Usage(format!("{} names no model `{asked}`; known: {}", config.manifest, known()));
+    config.models.iter().find(|model| model.id.as_str() == asked).ok_or_else(unknown)
+}
+
+/// A scheduler with these models alone; each has to be here.
+pub(super) async fn scheduler_of<'a>(
+    config: &Config,
+    models: impl Iterator<Item = &'a Model>,
+) -> anyhow::Result<Scheduler> {
+    let models: Vec<Model> = models.cloned().collect();
+    let located = app::locate(&models).await?;
+    for Located { model, files, .. } in &located {
+        if let Err(fix) = files {
+            bail!("model `{}` is not here: {fix}", model.id);
+        }
+    }
+    Ok(app::scheduler(config, app::engine(config, &located)?)?)
+}
+
+/// A scheduler with every model of the manifest that is here.
+pub(super) async fn scheduler_of_all(config: &Config) -> anyhow::Result<Scheduler> {
+    let located = app::locate(&config.models).await?;
+    Ok(app::scheduler(config, app::engine(config, &located)?)?)
+}
+
+/// What to do where no model is named, and none does what is asked.
+pub(super) fn none_here(config: &Config, made: &str) -> Usage {
+    Usage(format!(
+        "{} names no model that makes {made}, or its files are not here; see `models list`",
+        config.manifest
+    ))
+}
+
+/// A file that is given by name.
+pub(super) fn read(path: &Path) -> anyhow::Result<Bytes> {
+    Ok(std::fs::read(path).with_context(|| path.display().to_string())?.into())
+}
