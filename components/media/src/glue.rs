@@ -50,6 +50,7 @@ fn audio_error(error: audio::Error) -> AudioError {
         audio::Error::NoAudio(text) => AudioError::NoAudio(text),
         audio::Error::Damaged(text) => AudioError::Damaged(text),
         audio::Error::TooLarge(text) => AudioError::TooLarge(text),
+        audio::Error::TooLong => AudioError::TooLong,
     }
 }
 

@@ -39,9 +39,15 @@ pub enum AudioError {
     /// There is no sound in the file, or too little of it can be decoded.
     #[error("{0}")]
     Malformed(String),
-    /// It is too long, or has too many bytes, or takes too much time or memory; the text says which.
+    /// It has too many bytes, or takes too much time or memory; the text says which.
     #[error("{0}")]
     TooLarge(String),
+    /// There is more sound than was asked for, or than is ever decoded.
+    #[error("the recording is longer than {seconds} seconds; cut it into parts")]
+    TooLong {
+        /// What would have been decoded.
+        seconds: u32,
+    },
     /// The decoder gave an answer that cannot be.
     #[error("{0}")]
     Other(String),
@@ -87,7 +93,9 @@ pub(crate) async fn decode_audio(
 ) -> Result<Recording, AudioError> {
     let max_seconds = max_seconds.min(AUDIO_MAX_SECONDS);
     let read = move |answer: Result<media::Recording, media::AudioError>| {
-        answer.map_err(AudioError::from).and_then(|found| Recording::checked(found, max_seconds))
+        answer
+            .map_err(|error| told(error, max_seconds))
+            .and_then(|found| Recording::checked(found, max_seconds))
     };
     match host.decoder.decode_audio(host, tenant, scope, (bytes, max_seconds), read).await {
         Ok(answer) => answer,
@@ -98,15 +106,14 @@ pub(crate) async fn decode_audio(
     }
 }
 
-impl From<media::AudioError> for AudioError {
-    fn from(error: media::AudioError) -> Self {
-        match error {
-            media::AudioError::UnknownFormat(text) | media::AudioError::Unsupported(text) => {
-                Self::Unsupported(text)
-            }
-            media::AudioError::NoAudio(text) | media::AudioError::Damaged(text) => Self::Malformed(text),
-            media::AudioError::TooLarge(text) => Self::TooLarge(text),
+fn told(error: media::AudioError, seconds: u32) -> AudioError {
+    match error {
+        media::AudioError::UnknownFormat(text) | media::AudioError::Unsupported(text) => {
+            AudioError::Unsupported(text)
         }
+        media::AudioError::NoAudio(text) | media::AudioError::Damaged(text) => AudioError::Malformed(text),
+        media::AudioError::TooLarge(text) => AudioError::TooLarge(text),
+        media::AudioError::TooLong => AudioError::TooLong { seconds },
     }
 }
 

@@ -74,18 +74,22 @@ pub enum Error {
     NoAudio(String),
     /// The file is broken, and too little of it can be decoded.
     Damaged(String),
-    /// A limit is exceeded.
+    /// The file has more bytes than are allowed.
     TooLarge(String),
+    /// The sound is longer than is allowed.
+    TooLong,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::UnknownFormat(text)
-        | Self::Unsupported(text)
-        | Self::NoAudio(text)
-        | Self::Damaged(text)
-        | Self::TooLarge(text)) = self;
-        f.write_str(text)
+        f.write_str(match self {
+            Self::UnknownFormat(text)
+            | Self::Unsupported(text)
+            | Self::NoAudio(text)
+            | Self::Damaged(text)
+            | Self::TooLarge(text) => text,
+            Self::TooLong => "the sound is too long",
+        })
     }
 }
 
@@ -112,11 +116,6 @@ fn unknown(bytes: &[u8]) -> Error {
     Error::UnknownFormat(format!("the bytes are {seen}; wav, flac, mp3, mp4, ogg and webm are accepted"))
 }
 
-fn too_long(limits: Limits) -> Error {
-    let most = limits.max_seconds;
-    Error::TooLarge(format!("it is longer than {most} s, which `max-seconds` allows"))
-}
-
 /// What was lost on the way.
 #[derive(Default)]
 struct Damage {
@@ -141,7 +140,6 @@ struct Listening<'a> {
     max_frames: u64,
     /// Those that may be decoded, with what is left out at the start and at the end.
     max_decoded: u64,
-    limits: Limits,
     rate: u32,
     channels: u32,
     decoded_frames: u64,
@@ -172,7 +170,6 @@ impl<'a> Listening<'a> {
             cutter: Cutter::new(cut, Resampler::new(rate, SAMPLE_RATE, max_samples)),
             source,
             decoder,
-            limits,
             rate,
             channels,
             decoded_frames: 0,
@@ -202,7 +199,7 @@ impl<'a> Listening<'a> {
         }
         self.decoded_frames += self.mono.len() as u64;
         if self.decoded_frames > self.max_decoded {
-            return Err(too_long(self.limits));
+            return Err(Error::TooLong);
         }
         self.cutter.push(&self.mono, self.source.excess(&packet, self.rate, self.mono.len()));
         Ok(true)
@@ -251,7 +248,7 @@ impl<'a> Listening<'a> {
         }
         let (frames, samples) = self.cutter.finish();
         if frames > self.max_frames {
-            return Err(too_long(self.limits));
+            return Err(Error::TooLong);
         }
         let Damage { packets: lost, first } = self.damage;
         if samples.is_empty() || lost * 10 > self.packets {

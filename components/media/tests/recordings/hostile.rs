@@ -114,8 +114,7 @@ fn wave_headers_that_make_no_sense_are_refused() {
 fn a_small_file_of_hours_ends_at_the_limit() {
     let hours = silent_flac(4_400);
     assert!(hours.len() < 80_000, "ten hours in {} bytes", hours.len());
-    let Err(Error::TooLarge(text)) = decode(&hours) else { panic!("ten hours were decoded") };
-    assert_eq!(text, "it is longer than 2 s, which `max-seconds` allows");
+    assert_eq!(decode(&hours).err(), Some(Error::TooLong), "ten hours were decoded");
     let enough = Limits { max_seconds: 9, ..LIMITS };
     let found = audio::decode(&silent_flac(1), enough).expect("eight seconds");
     assert_eq!((found.samples.len(), found.damage), (131_070, None));
@@ -126,7 +125,7 @@ fn one_byte_and_one_frame_more_than_the_limits_are_refused() {
     let wave = Wave { tag: 1, rate: 8_000, channels: 1, bits: 8, claimed: None };
     let (two_seconds, more) = (wave.file(&[128; 16_000]), wave.file(&[128; 16_001]));
     assert_eq!(decode(&two_seconds).expect("two seconds").samples.len(), 32_000);
-    assert!(matches!(decode(&more), Err(Error::TooLarge(text)) if text.contains("`max-seconds`")));
+    assert_eq!(decode(&more).err(), Some(Error::TooLong));
     let limits = Limits { max_bytes: two_seconds.len() as u64, ..LIMITS };
     assert!(audio::decode(&two_seconds, limits).is_ok());
     let limits = Limits { max_bytes: limits.max_bytes - 1, ..LIMITS };

@@ -64,6 +64,10 @@ impl HostRecordingWithStore<Sandbox> for Capabilities {
                 let source = Source { container, codec, rate, channels, damage };
                 access.with(|mut store| store.get().keep_sound(samples, Some(source), &caller.meter))
             }
+            // what the operator can change
+            Err(AudioError::TooLong { seconds }) if seconds >= limit => Ok(Err(Error::TooLarge(format!(
+                "the recording is longer than the {limit} seconds that this guest may hold (limits.audio-seconds)"
+            )))),
             Err(error) => Ok(Err(error.into())),
         }
     }
@@ -92,6 +96,7 @@ impl From<AudioError> for Error {
             AudioError::Unsupported(text) => Self::Unsupported(text),
             AudioError::Malformed(text) => Self::Malformed(text),
             AudioError::TooLarge(text) => Self::TooLarge(text),
+            error @ AudioError::TooLong { .. } => Self::TooLarge(error.to_string()),
             AudioError::Other(text) => Self::Other(text),
         }
     }

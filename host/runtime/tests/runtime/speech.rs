@@ -91,7 +91,7 @@ async fn a_file_is_decoded_in_the_sandbox_and_one_that_is_none_is_a_value() {
     let route = route(&["ear"], Limits { audio_seconds: 2, ..Limits::default() }).await;
     assert_eq!(ask(&route, "/record", "silence 1").await.unwrap(), "1 16000 wav pcm");
     let long = ask(&route, "/record", "silence 3").await.unwrap();
-    assert!(long.contains("TooLarge"), "{long}");
+    assert!(long.contains("TooLarge") && long.contains("limits.audio-seconds"), "{long}");
     let other = ask(&route, "/record", "what is this").await.unwrap();
     assert!(other.contains("Unsupported"), "{other}");
 }

@@ -15,10 +15,10 @@ use atelier_runtime::Runtime;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::local::{named_model, none_here, read, scheduler_of, scheduler_of_all};
+use super::local::{first_model, named_model, none_here, read, scheduler_of};
 use super::{Common, Usage};
 use crate::app;
-use crate::config::{Config, Variables};
+use crate::config::{Config, Model, Variables};
 use crate::terminal::{Style, Terminal};
 
 #[derive(Debug, clap::Args)]
@@ -120,16 +120,16 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
     let config = arguments.common.load()?;
     let encoding = encoding(arguments)?;
-    let scheduler = scheduler(arguments, &config).await?;
     let model = match &arguments.model {
-        Some(id) => scheduler.catalog().get(&ModelId::new(id))?.image()?.clone(),
-        None => scheduler
-            .catalog()
-            .image_models()
-            .next()
-            .cloned()
-            .ok_or_else(|| none_here(&config, "pictures"))?,
+        Some(asked) => named_model(asked, &config)?,
+        None => {
+            let first = first_model(&config, |info| info.image().is_ok()).await?;
+            first.ok_or_else(|| none_here(&config, "pictures"))?
+        }
     };
+    let refiner = refiner(arguments, model, &config)?;
+    let scheduler = scheduler_of(&config, [Some(model), refiner].into_iter().flatten()).await?;
+    let model = scheduler.catalog().get(&model.id)?.image()?.clone();
     let source = source(arguments, &config, &scheduler, &model).await?;
     let controls = controls(arguments, &config, &scheduler, &model).await?;
     let order = ImageOrder::with(ImageRequest { controls, ..request(arguments, source) }, &model)?;
@@ -205,18 +205,15 @@ fn encoding(arguments: &Generate) -> Result<Encoding, Usage> {
     Ok(Encoding { format, quality: arguments.quality, parameters: format == Format::Png })
 }
 
-/// With the model that is asked for and its refiner, or else with all that are here. The others are not looked at.
-async fn scheduler(arguments: &Generate, config: &Config) -> anyhow::Result<Scheduler> {
-    let Some(asked) = &arguments.model else { return scheduler_of_all(config).await };
-    let model = named_model(asked, config)?;
-    let refiner = match &arguments.refiner {
+/// The model that may end the pictures.
+fn refiner<'a>(arguments: &Generate, model: &Model, config: &'a Config) -> Result<Option<&'a Model>, Usage> {
+    let asked = match &arguments.refiner {
         Some(Refine::By { model, .. }) => Some(model),
         _ if arguments.no_refiner => None,
         _ => model.refiner.as_ref(),
     };
-    let refiner = refiner.filter(|refiner| **refiner != model.id);
-    let refiner = refiner.map(|refiner| named_model(refiner.as_str(), config)).transpose()?;
-    scheduler_of(config, [Some(model), refiner].into_iter().flatten()).await
+    let other = asked.filter(|asked| **asked != model.id);
+    other.map(|asked| named_model(asked.as_str(), config)).transpose()
 }
 
 /// The picture to start from, decoded in the sandbox and scaled.

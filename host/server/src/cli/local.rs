@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use atelier_inference::Scheduler;
+use atelier_inference::{ModelInfo, Scheduler};
 use bytes::Bytes;
 
 use super::Usage;
@@ -32,10 +32,18 @@ pub(super) async fn scheduler_of<'a>(
     Ok(app::scheduler(config, app::engine(config, &located)?)?)
 }
 
-/// A scheduler with every model of the manifest that is here.
-pub(super) async fn scheduler_of_all(config: &Config) -> anyhow::Result<Scheduler> {
-    let located = app::locate(&config.models).await?;
-    Ok(app::scheduler(config, app::engine(config, &located)?)?)
+/// The manifest's first model of a kind, if its files are here. Those after it are not looked at.
+pub(super) async fn first_model(
+    config: &Config,
+    is_wanted: impl Fn(&ModelInfo) -> bool,
+) -> anyhow::Result<Option<&Model>> {
+    for model in &config.models {
+        let located = app::locate(std::slice::from_ref(model)).await?;
+        if app::engine(config, &located)?.models().iter().any(&is_wanted) {
+            return Ok(Some(model));
+        }
+    }
+    Ok(None)
 }
 
 /// What to do where no model is named, and none does what is asked.

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use atelier_inference::speech::{SpeechTask, Timestamps, TranscriptFormat};
 use atelier_inference::{
-    Event, Job, ModelId, ModelInfo, Order, Outcome, Product, Scheduler, SpeechOptions, SpeechOrder, Ticket,
-    Transcript,
+    Event, Job, Order, Outcome, Product, Scheduler, SpeechOptions, SpeechOrder, Ticket, Transcript,
 };
 use serde_json::{Value, json};
 
-use super::local::{named_model, none_here, read, scheduler_of, scheduler_of_all};
+use super::local::{first_model, named_model, none_here, read, scheduler_of};
 use super::{Common, Usage};
 use crate::app;
 use crate::config::{Config, Variables};
@@ -63,28 +62,21 @@ pub(super) async fn run(arguments: &Transcribe) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
     let config = arguments.common.load()?;
     let format = format(arguments)?;
-    let scheduler = match &arguments.model {
-        Some(asked) => scheduler_of(&config, [named_model(asked, &config)?].into_iter()).await?,
-        None => scheduler_of_all(&config).await?,
+    let model = match &arguments.model {
+        Some(asked) => named_model(asked, &config)?,
+        None => {
+            let first = first_model(&config, |info| info.speech().is_ok()).await?;
+            first.ok_or_else(|| none_here(&config, "text from speech"))?
+        }
     };
-    let model = model(arguments, &config, &scheduler)?;
+    let scheduler = scheduler_of(&config, [model].into_iter()).await?;
+    let model = scheduler.catalog().get(&model.id)?.clone();
     let samples = samples(arguments, &config, &scheduler).await?;
     let order = Arc::new(SpeechOrder::new(samples, options(arguments), &model)?);
     let ticket = scheduler.submit(Job::new(Order::Speech(order.clone())))?;
     let is_told = format == TranscriptFormat::Text && arguments.output.is_none() && !terminal.json;
     let outcome = follow(&terminal, is_told, &order, ticket).await?;
     report(arguments, &terminal, &order, format, &outcome)
-}
-
-/// The one that is asked for, or the first that writes down speech.
-fn model(arguments: &Transcribe, config: &Config, scheduler: &Scheduler) -> anyhow::Result<ModelInfo> {
-    match &arguments.model {
-        Some(id) => Ok(scheduler.catalog().get(&ModelId::new(id))?.clone()),
-        None => {
-            let first = scheduler.catalog().speech_models().next().cloned();
-            Ok(ModelInfo::Speech(first.ok_or_else(|| none_here(config, "text from speech"))?))
-        }
-    }
 }
 
 fn format(arguments: &Transcribe) -> Result<TranscriptFormat, Usage> {
