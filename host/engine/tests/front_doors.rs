@@ -272,10 +272,13 @@ fn whispers_tokenizers_under_damage_are_read_or_refused() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/whisper/english/tokenizer.json");
     let whole = std::fs::read_to_string(fixture).unwrap();
     try_door(NAME, |random| {
-        let folder = Folder::new().with(NAME, &damaged_text(&whole, random));
+        let damaged = damaged_text(&whole, random);
+        let folder = Folder::new().with(NAME, &damaged);
         let tokenizer = WhisperTokenizer::open(&folder.files()).map_err(|error| error.to_string())?;
         let ids = tokenizer.ids(PROMPT, NAME).map_err(|error| error.to_string())?;
-        assert!(tokenizer.text(&ids).len() <= PROMPT.len());
+        // what its words have become may be any, and is a part of the file
+        assert!(ids.iter().all(|id| tokenizer.bytes(*id).len() <= damaged.len()));
+        assert!(tokenizer.text(&ids).len() <= 3 * damaged.len() * ids.len());
         Ok(())
     });
 }
