@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ImageOrder, ModelCard, Priority, SpeechOrder, TenantId};
+use crate::{ImageOrder, ModelCard, ModelId, Priority, SpeechOrder, TenantId};
 
 /// The host's name of a job: 128 random bits in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
@@ -43,6 +43,14 @@ impl Order {
         match self {
             Self::Image(order) => &order.model.card,
             Self::Speech(order) => &order.model.card,
+        }
+    }
+
+    /// The model that ends what its own begins, if there is one.
+    pub(crate) fn refiner(&self) -> Option<&ModelId> {
+        match self {
+            Self::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
+            Self::Speech(_) => None,
         }
     }
 

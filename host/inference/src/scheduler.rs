@@ -130,11 +130,7 @@ impl Scheduler {
         let (outcome, receiver) = oneshot::channel();
         let cancel = Arc::new(AtomicBool::new(false));
         let (id, model) = (job.id.clone(), self.catalog.place(&job.order.model().id));
-        let refiner = match &job.order {
-            Order::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
-            Order::Speech(_) => None,
-        };
-        let refiner = refiner.map(|id| self.catalog.place(id));
+        let refiner = job.order.refiner().map(|id| self.catalog.place(id));
         let memory = (self.estimate)(&job.order);
         let (since, submitted) = (Instant::now(), SystemTime::now());
         let mut state = self.shared.lock();

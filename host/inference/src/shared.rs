@@ -15,7 +15,7 @@ use crate::memory::{Command, Demand, Residency, Resident};
 use crate::metrics::{Labelled, ModelMetrics};
 use crate::queue::{Charge, Full, Place, Queue};
 use crate::ticket::Outcome;
-use crate::{Catalog, Error, Job, JobId, ModelId, Order, Priority, Result, TenantId};
+use crate::{Catalog, Error, Job, JobId, ModelId, Priority, Result, TenantId};
 
 /// Models that are counted apart; a bound on what monitoring has to keep.
 const MAX_MODELS: usize = 256;
@@ -48,10 +48,7 @@ impl Entry {
 
     /// What it wants of the memory, of the first model first: each is wanted alone, after the one before.
     pub(crate) fn demands(&self) -> impl Iterator<Item = Demand> {
-        let refiner = match &self.job.order {
-            Order::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
-            Order::Speech(_) => None,
-        };
+        let refiner = self.job.order.refiner();
         [(&self.job.order.model().id, self.model)]
             .into_iter()
             .chain(refiner.zip(self.refiner))

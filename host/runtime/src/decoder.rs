@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use atelier_inference::speech::SAMPLE_RATE;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -34,7 +35,7 @@ const PICTURE_MAX_PIXELS: u64 = 4_096 * 4_096;
 /// The longest recording, whatever a caller allows.
 pub(crate) const AUDIO_MAX_SECONDS: u32 = 30 * 60;
 /// Samples of a decoded second, and bytes of them.
-pub(crate) const AUDIO_RATE: u32 = 16_000;
+pub(crate) const AUDIO_RATE: u32 = SAMPLE_RATE as u32;
 const AUDIO_SECOND_BYTES: usize = AUDIO_RATE as usize * size_of::<f32>();
 const AUDIO_MAX_BYTES: u64 = 64 << 20;
 /// Half an hour of Opus in one channel took 41 s on a busy processor: time for two, and for slower machines.
