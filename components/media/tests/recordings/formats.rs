@@ -4,15 +4,7 @@ use std::f64::consts::PI;
 
 use media::audio::{Container, Error, Recording};
 
-use crate::files::{FILES, Wave, decode, expected, read};
-
-/// The worst difference that is allowed to a reference decoder and resampler. The references are rounded to 16 bits, and
-/// the two resamplers' slopes above 6.8 kHz differ, where some codecs leave noise.
-const TOLERANCE: f32 = 1e-3;
-
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
+use crate::files::{FILES, TOLERANCE, Wave, decode, expected, read, worst};
 
 #[test]
 fn every_file_becomes_the_samples_of_its_packets() {
