@@ -8,8 +8,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures::task::AtomicWaker;
 
-/// How often in a row work is polled that wakes itself: it shares its thread with others.
-const TURNS: usize = 8;
+/// How often in a row work is polled that wakes itself: it shares its thread with others. An instance wakes itself for each
+/// request that it takes, and takes up to 16 in one go; with fewer turns than that the last of their answers went out in two
+/// pieces, which cost a tenth of all the time.
+const TURNS: usize = 64;
 
 /// Wakes a task, but not while it is at work: it notices then by itself.
 #[derive(Default)]
@@ -68,5 +70,40 @@ impl Persistent {
         at_work.store(false, Ordering::SeqCst);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+
+    /// How often work is polled that wakes itself so often, and whether its task was woken for more.
+    fn polls(wakes: usize) -> (usize, bool) {
+        let (mut polls, task) = (0, Arc::<Bell>::default());
+        let work = poll_fn(|cx| {
+            polls += 1;
+            if polls <= wakes {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        let waker = task.clone().into();
+        let polled = Persistent::new().poll(pin!(work), || false, &mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        (polls, task.rung.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn an_instance_takes_all_requests_that_it_has_room_for_before_anybody_looks_at_its_answers() {
+        let (requests, wakes_of_each) = (16, 3);
+        assert_eq!(polls(requests * wakes_of_each), (requests * wakes_of_each + 1, false));
+    }
+
+    #[test]
+    fn work_that_wakes_itself_for_ever_gives_way_and_is_polled_again() {
+        assert_eq!(polls(usize::MAX), (TURNS, true));
     }
 }
