@@ -115,7 +115,7 @@ fn measure(folder: &Path) -> Result<(), Error> {
     let mut engine = CandleEngine::new(EngineConfig {
         device: DeviceChoice::Cpu,
         models: vec![spec],
-        memory_bytes: None,
+        ..EngineConfig::default()
     })?;
     let info = engine.models().remove(0);
     let is_flux = name == "flux";

@@ -69,6 +69,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The device does not compute in this precision.
+    #[error("engine.precision {name}: {reason}")]
+    Precision {
+        /// As in the configuration.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// A job came for a model that is not in memory.
     #[error("model `{id}` is not loaded")]
     NotLoaded {

@@ -21,6 +21,7 @@ pub mod models;
 pub mod noise;
 #[doc(hidden)]
 pub mod pipeline;
+mod precision;
 pub mod schedule;
 #[doc(hidden)]
 pub mod textual_inversion;
@@ -37,3 +38,4 @@ pub use device::DeviceChoice;
 pub use engine::{CandleEngine, Defaults, EngineConfig, Extras, ModelSpec};
 pub use error::{Error, Result};
 pub use files::ModelFiles;
+pub use precision::PrecisionChoice;

@@ -17,6 +17,7 @@ use atelier_engine::models::unet::{Input, UNet};
 use atelier_engine::textual_inversion::{Inversion, teach};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::weights::{Builder, Slots};
+use atelier_inference::Precision;
 use candle_core::Device;
 use folder::Folder;
 use serde::Deserialize;
@@ -41,7 +42,7 @@ fn every_dialect_alone_and_together_draws_what_diffusers_draws() {
     }
     let fixture = Folder::open("adapters", "stable-diffusion");
     let encoder = ClipTextEncoder::open(&fixture.files(), "text_encoder", &Device::Cpu).unwrap();
-    let unet = UNet::open(&fixture.files(), &Device::Cpu).unwrap();
+    let unet = UNet::open(&fixture.files(), &Device::Cpu, Precision::F32).unwrap();
     let places =
         Places::default().with(Component::UNet, unet.slots()).with(Component::TextEncoder, encoder.slots());
     let cases = fixture.json::<Golden>().cases;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use atelier_engine::models::controlnet::ControlNet;
 use atelier_engine::models::unet::{ALL_SKIPS, Added, Deep, Input, UNet};
+use atelier_inference::Precision;
 use candle_core::{Device, Tensor};
 use folder::Folder;
 use serde::Deserialize;
@@ -31,9 +32,11 @@ fn control_nets_give_the_residuals_of_diffusers_and_steer_the_denoiser_as_there(
     for family in ["sd", "xl"] {
         let fixture = Folder::open("controlnets", family);
         let golden: Golden = fixture.json();
-        let unet = UNet::open(&fixture.files(), &Device::Cpu).unwrap();
-        let open =
-            |index| ControlNet::open(&fixture.files(), &format!("controlnet-{index}"), &Device::Cpu).unwrap();
+        let unet = UNet::open(&fixture.files(), &Device::Cpu, Precision::F32).unwrap();
+        let open = |index| {
+            ControlNet::open(&fixture.files(), &format!("controlnet-{index}"), &Device::Cpu, Precision::F32)
+                .unwrap()
+        };
         let nets: Vec<_> = (0..golden.scales.len()).map(open).collect();
         let (x, timesteps, context) =
             (fixture.tensor("x"), fixture.tensor("timesteps"), fixture.tensor("context"));

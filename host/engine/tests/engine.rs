@@ -59,7 +59,12 @@ fn engine_with(files: Files, extras: Extras) -> Result<CandleEngine, String> {
         description: None,
         extras,
     };
-    let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
+    let config = EngineConfig {
+        device: DeviceChoice::Cpu,
+        models: vec![spec],
+        memory_bytes: None,
+        ..EngineConfig::default()
+    };
     CandleEngine::new(config).map_err(|error| error.to_string())
 }
 

@@ -15,7 +15,7 @@ use atelier_engine::models::t5::T5Encoder;
 use atelier_engine::pipeline::{FluxText, rows};
 use atelier_engine::tokenizer::T5Tokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
-use atelier_inference::{Emphasis, Engine, Error, ImageOrder, ImageRequest, Size};
+use atelier_inference::{Emphasis, Engine, Error, ImageOrder, ImageRequest, Precision, Size};
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 use fixture::{Fixture, Text};
@@ -91,7 +91,7 @@ fn a_network_in_blocks_of_256_values_gives_what_its_widened_weights_give() {
 fn the_denoiser_equals_diffusers_at_every_step_whatever_its_files_are() {
     let mut worst = Worst::new("denoiser", DENOISER);
     for fixture in all() {
-        let flux = FluxTransformer::open(&fixture.files, &Device::Cpu).unwrap();
+        let flux = FluxTransformer::open(&fixture.files, &Device::Cpu, Precision::F32).unwrap();
         for (name, case) in fixture.cases.iter().filter(|(_, case)| case.adapters.is_empty()) {
             let get = |stage: &str| fixture.expected(name, stage);
             let (latents, outputs) = (get("latents"), get("outputs"));
@@ -153,7 +153,12 @@ fn a_prompt_is_encoded_whole_or_the_answer_says_what_was_not_seen() {
 fn engine(files: ModelFiles, extras: Extras) -> atelier_engine::Result<CandleEngine> {
     let (id, source) = ("flux".to_string(), "fixture".to_string());
     let spec = ModelSpec { id, source, files, description: None, extras };
-    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
+    CandleEngine::new(EngineConfig {
+        device: DeviceChoice::Cpu,
+        models: vec![spec],
+        memory_bytes: None,
+        ..EngineConfig::default()
+    })
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! `ATELIER_GOLDEN_DIR` names others). Each stage is fed with what diffusers fed it, so that a failure names the stage;
 //! the last tests run everything together from the seed.
 
+#[path = "golden/bf16.rs"]
+mod bf16;
 #[path = "golden/fixture.rs"]
 mod fixture;
 #[path = "golden/worst.rs"]
@@ -11,7 +13,7 @@ use atelier_engine::models::unet::{Added, Input, UNet};
 use atelier_engine::models::vae::Vae;
 use atelier_engine::pipeline::rows;
 use atelier_engine::schedule;
-use atelier_inference::{Engine, StepState};
+use atelier_inference::{Engine, Precision, StepState};
 use candle_core::{Device, Tensor};
 use worst::Worst;
 
@@ -114,7 +116,7 @@ fn first_latents_equal_diffusers() {
 fn the_denoiser_equals_diffusers_at_every_step() {
     let mut worst = Worst::new("denoiser", DENOISER);
     for fixture in fixture::all().into_iter().filter(|fixture| !fixture.is_flux()) {
-        let unet = UNet::open(&fixture.files, &Device::Cpu).unwrap();
+        let unet = UNet::open(&fixture.files, &Device::Cpu, Precision::F32).unwrap();
         let config = atelier_engine::pipeline::schedule_config(&fixture.files).unwrap();
         for (name, case) in &fixture.cases {
             let schedule = schedule::build(&case.schedule, &config, case.steps, case.strength).unwrap();

@@ -18,7 +18,7 @@ use atelier_engine::schedule::{Schedule, ScheduleConfig};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, schedule};
 use atelier_inference::{
     Decoder, DefaultRefiner, Engine, ImageOrder, ImageRequest, Job, MemoryConfig, ModelId, ModelInfo,
-    Outcome, QueueConfig, Refine, Scheduler, SchedulerConfig, StepState,
+    Outcome, Precision, QueueConfig, Refine, Scheduler, SchedulerConfig, StepState,
 };
 use beside::{Beside, files};
 use candle_core::{Device, Tensor};
@@ -59,7 +59,13 @@ fn spec(model: &str) -> ModelSpec {
 /// The base, which has the refiner for a default, and the refiner.
 fn engine() -> CandleEngine {
     let models = vec![spec(BASE), spec(REFINER)];
-    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()
+    CandleEngine::new(EngineConfig {
+        device: DeviceChoice::Cpu,
+        models,
+        memory_bytes: None,
+        ..EngineConfig::default()
+    })
+    .unwrap()
 }
 
 fn base() -> ModelInfo {
@@ -135,7 +141,9 @@ fn pndm_is_not_begun_within_its_runge_kutta_steps() {
 #[test]
 fn a_picture_of_two_models_equals_diffusers_step_by_step() {
     let golden = golden();
-    let open = |model| Arc::new(Pipeline::open(&files(model), &Extras::default(), &Device::Cpu).unwrap());
+    let open = |model| {
+        Arc::new(Pipeline::open(&files(model), &Extras::default(), &Device::Cpu, Precision::F32).unwrap())
+    };
     let (base, refiner) = (open(BASE), open(REFINER));
     let mut latents = Worst::new("latents of two models", RUN);
     let mut predictions = Worst::new("denoisers of two models", RUN);
@@ -226,7 +234,8 @@ fn steps_and_previews_are_counted_through_both_models() {
         ..spec(model)
     };
     let models = vec![with_previews(BASE, &folders[0]), with_previews(REFINER, &folders[1])];
-    let config = EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None };
+    let config =
+        EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None, ..EngineConfig::default() };
     let mut engine = CandleEngine::new(config).unwrap();
     for model in engine.models() {
         engine.load(model.id()).unwrap();
@@ -258,8 +267,12 @@ fn steps_and_previews_are_counted_through_both_models() {
 fn what_the_refiner_cannot_do_is_refused_before_the_first_step() {
     let with_previews = with_small_autoencoder(BASE);
     let first = ModelSpec { files: ModelFiles::folder(with_previews.path()), ..spec(BASE) };
-    let config =
-        EngineConfig { device: DeviceChoice::Cpu, models: vec![first, spec(REFINER)], memory_bytes: None };
+    let config = EngineConfig {
+        device: DeviceChoice::Cpu,
+        models: vec![first, spec(REFINER)],
+        memory_bytes: None,
+        ..EngineConfig::default()
+    };
     let mut engine = CandleEngine::new(config).unwrap();
     let info = engine.models().remove(0);
     engine.load(info.id()).unwrap();
@@ -288,8 +301,13 @@ fn a_share_that_leaves_one_model_nothing_to_do_is_refused_before_the_first_step(
 #[test]
 fn only_models_with_the_same_latents_refine_and_a_refiner_is_refined_by_none() {
     let models = vec![spec(BASE), spec(REFINER), spec("xl-edit"), spec("xl-lcm")];
-    let engine =
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap();
+    let engine = CandleEngine::new(EngineConfig {
+        device: DeviceChoice::Cpu,
+        models,
+        memory_bytes: None,
+        ..EngineConfig::default()
+    })
+    .unwrap();
     let refiners = |info: &ModelInfo| {
         info.image().unwrap().refiners.iter().map(|model| model.card.id.to_string()).collect::<Vec<_>>()
     };
@@ -298,7 +316,8 @@ fn only_models_with_the_same_latents_refine_and_a_refiner_is_refined_by_none() {
     let mut wrong = spec(BASE);
     wrong.extras.refiner = Some(DefaultRefiner { model: ModelId::new("xl-edit"), share: 0.8 });
     let models = vec![wrong, spec("xl-edit")];
-    let config = EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None };
+    let config =
+        EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None, ..EngineConfig::default() };
     let error = CandleEngine::new(config).err().unwrap().to_string();
     assert!(error.contains("model `xl`") && error.contains("`xl-edit` cannot go on"), "{error}");
 }

@@ -5,7 +5,10 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
+use atelier_engine::kernels::have_bf16;
+use atelier_engine::{
+    CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PrecisionChoice,
+};
 use atelier_inference::speech::{SAMPLE_RATE, Timestamps};
 use atelier_inference::{
     Control, Engine, Error, ImageOrder, ImageRequest, Job, MemoryConfig, ModelId, Order, Pixels, QueueConfig,
@@ -190,6 +193,10 @@ fn engine(ids: &[&str], files: &ModelFiles) -> CandleEngine {
 }
 
 fn engine_with(ids: &[&str], files: &ModelFiles, extras: &Extras) -> CandleEngine {
+    engine_in(PrecisionChoice::F32, ids, files, extras)
+}
+
+fn engine_in(precision: PrecisionChoice, ids: &[&str], files: &ModelFiles, extras: &Extras) -> CandleEngine {
     let spec = |id: &&str| ModelSpec {
         id: id.to_string(),
         source: "test".into(),
@@ -198,7 +205,8 @@ fn engine_with(ids: &[&str], files: &ModelFiles, extras: &Extras) -> CandleEngin
         extras: extras.clone(),
     };
     let models = ids.iter().map(spec).collect();
-    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap()
+    CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None, precision })
+        .unwrap()
 }
 
 fn request(width: u32, height: u32) -> ImageRequest {
@@ -396,8 +404,35 @@ fn a_quantized_model_takes_the_bytes_of_its_file_and_not_those_of_its_values() {
     takes_what_the_catalog_says(&files);
 }
 
+#[test]
+fn weights_that_are_multiplied_in_bf16_take_half_as_much_and_the_catalog_says_so() {
+    let _turn = turn();
+    let extras = Extras::default();
+    for (name, files) in [("nano", files(NANO)), ("flux", files(FLUX))] {
+        let said = |precision| {
+            engine_in(precision, &["model"], &files, &extras).models().remove(0).card().memory_bytes
+        };
+        if !have_bf16() {
+            // computed in f32 there, or refused (`golden bf16`)
+            assert_eq!(said(PrecisionChoice::Auto), said(PrecisionChoice::F32));
+            return;
+        }
+        let (single, half) = (said(PrecisionChoice::F32), said(PrecisionChoice::Bf16));
+        println!("{name}: {single} bytes in f32, {half} in bf16");
+        assert!(half < single, "{name}: {half} of {single}");
+        engine_takes_what_the_catalog_says(engine_in(PrecisionChoice::Bf16, &["model"], &files, &extras));
+    }
+    let request = request(256, 256);
+    let mut engine = engine_in(PrecisionChoice::Bf16, &["model"], &files(NANO), &extras);
+    let (took, estimate) = measured(&mut engine, request);
+    assert!((took..=took * FACTOR).contains(&estimate), "took {took}, estimated {estimate}");
+}
+
 fn takes_what_the_catalog_says(files: &ModelFiles) {
-    let mut engine = engine(&["model"], files);
+    engine_takes_what_the_catalog_says(engine(&["model"], files));
+}
+
+fn engine_takes_what_the_catalog_says(mut engine: CandleEngine) {
     let info = engine.models().remove(0);
     // once for what is made once
     engine.load(info.id()).unwrap();

@@ -422,9 +422,13 @@ fn picture(files: ModelFiles) -> Pixels {
         description: None,
         extras: Extras::default(),
     };
-    let mut engine =
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
-            .unwrap();
+    let mut engine = CandleEngine::new(EngineConfig {
+        device: DeviceChoice::Cpu,
+        models: vec![spec],
+        memory_bytes: None,
+        ..EngineConfig::default()
+    })
+    .unwrap();
     let size = Some(atelier_inference::Size { width: 64, height: 64 });
     let request = ImageRequest {
         prompt: "a lighthouse at dusk, oil on canvas".into(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use atelier_engine::Extras;
 use atelier_engine::pipeline::{Denoise, Pipeline};
-use atelier_inference::{Control, Engine, ImageOrder, ImageRequest, Pixels};
+use atelier_inference::{Control, Engine, ImageOrder, ImageRequest, Pixels, Precision};
 use beside::{Beside, files, root};
 use candle_core::Device;
 use drawn::{CONTROLS, Case, engine, extras, info, job};
@@ -31,7 +31,7 @@ fn pictures_under_controls_equal_diffusers_step_by_step() {
     let mut image = Worst::new("picture under controls", IMAGE);
     for model in MODELS {
         let golden = Beside::<Case>::open(model, "steered");
-        let pipeline = Pipeline::open(&files(model), &extras(model), &Device::Cpu).unwrap();
+        let pipeline = Pipeline::open(&files(model), &extras(model), &Device::Cpu, Precision::F32).unwrap();
         let (pipeline, info) = (Arc::new(pipeline), info(model));
         for (name, case) in &golden.cases {
             println!("{model}/{name}");
@@ -72,7 +72,8 @@ fn controls_are_listed_and_counted_and_those_of_another_model_are_refused_at_the
 #[test]
 fn a_control_that_acts_in_no_step_or_has_no_weight_changes_nothing() {
     let model = info("sd1");
-    let pipeline = Arc::new(Pipeline::open(&files("sd1"), &extras("sd1"), &Device::Cpu).unwrap());
+    let pipeline =
+        Arc::new(Pipeline::open(&files("sd1"), &extras("sd1"), &Device::Cpu, Precision::F32).unwrap());
     let picture = Pixels::new(16, 16, vec![200; 16 * 16 * 4]).unwrap();
     let drawn = |controls: Vec<Control>| {
         let request = ImageRequest {

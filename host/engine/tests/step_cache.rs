@@ -14,8 +14,8 @@ use std::sync::Arc;
 use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, ModelSpec};
 use atelier_inference::{
-    CacheKind, Engine, Error, Finished, ImageOrder, ImageRequest, ModelId, ModelInfo, Refine, Run, StepCache,
-    StepState,
+    CacheKind, Engine, Error, Finished, ImageOrder, ImageRequest, ModelId, ModelInfo, Precision, Refine, Run,
+    StepCache, StepState,
 };
 use beside::{Beside, files};
 use candle_core::Device;
@@ -28,7 +28,7 @@ const UNETS: [&str; 4] = ["sd1", "sd2", "inpaint", "xl"];
 const FLUX: &str = "flux-dev";
 
 fn open(model: &str) -> Arc<Pipeline> {
-    Arc::new(Pipeline::open(&files(model), &extras(model), &Device::Cpu).unwrap())
+    Arc::new(Pipeline::open(&files(model), &extras(model), &Device::Cpu, Precision::F32).unwrap())
 }
 
 /// Of every step whether its passes, one for each picture, were shortened.
@@ -142,8 +142,13 @@ fn an_answer_tells_how_many_passes_were_shortened_of_both_models_where_there_are
         extras: extras(id),
     };
     let models = vec![spec("xl"), spec("xl-refiner")];
-    let mut engine =
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None }).unwrap();
+    let mut engine = CandleEngine::new(EngineConfig {
+        device: DeviceChoice::Cpu,
+        models,
+        memory_bytes: None,
+        ..EngineConfig::default()
+    })
+    .unwrap();
     let info = engine.models().remove(0);
     for id in ["xl", "xl-refiner"] {
         engine.load(&ModelId::new(id)).unwrap();

@@ -121,7 +121,12 @@ impl Fixture {
         let id = self.name.clone();
         let (source, files, extras) = ("test".into(), self.folder.files(), Extras::default());
         let spec = ModelSpec { id, source, files, description: None, extras };
-        let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
+        let config = EngineConfig {
+            device: DeviceChoice::Cpu,
+            models: vec![spec],
+            memory_bytes: None,
+            ..EngineConfig::default()
+        };
         CandleEngine::new(config).unwrap().models().remove(0)
     }
 
@@ -397,7 +402,12 @@ fn the_catalog_says_what_a_model_hears_and_what_is_for_pictures_is_refused_besid
         let extras = Extras { adapters: vec![("ink".into(), "ink.safetensors".into())], ..Extras::default() };
         let (id, source, files) = ("ear".into(), "test".into(), fixture.folder.files());
         let spec = ModelSpec { id, source, files, description: None, extras };
-        let config = EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None };
+        let config = EngineConfig {
+            device: DeviceChoice::Cpu,
+            models: vec![spec],
+            memory_bytes: None,
+            ..EngineConfig::default()
+        };
         let error = CandleEngine::new(config).err().unwrap().to_string();
         assert!(error.contains("`ear`") && error.contains("`adapters`"), "{error}");
     }

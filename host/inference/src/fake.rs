@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::speech::{Language, Segment};
 use crate::{
     CacheKind, Engine, Error, Estimate, Features, Finished, HandOver, ImageModel, ImageOrder, Made,
-    ModelCard, ModelId, ModelInfo, Order, Pixels, Preview, Result, Run, Size, SpeechDelta, SpeechModel,
-    SpeechOrder, StepState, Transcript,
+    ModelCard, ModelId, ModelInfo, Order, Pixels, Precision, Preview, Result, Run, Size, SpeechDelta,
+    SpeechModel, SpeechOrder, StepState, Transcript,
 };
 
 /// The note that every fake answer carries.
@@ -111,6 +111,7 @@ fn painter(id: &str) -> ImageModel {
         refiners: Vec::new(),
         refiner: None,
         step_cache: CacheKind::Deep { branches: 4 },
+        precision: Precision::F32,
     }
 }
 

@@ -45,7 +45,7 @@ pub use image::{
 pub use job::{Job, JobId, Order};
 pub use ledger::Counters;
 pub use memory::{Keep, MemoryConfig, MemoryStatus, ModelState, ModelStatus};
-pub use model::{Catalog, ModelCard, ModelId, ModelInfo};
+pub use model::{Catalog, ModelCard, ModelId, ModelInfo, Precision};
 pub use picture::{Parameters, Picture, Pixels};
 pub use queue::Share;
 pub use scheduler::{QueueConfig, QueueStatus, Scheduler, SchedulerConfig, StartError};

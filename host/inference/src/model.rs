@@ -29,6 +29,26 @@ impl fmt::Display for ModelId {
     }
 }
 
+/// What a model's products multiply; their sums, and everything between them, are f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Values as they are.
+    #[default]
+    F32,
+    /// Values rounded to bf16: 8 bits of the 24 stay.
+    Bf16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
 /// What every model has.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelCard {

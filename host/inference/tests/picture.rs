@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use atelier_inference::picture::{Encoding, Format, encode, read_parameters};
 use atelier_inference::{
-    Error, ImageRequest, Job, Parameters, Picture, Pixels, QueueConfig, Scheduler, Source, StepCache,
+    Error, ImageModel, ImageRequest, Job, Parameters, Picture, Pixels, Precision, QueueConfig, Scheduler,
+    Source, StepCache,
 };
 use scripted::{Remote, pixels};
 
@@ -14,11 +15,15 @@ const PNG: Encoding = Encoding { format: Format::Png, quality: None, parameters:
 
 /// The pictures of a job that was really run, so that their parameters are the scheduler's own.
 async fn run(request: ImageRequest) -> Vec<Picture> {
+    run_on(&scripted::model(), request).await
+}
+
+async fn run_on(model: &ImageModel, request: ImageRequest) -> Vec<Picture> {
     let remote = Remote::default();
     remote.allow_all();
     let scheduler =
         Scheduler::start(remote.engine(), QueueConfig { depth: 1, ..QueueConfig::default() }).unwrap();
-    let job = Job::new(scripted::order(request, &scripted::model()).unwrap());
+    let job = Job::new(scripted::order(request, model).unwrap());
     scheduler.submit(job).unwrap().finish().await.unwrap().pictures().to_vec()
 }
 
@@ -73,6 +78,17 @@ async fn a_picture_made_with_a_step_cache_names_it() {
     assert_eq!(written(&picture).step_cache, cache);
     assert!(picture.parameters.unwrap().json().contains(r#""step_cache":"deep:3:1""#));
     assert_eq!(written(&self::picture("a fox").await).step_cache, None);
+}
+
+#[tokio::test]
+async fn a_picture_that_was_not_computed_in_f32_names_the_precision() {
+    let model = ImageModel { precision: Precision::Bf16, ..scripted::model() };
+    let picture = run_on(&model, ImageRequest::default()).await.remove(0);
+    assert_eq!(written(&picture).precision, Some(Precision::Bf16));
+    assert!(picture.parameters.unwrap().json().contains(r#""precision":"bf16""#));
+    let plain = self::picture("a fox").await;
+    assert_eq!(written(&plain).precision, None);
+    assert!(!plain.parameters.unwrap().json().contains("precision"));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use crate::admin::{Admin, Audit, View};
 use crate::catalog::{Base, Entry, Large, Overlay, Usage};
 use crate::cli::compile;
-use crate::config::{Builtins, Config, Model, ModelSource, Prediction, Variables};
+use crate::config::{self, Builtins, Config, Model, ModelSource, Prediction, Variables};
 use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
@@ -239,10 +239,13 @@ impl Located {
 
     /// Bytes that the model takes while it is loaded, from its files' headers: nothing is loaded. The text says why the
     /// files cannot be used, or what would bring them.
-    pub fn memory_bytes(&self) -> Result<u64, String> {
+    pub fn memory_bytes(&self, settings: &config::Engine) -> Result<u64, String> {
         let models = self.files.as_ref().map(|_| self.spec().into_iter().collect()).map_err(Clone::clone)?;
-        let engine =
-            CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None });
+        // asked of the CPU, so that no device is opened for it; a GPU computes in f32
+        let precision = if settings.device == "cuda" { "f32" } else { settings.precision.as_str() };
+        let precision = precision.parse().map_err(|error: atelier_engine::Error| error.to_string())?;
+        let device = DeviceChoice::Cpu;
+        let engine = CandleEngine::new(EngineConfig { device, precision, models, memory_bytes: None });
         let models = engine.map_err(|error| error.to_string())?.models();
         Ok(models.iter().map(|info| info.card().memory_bytes).sum())
     }
@@ -251,11 +254,12 @@ impl Located {
 /// The engine with every model whose files are here.
 pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
-    let device = config.engine.device.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
+    let settings = &config.engine;
+    let device = settings.device.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
+    let precision = settings.precision.parse().map_err(|error: atelier_engine::Error| failed(&error))?;
     let models = located.iter().filter_map(Located::spec).collect();
-    let engine = CandleEngine::new(EngineConfig { device, models, memory_bytes: config.engine.memory_bytes })
-        .map_err(|error| failed(&error))?;
-    Ok(Box::new(engine))
+    let engine = EngineConfig { device, precision, models, memory_bytes: settings.memory_bytes };
+    Ok(Box::new(CandleEngine::new(engine).map_err(|error| failed(&error))?))
 }
 
 /// The scheduler in front of an engine.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use atelier_inference::Precision;
 use candle_core::Device;
 
 use crate::files::ModelFiles;
@@ -54,9 +55,9 @@ impl Components {
         })
     }
 
-    /// Bytes that the networks take once they are loaded, whatever precision their files have; with the small
+    /// Bytes that the networks take once they are loaded, the denoiser in `precision`, whatever that of their files; with the small
     /// autoencoder for previews where the model needs one.
-    pub(super) fn memory(&self, files: &ModelFiles) -> Result<u64> {
+    pub(super) fn memory(&self, files: &ModelFiles, precision: Precision) -> Result<u64> {
         let small = match self.vae {
             VaeConfig::Tiny(_) => None,
             VaeConfig::Kl(_) => small_autoencoder(files, self.vae.latent_channels())?,
@@ -65,10 +66,10 @@ impl Components {
         let plain = text
             .chain([(vae::FOLDER, vae::STEM)])
             .chain(small.map(|folder| (folder, vae::STEM)))
-            .map(|(folder, stem)| Weights::bytes_in_memory(files, folder, stem))
+            .map(|(folder, stem)| Ok(Weights::load(files, folder, stem, &Device::Cpu)?.bytes()))
             .sum::<Result<u64>>()?;
         let t5 = self.t5.as_ref().map_or(0, |(_, bytes)| *bytes);
-        Ok(plain + t5 + self.denoiser.memory_bytes(files)?)
+        Ok(plain + t5 + self.denoiser.memory_bytes(files, precision)?)
     }
 
     /// What runs take, if they may take `room` bytes.
@@ -86,14 +87,15 @@ impl Components {
     }
 
     /// Bytes that a ControlNet in a folder takes once it is loaded, if it fits the denoiser.
-    pub(super) fn control_memory(&self, folder: &Path) -> Result<u64> {
+    pub(super) fn control_memory(&self, folder: &Path, precision: Precision) -> Result<u64> {
         let DenoiserConfig::UNet(unet) = &self.denoiser else {
             let (value, supported) = ("a FLUX model".into(), "models that a UNet draws; remove the key");
             return Err(Error::Unsupported { what: "controls of", value, supported });
         };
         let files = ModelFiles::folder(folder);
         ControlNetConfig::read(&files, ".")?.check(&files, ".", unet, self.vae.factor())?;
-        Weights::bytes_in_memory(&files, ".", controlnet::STEM)
+        let weights = Weights::load(&files, ".", controlnet::STEM, &Device::Cpu)?;
+        Ok(weights.in_precision(precision).bytes())
     }
 
     /// What one component hands to the next must fit: else the first job would end in a tensor error about shapes

@@ -4,7 +4,7 @@
 //!
 //! Comes from a `ModelSpec`, goes into `ImageModel`. Builds no network and reads no tensor.
 
-use atelier_inference::{Features, ImageModel, ModelCard, Size};
+use atelier_inference::{Features, ImageModel, ModelCard, Precision, Size};
 use candle_core::Device;
 use serde::Deserialize;
 
@@ -70,7 +70,12 @@ pub(super) struct Described {
 }
 
 /// Reads everything but the weights.
-pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result<Described> {
+pub(super) fn describe(
+    spec: &ModelSpec,
+    budget: u64,
+    device: &Device,
+    precision: Precision,
+) -> Result<Described> {
     let files = &spec.files;
     let components = Components::read(files)?;
     components.check(files)?;
@@ -78,7 +83,8 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
         true => files.json(OVERRIDES)?,
         false => Overrides::default(),
     };
-    let mut info = components.info(spec, components.memory(files)?, device)?;
+    let mut info = components.info(spec, components.memory(files, precision)?, device)?;
+    info.precision = precision;
     info.card.description = description(spec, &components.family, &overrides, &info);
     overrides.apply(files, &mut info)?;
     spec.extras.defaults.apply(files, &mut info)?;
@@ -90,7 +96,7 @@ pub(super) fn describe(spec: &ModelSpec, budget: u64, device: &Device) -> Result
         info.adapters.push(id.clone());
     }
     for (id, path) in &spec.extras.controls {
-        info.card.memory_bytes += components.control_memory(path)?;
+        info.card.memory_bytes += components.control_memory(path, precision)?;
         info.controls.push(id.clone());
     }
     if components.family.text == TextLayout::Flux && !spec.extras.embeddings.is_empty() {
@@ -153,6 +159,7 @@ impl Components {
             refiners: Vec::new(),
             refiner: spec.extras.refiner.clone(),
             step_cache: self.denoiser.step_cache(),
+            precision: Precision::F32,
         })
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use atelier_inference::{
     self as inference, DefaultRefiner, Estimate, HandOver, ImageOrder, ModelCard, ModelId, ModelInfo, Order,
-    Run,
+    Precision, Run,
 };
 use candle_core::Device;
 use serde::Deserialize;
@@ -26,6 +26,7 @@ use serde::Deserialize;
 use crate::device::{self, DeviceChoice};
 use crate::files::ModelFiles;
 use crate::pipeline::{DenoiseRun, Left};
+use crate::precision::PrecisionChoice;
 use crate::{Error, Result};
 use listener::Listener;
 use painter::Painter;
@@ -37,6 +38,8 @@ pub use defaults::Defaults;
 pub struct EngineConfig {
     /// The device for every model.
     pub device: DeviceChoice,
+    /// What denoisers and ControlNets multiply.
+    pub precision: PrecisionChoice,
     /// The models, in the order in which they are listed.
     pub models: Vec<ModelSpec>,
     /// Bytes for models and runs together, as the scheduler is told; what the engine proposes when `None`. Pictures that do
@@ -120,14 +123,17 @@ impl CandleEngine {
     /// Opens the device and reads every model's configuration; weights are left for later.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device is not there; [`Error::Model`] names the model and the file that is missing
+    /// [`Error::Device`] where the device is not there, [`Error::Precision`] where it does not compute in what was asked for;
+    /// [`Error::Model`] names the model and the file that is missing
     /// or asks for something unknown.
     pub fn new(config: EngineConfig) -> Result<CandleEngine> {
         let device = config.device.open()?;
+        let precision = config.precision.settle(&device)?;
         let budget = config.memory_bytes.unwrap_or_else(|| device::proposed_memory_bytes(&device));
         let open = |spec: ModelSpec| {
             let id = spec.id.clone();
-            Model::new(spec, budget, &device).map_err(|source| Error::Model { id, source: Box::new(source) })
+            let model = Model::new(spec, budget, &device, precision);
+            model.map_err(|source| Error::Model { id, source: Box::new(source) })
         };
         let mut models: Vec<Model> = config.models.into_iter().map(open).collect::<Result<_>>()?;
         let mut painters: Vec<&mut Painter> = models.iter_mut().filter_map(Model::painter).collect();
@@ -180,11 +186,11 @@ struct Kind {
 
 impl Model {
     /// A folder with one network has a `config.json` of its own; pipelines and single files are for pictures.
-    fn new(spec: ModelSpec, budget: u64, device: &Device) -> Result<Self> {
+    fn new(spec: ModelSpec, budget: u64, device: &Device, precision: Precision) -> Result<Self> {
         const CONFIG: &str = "config.json";
         let is_one_network = spec.files.contains(CONFIG) && !spec.files.contains("model_index.json");
         if !is_one_network {
-            return Ok(Self::Painter(Box::new(Painter::new(spec, budget, device)?)));
+            return Ok(Self::Painter(Box::new(Painter::new(spec, budget, device, precision)?)));
         }
         match spec.files.json::<Kind>(CONFIG)?.model_type.as_deref() {
             Some(listener::MODEL_TYPE) => Ok(Self::Listener(Listener::new(spec, device)?)),

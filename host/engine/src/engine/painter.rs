@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use atelier_inference::{ImageModel, ImageOrder, Refiner};
+use atelier_inference::{ImageModel, ImageOrder, Precision, Refiner};
 use candle_core::Device;
 
 use super::info::{self, Described};
@@ -32,9 +32,9 @@ pub(super) struct Painter {
 
 impl Painter {
     /// Everything but the weights.
-    pub(super) fn new(spec: ModelSpec, budget: u64, device: &Device) -> Result<Self> {
+    pub(super) fn new(spec: ModelSpec, budget: u64, device: &Device, precision: Precision) -> Result<Self> {
         let Described { info, note, footprint, schedule, previews, latents } =
-            info::describe(&spec, budget, device)?;
+            info::describe(&spec, budget, device, precision)?;
         let (files, extras) = (spec.files, spec.extras);
         Ok(Self { info, files, extras, note, footprint, schedule, previews, latents, pipeline: None })
     }
@@ -62,7 +62,8 @@ impl Painter {
     pub(super) fn load(&mut self, device: &Device) -> Result<()> {
         if self.pipeline.is_none() {
             let began = Instant::now();
-            self.pipeline = Some(Arc::new(Pipeline::open(&self.files, &self.extras, device)?));
+            let pipeline = Pipeline::open(&self.files, &self.extras, device, self.info.precision)?;
+            self.pipeline = Some(Arc::new(pipeline));
             let model = &self.info.card.id;
             tracing::info!(%model, seconds = began.elapsed().as_secs_f64(), "weights loaded");
         }

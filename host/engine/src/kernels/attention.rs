@@ -4,12 +4,14 @@
 //! Takes projected queries, keys and values; the projections are the models' own linear layers. The weights are never
 //! handed out, so that nothing forces them into memory whole.
 
+use std::marker::PhantomData;
+
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::contiguous;
-use super::gemm::{self, COLUMNS, Output, PackedRows};
+use super::gemm::{self, COLUMNS, Output, PackedRows, Pair, Unit};
 use super::math::{exp, vectorized};
+use super::{Precision, contiguous};
 
 /// Most bytes of scores at a time.
 /// Bounds the general path alone; a smaller slice than this would launch too many small products on a device.
@@ -25,12 +27,23 @@ pub enum Mask {
 }
 
 /// `softmax(q k^T / sqrt(d)) v` per head. `q` is (batch, queries, heads * d), `k` and `v` are (batch, keys, heads * d);
-/// the result is shaped like `q`.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+/// the result is shaped like `q`. Both products are in `precision` where there is a kernel (none has a mask); the softmax is
+/// in f32.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    mask: Mask,
+    precision: Precision,
+) -> Result<Tensor> {
     let is_plain = q.device().is_cpu() && q.dtype() == DType::F32 && mask == Mask::None;
     if is_plain && gemm::is_available() {
         let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
-        return q.apply_op3_no_bwd(&k, &v, &Sliced { heads });
+        return match precision {
+            Precision::F32 => q.apply_op3_no_bwd(&k, &v, &Sliced::<f32>::new(heads)),
+            Precision::Bf16 => q.apply_op3_no_bwd(&k, &v, &Sliced::<Pair>::new(heads)),
+        };
     }
     by_tensors(q, k, v, heads, mask)
 }
@@ -98,19 +111,30 @@ fn causal(scores: &Tensor, first_query: usize) -> Result<Tensor> {
 }
 
 /// The kernel: heads are packed once per image, then threads take slices of 32 queries through all heads.
-struct Sliced {
+struct Sliced<U> {
     heads: usize,
+    units: PhantomData<U>,
 }
 
 /// One head's keys and values, packed for all slices.
-struct Head {
+struct Head<U> {
     /// Rows of keys.
-    keys: PackedRows,
+    keys: PackedRows<U>,
     /// Rows of channels, along keys.
-    values: PackedRows,
+    values: PackedRows<U>,
 }
 
-impl CustomOp3 for Sliced {
+/// What a thread needs for a slice and keeps for the next. Lines are of 32 queries.
+struct Scratch<U> {
+    /// The slice's queries, along the channels; then their mixtures of values.
+    mixed: Vec<[f32; COLUMNS]>,
+    /// Their scores, and then the weights, of all keys.
+    scores: Vec<[f32; COLUMNS]>,
+    /// Either as it is multiplied, where that is not f32.
+    units: Vec<[U; COLUMNS]>,
+}
+
+impl<U: Unit> CustomOp3 for Sliced<U> {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -139,7 +163,7 @@ impl CustomOp3 for Sliced {
             let heads = self.pack(&k[own.clone()], &v[own], width);
             let slices = out.par_chunks_mut(COLUMNS * width);
             let q = q[image * queries * width..].par_chunks(COLUMNS * width);
-            slices.zip(q).for_each_init(Vec::new, |scratch, (out, q)| {
+            slices.zip(q).for_each_init(Scratch::default, |scratch, (out, q)| {
                 let q = &q[..out.len()];
                 heads
                     .iter()
@@ -151,47 +175,54 @@ impl CustomOp3 for Sliced {
     }
 }
 
-impl Sliced {
+impl<U: Unit> Sliced<U> {
+    fn new(heads: usize) -> Self {
+        Self { heads, units: PhantomData }
+    }
+
     /// Keys and values of one image, (keys, width) each, head by head. Values are packed transposed, because the
     /// second product runs along the keys.
-    fn pack(&self, k: &[f32], v: &[f32], width: usize) -> Vec<Head> {
-        let (d, keys) = (width / self.heads, k.len() / width.max(1));
+    fn pack(&self, k: &[f32], v: &[f32], width: usize) -> Vec<Head<U>> {
+        let d = width / self.heads;
         let head = |head: usize| Head {
-            keys: PackedRows::new(keys, d, |key, channel| k[key * width + head * d + channel]),
-            values: PackedRows::new(d, keys, |channel, key| v[key * width + head * d + channel]),
+            keys: PackedRows::of_parts(k, width, (head * d, (head + 1) * d)),
+            values: PackedRows::of_columns(v, width, (head * d, (head + 1) * d)),
         };
         (0..self.heads).into_par_iter().map(head).collect()
     }
 }
 
-impl Head {
+// derived, it would ask the same of `U`
+impl<U> Default for Scratch<U> {
+    fn default() -> Self {
+        Self { mixed: Vec::new(), scores: Vec::new(), units: Vec::new() }
+    }
+}
+
+impl<U: Unit> Head<U> {
     /// One slice of queries: their scores over all keys, softmax, and the mixture of values. `q` and `out` are rows of
     /// `width`, of which this is head `index`.
-    fn attend(&self, q: &[f32], out: &mut [f32], (index, width): (usize, usize), scratch: &mut Vec<f32>) {
-        let (d, keys) = (self.keys.depth(), self.keys.rows());
-        scratch.resize(COLUMNS * (2 * d + keys), 0.0);
-        let (panel, rest) = scratch.split_at_mut(COLUMNS * d);
-        let (mixed, scores) = rest.split_at_mut(COLUMNS * d);
+    fn attend(&self, q: &[f32], out: &mut [f32], (index, width): (usize, usize), scratch: &mut Scratch<U>) {
+        let d = self.keys.depth();
+        let Scratch { mixed, scores, units } = scratch;
+        mixed.resize(d, [0.0; COLUMNS]);
+        scores.resize(self.keys.rows(), [0.0; COLUMNS]);
         let scale = (d as f32).powf(-0.5);
         // the last slice may have fewer than 32 queries; its empty columns are computed as zeros and never copied out
-        panel.fill(0.0);
+        mixed.fill([0.0; COLUMNS]);
         for (column, row) in q.chunks_exact(width).enumerate() {
             let own = &row[index * d..(index + 1) * d];
-            own.iter()
-                .enumerate()
-                .for_each(|(channel, value)| panel[channel * COLUMNS + column] = value * scale);
+            own.iter().zip(mixed.iter_mut()).for_each(|(value, line)| line[column] = value * scale);
         }
         // both products work on 32 columns side by side, so queries lie in columns and everything else in rows
-        Output::new(scores, COLUMNS).set_rows(&self.keys, panel); // (keys, 32)
-        let totals = softmax_numerators(scores);
-        Output::new(mixed, COLUMNS).set_rows(&self.values, scores); // (d, 32)
+        Output::new(scores.as_flattened_mut(), COLUMNS).set_rows(&self.keys, U::panel(mixed, units)); // (keys, 32)
+        let totals = softmax_numerators(scores.as_flattened_mut());
+        Output::new(mixed.as_flattened_mut(), COLUMNS).set_rows(&self.values, U::panel(scores, units)); // (d, 32)
         for (column, row) in out.chunks_exact_mut(width).enumerate() {
             let own = &mut row[index * d..(index + 1) * d];
             // dividing d mixed values is less work than dividing every weight
             let inverse = 1.0 / totals[column];
-            own.iter_mut()
-                .enumerate()
-                .for_each(|(channel, out)| *out = mixed[channel * COLUMNS + column] * inverse);
+            own.iter_mut().zip(mixed.iter()).for_each(|(out, line)| *out = line[column] * inverse);
         }
     }
 }
@@ -218,24 +249,31 @@ vectorized! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{assert_close, ramp};
+    use crate::kernels::testing::{assert_close, in_precision, precisions, ramp};
 
-    /// One query at a time, in plain loops.
-    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Tensor {
+    /// One query at a time, in plain loops, with both products' operands in `precision`.
+    fn reference(qkv: [&Tensor; 3], heads: usize, causal: bool, precision: Precision) -> Tensor {
+        let [q, k, v] = qkv;
         let (batch, queries, width) = q.dims3().unwrap();
         let (keys, d) = (k.dim(1).unwrap(), width / heads);
-        let all = |x: &Tensor| x.to_vec3::<f32>().unwrap();
-        let (q, k, v) = (all(q), all(k), all(v));
+        let all = |x: &Tensor| in_precision(x, precision).to_vec3::<f32>().unwrap();
+        let rounded = |value: f32| match precision {
+            Precision::F32 => value,
+            Precision::Bf16 => half::bf16::from_f32(value).to_f32(),
+        };
+        let (q, k, v) = (all(&(q * (d as f64).powf(-0.5)).unwrap()), all(k), all(v));
         let mut out = vec![0.0f32; batch * queries * width];
         for (b, i, h) in
             (0..batch * queries * heads).map(|n| (n / (queries * heads), n / heads % queries, n % heads))
         {
             let seen = if causal { i + 1 } else { keys };
             let score = |j: usize| (0..d).map(|c| q[b][i][h * d + c] * k[b][j][h * d + c]).sum::<f32>();
-            let scores: Vec<f32> = (0..seen).map(|j| (score(j) / (d as f32).sqrt()).exp()).collect();
-            let total: f32 = scores.iter().sum();
+            let scores: Vec<f32> = (0..seen).map(score).collect();
+            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let weights: Vec<f32> = scores.iter().map(|score| (score - largest).exp()).collect();
+            let total: f32 = weights.iter().sum();
             for c in 0..d {
-                let sum: f32 = (0..seen).map(|j| scores[j] * v[b][j][h * d + c]).sum();
+                let sum: f32 = (0..seen).map(|j| rounded(weights[j]) * v[b][j][h * d + c]).sum();
                 out[(b * queries + i) * width + h * d + c] = sum / total;
             }
         }
@@ -246,7 +284,8 @@ mod tests {
     fn a_bias_without_a_scale_is_a_scaled_product_of_larger_queries() {
         let (q, k, v) = (ramp((2, 5, 12), 1), ramp((2, 7, 12), 2), ramp((2, 7, 12), 3));
         let none = Tensor::zeros((3, 5, 7), DType::F32, q.device()).unwrap();
-        let expected = reference(&(&q * 2.0).unwrap(), &k, &v, 3, false);
+        let larger = (&q * 2.0).unwrap();
+        let expected = reference([&larger, &k, &v], 3, false, Precision::F32);
         assert_close(&biased_attention(&q, &k, &v, 3, &none).unwrap(), &expected, 1e-5);
         // minus infinity for all keys but one leaves that one's value
         let only: Vec<f32> =
@@ -268,9 +307,15 @@ mod tests {
         ] {
             let q = ramp((2, queries, heads * d), 1);
             let (k, v) = (ramp((2, keys, heads * d), 2), ramp((2, keys, heads * d), 3));
-            let expected = reference(&q, &k, &v, heads, mask == Mask::Causal);
-            assert_close(&attention(&q, &k, &v, heads, mask).unwrap(), &expected, 1e-5);
+            let expected = reference([&q, &k, &v], heads, mask == Mask::Causal, Precision::F32);
+            assert_close(&attention(&q, &k, &v, heads, mask, Precision::F32).unwrap(), &expected, 1e-5);
             assert_close(&by_tensors(&q, &k, &v, heads, mask).unwrap(), &expected, 1e-5);
+            if mask == Mask::None && precisions().any(|precision| precision == Precision::Bf16) {
+                let expected = reference([&q, &k, &v], heads, false, Precision::Bf16);
+                // a weight in the middle between two bf16 may be rounded to the other by the last bit of its exponential
+                let found = attention(&q, &k, &v, heads, mask, Precision::Bf16).unwrap();
+                assert_close(&found, &expected, 2e-4);
+            }
         }
     }
 }

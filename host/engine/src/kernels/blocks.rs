@@ -1,8 +1,8 @@
 //! Matrices in the precision of their file: halves, and ggml's blocks of a few bits. They stay so in memory; a product
 //! widens 32 rows at a time to f32, exactly, and multiplies those with every row of the input.
 //!
-//! The input is never rounded to fewer bits, as ggml does with it: what comes out is the product with the widened
-//! weight, to the tolerance of any other linear layer.
+//! In f32 the input is never rounded to fewer bits, as ggml does with it: what comes out is the product with the widened
+//! weight, to the tolerance of any other linear layer. In bf16 both are rounded, as in every other layer.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::contiguous;
-use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows};
+use super::gemm::{self, COLUMNS, Output, PackedColumns, PackedRows, Pair, Unit};
+use super::{Precision, contiguous};
 
 /// Rows of the input that are packed at a time: enough that widening the weight costs little beside the product, few
 /// enough that the packed rows of the widest layer stay under 50 MB.
@@ -98,6 +98,7 @@ impl Blocks {
 pub(super) struct BlockLinear<'a> {
     pub(super) weight: &'a Blocks,
     pub(super) bias: Option<Vec<f32>>,
+    pub(super) precision: Precision,
 }
 
 impl CustomOp1 for BlockLinear<'_> {
@@ -114,7 +115,10 @@ impl CustomOp1 for BlockLinear<'_> {
         let x = contiguous(x, layout)?;
         let mut out = vec![0.0f32; x.len() / inputs * outputs];
         let mut groups = out.chunks_mut(ROWS_TOGETHER * outputs).zip(x.chunks(ROWS_TOGETHER * inputs));
-        groups.try_for_each(|(out, x)| self.multiply(x, out))?;
+        groups.try_for_each(|(out, x)| match self.precision {
+            Precision::F32 => self.multiply::<f32>(x, out),
+            Precision::Bf16 => self.multiply::<Pair>(x, out),
+        })?;
         let dims = [&dims[..dims.len() - 1], &[outputs]].concat();
         Ok((CpuStorage::F32(out), Shape::from(dims)))
     }
@@ -122,19 +126,19 @@ impl CustomOp1 for BlockLinear<'_> {
 
 impl BlockLinear<'_> {
     /// `x` (rows, inputs) to `out` (rows, outputs), which is zero. Threads take 32 outputs at a time.
-    fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
+    fn multiply<U: Unit>(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
         let (inputs, outputs) = (self.weight.columns, self.weight.rows);
         if let Some(bias) = &self.bias {
             out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
         }
-        let rows = PackedRows::new(x.len() / inputs, inputs, |row, k| x[row * inputs + k]);
+        let rows = PackedRows::<U>::of_rows(x, inputs);
         let output = Output::new(out, outputs);
         (0..outputs.div_ceil(COLUMNS)).into_par_iter().try_for_each(|panel| {
             let first = panel * COLUMNS;
             let width = COLUMNS.min(outputs - first);
             let values = self.weight.widened(first, first + width)?;
             let weight = PackedColumns::new(inputs, width, |k, column| values[column * inputs + k]);
-            for (from, to) in gemm::blocks(inputs) {
+            for (from, to) in gemm::blocks::<U>(inputs) {
                 output.add_rows(&rows, weight.panel(0, from, to), (from, to), first, width);
             }
             Ok(())
@@ -146,7 +150,7 @@ impl BlockLinear<'_> {
 mod tests {
     use super::*;
     use crate::kernels::linear::plain;
-    use crate::kernels::testing::{assert_close, ramp};
+    use crate::kernels::testing::{assert_close, in_precision, precisions, ramp};
 
     fn blocks(encoding: GgmlDType, rows: usize, columns: usize) -> Blocks {
         Blocks::of(&QTensor::quantize(&ramp((rows, columns), 7), encoding).unwrap()).unwrap()
@@ -170,9 +174,13 @@ mod tests {
             for (rows, outputs) in [(1, 40), (13, 32), (900, 70)] {
                 let weight = blocks(encoding, outputs, 512);
                 let (x, bias) = (ramp((2, rows, 512), 1), ramp(outputs, 3));
-                let expected = plain(&x, &weight.dequantize(&Device::Cpu).unwrap(), Some(&bias)).unwrap();
-                let op = BlockLinear { weight: &weight, bias: Some(bias.to_vec1().unwrap()) };
-                assert_close(&x.apply_op1_no_bwd(&op).unwrap(), &expected, 2e-4);
+                let widened = weight.dequantize(&Device::Cpu).unwrap();
+                for precision in precisions() {
+                    let (x_as_is, as_is) = (in_precision(&x, precision), in_precision(&widened, precision));
+                    let expected = plain(&x_as_is, &as_is, Some(&bias)).unwrap();
+                    let op = BlockLinear { weight: &weight, bias: Some(bias.to_vec1().unwrap()), precision };
+                    assert_close(&x.apply_op1_no_bwd(&op).unwrap(), &expected, 2e-4);
+                }
             }
         }
     }
@@ -195,6 +203,10 @@ mod tests {
             assert!(Blocks::new(GgmlDType::Q4_0, shape, vec![0; bytes]).is_err(), "{shape:?}");
         }
         let weight = blocks(GgmlDType::Q8_0, 4, 64);
-        assert!(ramp((2, 32), 1).apply_op1_no_bwd(&BlockLinear { weight: &weight, bias: None }).is_err());
+        assert!(
+            ramp((2, 32), 1)
+                .apply_op1_no_bwd(&BlockLinear { weight: &weight, bias: None, precision: Precision::F32 })
+                .is_err()
+        );
     }
 }

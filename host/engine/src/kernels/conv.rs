@@ -7,8 +7,8 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::gemm::{self, COLUMNS, Output, PackedRows};
-use super::{contiguous, low_rank};
+use super::gemm::{self, COLUMNS, Output, PackedRows, Pair, Unit};
+use super::{Precision, contiguous, low_rank};
 use crate::weights::{Builder, Slot};
 
 /// A square kernel's size, stride and zero padding.
@@ -55,7 +55,9 @@ enum Weight {
     /// (outputs, inputs, kernel, kernel)
     Plain(Tensor),
     /// Rows of outputs, along inputs, kernel rows and kernel columns.
-    Packed(PackedRows),
+    Packed(PackedRows<f32>),
+    /// The same in bf16.
+    Pairs(PackedRows<Pair>),
 }
 
 impl Conv2d {
@@ -68,25 +70,28 @@ impl Conv2d {
     /// Without one.
     pub fn load_no_bias(inputs: usize, outputs: usize, window: Window, vb: Builder) -> Result<Self> {
         let weight = vb.get((outputs, inputs, window.kernel, window.kernel), "weight")?;
-        Ok(Self { weight: Weight::new(weight)?, bias: None, window, slot: vb.slot() })
+        Ok(Self { weight: Weight::new(weight, vb.precision())?, bias: None, window, slot: vb.slot() })
     }
 
     /// Without bias and slot, from a weight (outputs, inputs, kernel, kernel).
-    pub(super) fn bare(weight: Tensor, window: Window) -> Result<Self> {
-        Ok(Self { weight: Weight::new(weight)?, bias: None, window, slot: Slot::default() })
+    pub(super) fn bare(weight: Tensor, window: Window, precision: Precision) -> Result<Self> {
+        Ok(Self { weight: Weight::new(weight, precision)?, bias: None, window, slot: Slot::default() })
     }
 
     /// (batch, inputs, h, w) to (batch, outputs, h', w').
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let out = match &self.weight {
-            Weight::Packed(weight) => {
-                // a copy of a few hundred values, against the millions of the product
-                let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
-                x.contiguous()?.apply_op1_no_bwd(&PackedConv { weight, bias, window: self.window })
-            }
+            Weight::Packed(weight) => self.by_kernel(x, weight),
+            Weight::Pairs(weight) => self.by_kernel(x, weight),
             Weight::Plain(weight) => plain(x, weight, self.bias.as_ref(), self.window),
         }?;
         low_rank::add_conv(out, x, self.window, &self.slot)
+    }
+
+    fn by_kernel<U: Unit>(&self, x: &Tensor, weight: &PackedRows<U>) -> Result<Tensor> {
+        // a copy of a few hundred values, against the millions of the product
+        let bias = self.bias.as_ref().map(|bias| bias.to_vec1()).transpose()?;
+        x.contiguous()?.apply_op1_no_bwd(&PackedConv { weight, bias, window: self.window })
     }
 }
 
@@ -100,21 +105,23 @@ pub(super) fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: 
 }
 
 impl Weight {
-    fn new(weight: Tensor) -> Result<Self> {
+    fn new(weight: Tensor, precision: Precision) -> Result<Self> {
         // decided once, when the model is loaded: the packed form takes the place of the plain one, not more memory
         if !weight.device().is_cpu() || weight.dtype() != DType::F32 || !gemm::is_available() {
             return Ok(Self::Plain(weight));
         }
-        let outputs = weight.dim(0)?;
         let values = weight.flatten_all()?.to_vec1::<f32>()?;
-        let depth = values.len() / outputs.max(1);
-        Ok(Self::Packed(PackedRows::new(outputs, depth, |row, k| values[row * depth + k])))
+        let depth = values.len() / weight.dim(0)?.max(1);
+        Ok(match precision {
+            Precision::F32 => Self::Packed(PackedRows::of_rows(&values, depth)),
+            Precision::Bf16 => Self::Pairs(PackedRows::of_rows(&values, depth)),
+        })
     }
 }
 
 /// One call of the kernel: the weight as packed at loading, bias (outputs).
-struct PackedConv<'a> {
-    weight: &'a PackedRows,
+struct PackedConv<'a, U> {
+    weight: &'a PackedRows<U>,
     bias: Option<Vec<f32>>,
     window: Window,
 }
@@ -122,7 +129,7 @@ struct PackedConv<'a> {
 /// Pixels of a block that is packed and multiplied at a time; a few panels.
 const BLOCK: usize = 16 * COLUMNS;
 
-impl CustomOp1 for PackedConv<'_> {
+impl<U: Unit> CustomOp1 for PackedConv<'_, U> {
     fn name(&self) -> &'static str {
         "conv2d"
     }
@@ -152,7 +159,7 @@ impl CustomOp1 for PackedConv<'_> {
         // images one after another, each on all threads: the values of one never depend on how many others there are
         let block = block_size(batch * plane);
         for (image, out) in out.chunks_exact_mut((outputs * plane).max(1)).enumerate() {
-            let source = Source { padded: &padded, first_plane: image * inputs, window, out_width };
+            let source = Source { padded: &padded, first_plane: image * inputs, window, out_width, depth };
             let output = Output::new(out, plane);
             (0..plane.div_ceil(block)).into_par_iter().for_each(|index| {
                 let first = index * block;
@@ -169,28 +176,23 @@ fn block_size(pixels: usize) -> usize {
     per_thread.next_multiple_of(COLUMNS).clamp(COLUMNS, BLOCK)
 }
 
-impl PackedConv<'_> {
+impl<U: Unit> PackedConv<'_, U> {
     /// All outputs for the pixels from `first` to `end`.
     fn multiply(&self, source: &Source<'_>, output: &Output<'_>, first: usize, end: usize) {
         // depth outermost: a slab of pixels is packed once, used by all outputs while it is cached, and overwritten
         let panels = (end - first).div_ceil(COLUMNS);
-        let mut packed = vec![0.0f32; panels * COLUMNS * gemm::DEPTH];
-        for (from, to) in gemm::blocks(self.weight.depth()) {
-            let size = COLUMNS * (to - from);
-            for (panel, packed) in packed.chunks_exact_mut(size).take(panels).enumerate() {
+        let mut packed = vec![[U::default(); COLUMNS]; panels * gemm::DEPTH];
+        for (from, to) in gemm::blocks::<U>(self.weight.depth()) {
+            for (panel, packed) in packed.chunks_exact_mut(to - from).take(panels).enumerate() {
                 let pixel = first + panel * COLUMNS;
                 source.pack(pixel, end.min(pixel + COLUMNS), from, packed);
             }
             for row in (0..self.weight.rows()).step_by(gemm::ROWS) {
-                for (panel, packed) in packed.chunks_exact(size).take(panels).enumerate() {
+                let weight = self.weight.panel(row / gemm::ROWS, from, to);
+                for (panel, packed) in packed.chunks_exact(to - from).take(panels).enumerate() {
                     let pixel = first + panel * COLUMNS;
                     let size = (gemm::ROWS.min(self.weight.rows() - row), COLUMNS.min(end - pixel));
-                    output.add_tile(
-                        self.weight.panel(row / gemm::ROWS, from, to),
-                        packed,
-                        (row, pixel),
-                        size,
-                    );
+                    output.add_tile(weight, packed.as_flattened(), (row, pixel), size);
                 }
             }
         }
@@ -232,44 +234,76 @@ struct Source<'a> {
     window: Window,
     /// Output pixels in a row, to tell a pixel's place by its number.
     out_width: usize,
+    /// Inputs times the kernel's pixels.
+    depth: usize,
 }
 
 impl Source<'_> {
-    /// Packs the output pixels from `pixel` to `end`, from depth `from` on, for as deep as `packed` is.
-    fn pack(&self, pixel: usize, end: usize, from: usize, packed: &mut [f32]) {
-        let Window { kernel, stride, .. } = self.window;
-        let plane = self.padded.height * self.padded.width;
-        for (k, line) in (from..).zip(packed.chunks_exact_mut(COLUMNS)) {
-            // the weight's order: inputs, then kernel rows, then kernel columns
-            let (input, place) = (k / (kernel * kernel), k % (kernel * kernel));
-            let start =
-                (self.first_plane + input) * plane + place / kernel * self.padded.width + place % kernel;
-            let mut at = pixel;
-            // runs of pixels in one row of the picture
-            while at < end {
-                let (y, x) = (at / self.out_width, at % self.out_width);
-                let run = (self.out_width - x).min(end - at);
-                let source = start + y * stride * self.padded.width + x * stride;
-                let target = &mut line[at - pixel..at - pixel + run];
-                match stride {
-                    1 => target.copy_from_slice(&self.padded.values[source..source + run]),
-                    _ => target
-                        .iter_mut()
-                        .enumerate()
-                        .for_each(|(i, value)| *value = self.padded.values[source + i * stride]),
+    /// Packs the output pixels from `pixel` to `end`, from unit `from` of the depth on, for as deep as `packed` is.
+    fn pack<U: Unit>(&self, pixel: usize, end: usize, from: usize, packed: &mut [[U; COLUMNS]]) {
+        let runs = self.runs(pixel, end);
+        // what no pixel or depth fills stays zero
+        let mut lines = [[0.0f32; COLUMNS]; 2];
+        for (k, units) in (from..).zip(packed) {
+            for (k, line) in (k * U::DEPTHS..).zip(lines.iter_mut().take(U::DEPTHS)) {
+                match k < self.depth {
+                    true => self.line(k, &runs, line),
+                    false => line.fill(0.0),
                 }
-                at += run;
             }
-            // the buffer is used again for every slab, so a part of a panel must not keep old pixels
-            line[end - pixel..].fill(0.0);
+            U::across(&lines[..U::DEPTHS], units);
         }
     }
+
+    /// The pixels from `pixel` to `end` in pieces that lie in one row of the picture, the same at every depth.
+    fn runs(&self, pixel: usize, end: usize) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut at = pixel;
+        while at < end {
+            let (y, x) = (at / self.out_width, at % self.out_width);
+            let length = (self.out_width - x).min(end - at);
+            let source = (y * self.padded.width + x) * self.window.stride;
+            runs.push(Run { source, target: at - pixel, length });
+            at += length;
+        }
+        runs
+    }
+
+    /// What the pixels of these runs see at one depth.
+    fn line(&self, k: usize, runs: &[Run], line: &mut [f32; COLUMNS]) {
+        let Window { kernel, stride, .. } = self.window;
+        let plane = self.padded.height * self.padded.width;
+        // the weight's order: inputs, then kernel rows, then kernel columns
+        let (input, place) = (k / (kernel * kernel), k % (kernel * kernel));
+        let start = (self.first_plane + input) * plane + place / kernel * self.padded.width + place % kernel;
+        let seen = &self.padded.values[start..];
+        for Run { source, target, length } in runs {
+            match (stride, seen[*source..].first_chunk()) {
+                // a whole line, which the compiler copies without a call
+                (1, Some(whole)) if *length == COLUMNS => *line = *whole,
+                (1, _) => line[*target..target + length].copy_from_slice(&seen[*source..source + length]),
+                _ => {
+                    let values = seen[*source..].iter().step_by(stride);
+                    line[*target..target + length].iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+/// Neighbouring pixels of one row of the picture.
+struct Run {
+    /// Of the first in its plane, at the kernel's first place.
+    source: usize,
+    /// Of the first in its panel.
+    target: usize,
+    length: usize,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{assert_close, ramp};
+    use crate::kernels::testing::{assert_close, in_precision, precisions, ramp};
 
     #[test]
     fn the_packed_convolution_equals_the_plain_one() {
@@ -286,27 +320,39 @@ mod tests {
             let x = ramp((2, inputs, height, width), 1);
             let weight = ramp((outputs, inputs, window.kernel, window.kernel), 2);
             let bias = Some(ramp(outputs, 3));
-            let expected = plain(&x, &weight, bias.as_ref(), window).unwrap();
-            let conv = Conv2d { bias, ..Conv2d::bare(weight, window).unwrap() };
-            assert_close(&conv.forward(&x).unwrap(), &expected, 2e-4);
+            for precision in precisions() {
+                let expected = plain(
+                    &in_precision(&x, precision),
+                    &in_precision(&weight, precision),
+                    bias.as_ref(),
+                    window,
+                );
+                let conv =
+                    Conv2d { bias: bias.clone(), ..Conv2d::bare(weight.clone(), window, precision).unwrap() };
+                assert_close(&conv.forward(&x).unwrap(), &expected.unwrap(), 2e-4);
+            }
         }
     }
 
     #[test]
     fn an_image_convolved_in_a_batch_is_the_same_to_the_bit() {
         let x = ramp((3, 20, 19, 23), 4);
-        let conv = Conv2d::bare(ramp((10, 20, 3, 3), 5), Window::SAME).unwrap();
-        let together = conv.forward(&x).unwrap();
-        for image in 0..3 {
-            let alone = conv.forward(&x.narrow(0, image, 1).unwrap()).unwrap();
-            assert_close(&alone, &together.narrow(0, image, 1).unwrap(), 0.0);
+        for precision in precisions() {
+            let conv = Conv2d::bare(ramp((10, 20, 3, 3), 5), Window::SAME, precision).unwrap();
+            let together = conv.forward(&x).unwrap();
+            for image in 0..3 {
+                let alone = conv.forward(&x.narrow(0, image, 1).unwrap()).unwrap();
+                assert_close(&alone, &together.narrow(0, image, 1).unwrap(), 0.0);
+            }
         }
     }
 
     #[test]
     fn a_picture_smaller_than_the_window_is_an_error() {
         let window = Window { kernel: 3, stride: 1, padding: 0 };
-        let conv = Conv2d::bare(ramp((1, 1, 3, 3), 1), window).unwrap();
-        assert!(conv.forward(&ramp((1, 1, 2, 5), 1)).is_err());
+        for precision in precisions() {
+            let conv = Conv2d::bare(ramp((1, 1, 3, 3), 1), window, precision).unwrap();
+            assert!(conv.forward(&ramp((1, 1, 2, 5), 1)).is_err());
+        }
     }
 }

@@ -23,7 +23,7 @@ impl Conv1d {
     pub fn load(inputs: usize, outputs: usize, stride: usize, vb: Builder) -> Result<Self> {
         let weight = vb.get((outputs, inputs, TAPS), "weight")?;
         let weight = weight.transpose(1, 2)?.contiguous()?.reshape((outputs, TAPS * inputs))?;
-        Ok(Self { linear: Linear::bare(weight, vb.get(outputs, "bias")?)?, stride })
+        Ok(Self { linear: Linear::bare(weight, vb.get(outputs, "bias")?, vb.precision())?, stride })
     }
 
     /// (b, frames, inputs) to (b, frames / stride, outputs); the stride divides the frames.

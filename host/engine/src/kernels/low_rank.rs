@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::conv::{Conv2d, Window};
-use super::linear;
+use super::{Precision, linear};
 use crate::weights::Slot;
 
 /// `out` plus what is attached, for a layer over the last dimension of `x`.
@@ -20,9 +20,10 @@ pub(super) fn add_conv(out: Tensor, x: &Tensor, window: Window, slot: &Slot) -> 
         let (rank, inputs, outputs) = (addition.down.dim(0)?, addition.down.dim(1)?, addition.up.dim(0)?);
         let down = addition.down.reshape((rank, inputs, window.kernel, window.kernel))?;
         let up = addition.up.reshape((outputs, rank, 1, 1))?;
-        // packed anew for each call, which is little beside the product over the picture
-        let inner = Conv2d::bare(down, window)?.forward(x)?;
-        out + (Conv2d::bare(up, Window::ONE)?.forward(&inner)? * addition.scale)?
+        // packed anew for each call, which is little beside the product over the picture; in f32 whatever the layer's precision
+        let thin = |weight, window| Conv2d::bare(weight, window, Precision::F32);
+        let inner = thin(down, window)?.forward(x)?;
+        out + (thin(up, Window::ONE)?.forward(&inner)? * addition.scale)?
     })
 }
 

@@ -2,6 +2,9 @@
 //! these and no others, so that a kernel can be replaced without touching a model. Each has a plain reference beside
 //! it in its tests. Nothing here knows which model calls.
 //!
+//! Everything between the layers is f32. What a product multiplies is rounded to bf16 where the operator says so
+//! ([`Precision`]); its sums are f32 all the same.
+//!
 //! Layouts: pictures and latents are (batch, channels, height, width); sequences are (batch, tokens, channels).
 
 mod activation;
@@ -33,11 +36,17 @@ pub use past::{Past, Seen, attention_to_past};
 pub use rotary::Rotation;
 pub use rows::{RmsNorm, modulated_norm};
 
+use atelier_inference::Precision;
 use candle_core::{CpuStorage, Device, Layout, Result};
 
 /// Whether layers on this device pack a picture piece by piece, instead of unrolling it whole by tensor operations.
 pub(crate) fn are_packed(device: &Device) -> bool {
     device.is_cpu() && gemm::is_available()
+}
+
+/// Whether this machine has kernels that multiply in bf16.
+pub fn have_bf16() -> bool {
+    gemm::has_pairs()
 }
 
 /// The values in order; callers make them contiguous first.
@@ -53,7 +62,22 @@ fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]>
 pub(crate) mod testing {
     //! Numbers and comparison for the kernels' tests.
 
-    use candle_core::{Device, Shape, Tensor};
+    use candle_core::{DType, Device, Shape, Tensor};
+
+    use super::Precision;
+
+    /// Those that this machine computes in. Where it has no kernel for bf16, asking for it is refused before any layer is made.
+    pub(crate) fn precisions() -> impl Iterator<Item = Precision> {
+        std::iter::once(Precision::F32).chain(super::have_bf16().then_some(Precision::Bf16))
+    }
+
+    /// The values as a product in that precision sees them, in f32: the reference of a kernel is the plain operation on these.
+    pub(crate) fn in_precision(x: &Tensor, precision: Precision) -> Tensor {
+        match precision {
+            Precision::F32 => x.clone(),
+            Precision::Bf16 => x.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap(),
+        }
+    }
 
     /// Values between -1 and 1 that look random and are always the same.
     pub(crate) fn ramp(shape: impl Into<Shape>, seed: u32) -> Tensor {

@@ -1,7 +1,7 @@
 //! The network that a run asks at every step, whichever family it is of: one question for all, and what the rest of a
 //! pipeline and the catalog must know of it. The only place that tells one kind of denoiser from another.
 
-use atelier_inference::CacheKind;
+use atelier_inference::{CacheKind, Precision};
 use candle_core::{Device, Tensor};
 
 use super::family::{Family, TextLayout};
@@ -52,11 +52,16 @@ pub(super) struct Question<'a> {
 
 impl Denoiser {
     /// Reads the folder of the family's kind.
-    pub(super) fn open(files: &ModelFiles, family: &Family, device: &Device) -> Result<Self> {
+    pub(super) fn open(
+        files: &ModelFiles,
+        family: &Family,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
         Ok(match family.text {
-            TextLayout::Flux => Self::Flux(Box::new(FluxTransformer::open(files, device)?)),
+            TextLayout::Flux => Self::Flux(Box::new(FluxTransformer::open(files, device, precision)?)),
             TextLayout::One | TextLayout::Both | TextLayout::Second => {
-                Self::UNet(Box::new(UNet::open(files, device)?))
+                Self::UNet(Box::new(UNet::open(files, device, precision)?))
             }
         })
     }
@@ -122,7 +127,7 @@ impl DenoiserConfig {
     /// Reads the configuration of the family's kind, or tells it from the weights' headers.
     pub(crate) fn read(files: &ModelFiles, family: &Family) -> Result<Self> {
         match family.text {
-            TextLayout::Flux => flux::describe(files).map(|(config, _)| Self::Flux(config)),
+            TextLayout::Flux => flux::describe(files, Precision::F32).map(|(config, _)| Self::Flux(config)),
             TextLayout::One | TextLayout::Both | TextLayout::Second => {
                 UNetConfig::read(files).map(Self::UNet)
             }
@@ -130,10 +135,13 @@ impl DenoiserConfig {
     }
 
     /// Bytes that the network takes in memory, from the headers alone.
-    pub(crate) fn memory_bytes(&self, files: &ModelFiles) -> Result<u64> {
+    pub(crate) fn memory_bytes(&self, files: &ModelFiles, precision: Precision) -> Result<u64> {
         match self {
-            Self::UNet(_) => Weights::bytes_in_memory(files, unet::FOLDER, unet::STEM),
-            Self::Flux(_) => flux::describe(files).map(|(_, bytes)| bytes),
+            Self::UNet(_) => {
+                let weights = Weights::load(files, unet::FOLDER, unet::STEM, &Device::Cpu)?;
+                Ok(weights.in_precision(precision).bytes())
+            }
+            Self::Flux(_) => flux::describe(files, precision).map(|(_, bytes)| bytes),
         }
     }
 

@@ -1,7 +1,7 @@
 //! FLUX's texts: what T5 and CLIP make of a prompt. Every block of the denoiser looks at T5's states; CLIP gives one vector
 //! for the whole (`FluxPipeline.encode_prompt`).
 
-use atelier_inference::Emphasis;
+use atelier_inference::{Emphasis, Precision};
 use candle_core::Device;
 
 use super::{Conditioning, Text, rows};
@@ -29,7 +29,7 @@ impl FluxText {
     /// was seen when the host started.
     #[doc(hidden)]
     pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
-        let (denoiser, _) = flux::describe(files)?;
+        let (denoiser, _) = flux::describe(files, Precision::F32)?;
         Ok(Self {
             tokenizer: ClipTokenizer::open(files, "tokenizer")?,
             text_encoder: ClipTextEncoder::open(files, "text_encoder", device)?,

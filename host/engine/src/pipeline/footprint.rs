@@ -364,7 +364,9 @@ fn part(level: usize) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use atelier_inference::{CacheKind, Features, ImageModel, ImageRequest, ModelCard, ModelId, Size};
+    use atelier_inference::{
+        CacheKind, Features, ImageModel, ImageRequest, ModelCard, ModelId, Precision, Size,
+    };
 
     use super::*;
     use crate::files::ModelFiles;
@@ -414,6 +416,7 @@ mod tests {
             refiners: Vec::new(),
             refiner: None,
             step_cache: CacheKind::Deep { branches: 12 },
+            precision: Precision::F32,
         };
         let size = Some(Size { width: side, height: side });
         let request = ImageRequest { size, decoder, ..ImageRequest::default() };

@@ -22,7 +22,7 @@ mod step_cache;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use atelier_inference::{Adapted, ImageOrder, StepCache};
+use atelier_inference::{Adapted, ImageOrder, Precision, StepCache};
 use candle_core::Device;
 
 use crate::adapters::{Adapter, Attached, Bound};
@@ -64,6 +64,8 @@ pub struct Pipeline {
     /// By their names in requests.
     controls: BTreeMap<String, ControlNet>,
     device: Device,
+    /// What the denoiser multiplies.
+    precision: Precision,
 }
 
 /// Reads `scheduler/scheduler_config.json`.
@@ -77,17 +79,19 @@ pub fn schedule_config(files: &ModelFiles) -> Result<ScheduleConfig> {
 impl Pipeline {
     /// Reads every component of a diffusers folder.
     /// The checker and the feature extractor that older folders carry are left alone.
-    pub fn open(files: &ModelFiles, extras: &Extras, device: &Device) -> Result<Self> {
+    /// The denoiser and its ControlNets multiply in `precision`, which the device has kernels for; everything else in f32.
+    pub fn open(files: &ModelFiles, extras: &Extras, device: &Device, precision: Precision) -> Result<Self> {
         let vae = Vae::open(files, vae::FOLDER, device)?;
         let family = Family::read(files)?;
         let text_encoders = TextEncoders::open(files, family.text, &extras.embeddings, device)?;
-        let denoiser = Denoiser::open(files, &family, device)?;
+        let denoiser = Denoiser::open(files, &family, device, precision)?;
         let (component, slots) = denoiser.slots();
         let places = text_encoders.places().with(component, slots);
         let bind = |path: &PathBuf| Adapter::open(path)?.bind(&places, device);
         let adapters = extras.adapters.iter().map(|(id, path)| Ok((id.clone(), bind(path)?)));
         let control = |(id, path): &(String, PathBuf)| {
-            Ok((id.clone(), ControlNet::open(&ModelFiles::folder(path), ".", device)?))
+            let net = ControlNet::open(&ModelFiles::folder(path), ".", device, precision)?;
+            Ok((id.clone(), net))
         };
         Ok(Self {
             controls: extras.controls.iter().map(control).collect::<Result<_>>()?,
@@ -100,6 +104,7 @@ impl Pipeline {
             schedule: schedule_config(files)?,
             vae,
             device: device.clone(),
+            precision,
         })
     }
 

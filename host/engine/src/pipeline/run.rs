@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use atelier_inference::{
-    self as inference, Finished, HandOver, ImageOrder, Made, Preview, Run, StepCache, StepState, Task,
+    self as inference, Finished, HandOver, ImageOrder, Made, Precision, Preview, Run, StepCache, StepState,
+    Task,
 };
 
 use super::{Denoise, Latent, Passes, Pipeline};
@@ -13,6 +14,7 @@ use crate::adapters::Attached;
 
 const TILED: &str =
     "decoded in tiles: whole pictures of this size do not fit the host's memory (engine.memory-bytes)";
+const IN_BF16: &str = "computed in bf16 (engine.precision)";
 const LAID_OVER_WHITE: &str = "the source's transparent parts were laid over white";
 
 /// One order, stepped by the worker.
@@ -61,12 +63,14 @@ impl DenoiseRun {
         }
         // text encoders have adapters as well, so these come first
         let adapters = pipeline.attach(order)?;
+        let is_bf16 = pipeline.precision == Precision::Bf16;
         let denoise = Denoise::new(pipeline, order)?;
         let is_tiled = is_tiled && rest == 0;
         let denoise = if is_tiled { denoise.tiled() } else { denoise };
         let mut notes = denoise.conditioning().notes.clone();
         notes.extend(note);
         notes.extend(is_tiled.then(|| TILED.into()));
+        notes.extend(is_bf16.then(|| IN_BF16.into()));
         // of a part that is painted anew, transparency is the mask
         let is_part = matches!(order.task, Task::Inpaint { .. });
         if !is_part && order.task.picture().is_some_and(|picture| !picture.is_opaque()) {

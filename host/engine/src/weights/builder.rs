@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
+use atelier_inference::Precision;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
@@ -19,6 +20,8 @@ use crate::Error;
 pub struct Builder {
     state: Rc<RefCell<State>>,
     device: Device,
+    /// What layers multiply.
+    precision: Precision,
     /// With a dot at its end, or empty.
     prefix: String,
 }
@@ -69,7 +72,18 @@ impl Builder {
 
     fn new(source: Source, device: &Device) -> Self {
         let state = State { source, shapes: BTreeMap::new(), slots: Slots::new(), failure: None };
-        Self { state: Rc::new(RefCell::new(state)), device: device.clone(), prefix: String::new() }
+        let (state, precision) = (Rc::new(RefCell::new(state)), Precision::F32);
+        Self { state, device: device.clone(), precision, prefix: String::new() }
+    }
+
+    /// For layers that multiply in this precision, which the caller knows the device to have kernels for.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What layers multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The same tensors, for names below one more level.

@@ -13,6 +13,7 @@ mod stored;
 
 use std::collections::BTreeMap;
 
+use atelier_inference::Precision;
 use candle_core::Device;
 
 use crate::Result;
@@ -35,12 +36,13 @@ const DERIVED: [&str; 1] = ["embeddings.position_ids"];
 pub struct Weights {
     reader: Reader,
     device: Device,
+    precision: Precision,
 }
 
 impl Weights {
     /// Opens `<component>/<stem>.safetensors`, or its half-precision variant, or its shards.
     pub fn load(files: &ModelFiles, component: &str, stem: &str, device: &Device) -> Result<Self> {
-        Ok(Self { reader: open_component(files, component, stem)?, device: device.clone() })
+        Ok(Self::new(open_component(files, component, stem)?, device))
     }
 
     /// Opens a component as [`Weights::load`] does, or the one file that stands for it: the only one in its folder (or the
@@ -74,14 +76,16 @@ impl Weights {
         let mut reader = Reader::new(files);
         let (blob, tensors) = open_file(files, name)?;
         reader.add(name.into(), blob, tensors)?;
-        Ok(Self { reader, device: device.clone() })
+        Ok(Self::new(reader, device))
     }
 
-    /// Bytes that the component takes in memory (f32), from the headers alone.
-    pub fn bytes_in_memory(files: &ModelFiles, component: &str, stem: &str) -> Result<u64> {
-        let elements =
-            open_component(files, component, stem)?.tensors().map(|tensor| tensor.elements()).sum::<u64>();
-        Ok(4 * elements)
+    fn new(reader: Reader, device: &Device) -> Self {
+        Self { reader, device: device.clone(), precision: Precision::F32 }
+    }
+
+    /// For a network that multiplies in this precision, which the caller knows the device to have kernels for.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// With this prefix cut off the names that have it; layouts of one model differ by a prefix.
@@ -134,7 +138,7 @@ impl Weights {
 
     /// Bytes that the network will take in memory.
     pub fn bytes(&self) -> u64 {
-        self.reader.bytes_in_memory()
+        self.reader.bytes_in_memory(self.precision)
     }
 
     /// The error for weights that are not what they should be; names their first file.
@@ -154,7 +158,7 @@ impl Weights {
         if let Some(name) = self.reader.doubled() {
             return Err(files.malformed(&file, format!("tensor `{name}` is there under two names")));
         }
-        let builder = Builder::of_files(self.reader, &self.device);
+        let builder = Builder::of_files(self.reader, &self.device).in_precision(self.precision);
         let built = build(builder.clone());
         let Rest { names, slots, failure } = builder.finish();
         match (built, failure, names.first()) {

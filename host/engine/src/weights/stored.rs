@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
+use atelier_inference::Precision;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Shape, Tensor};
 use half::{bf16, f16};
@@ -201,11 +202,13 @@ impl Reader {
         has_few_bits && stored.shape.len() == 2 && !stored.is_transposed
     }
 
-    /// Bytes that all tensors take in memory: f32, but for those that stay compact.
-    pub(super) fn bytes_in_memory(&self) -> u64 {
-        let bytes = |stored: &Stored| match self.stays_compact(stored) {
-            true => stored.bytes as u64,
-            false => 4 * stored.elements(),
+    /// Bytes that all tensors take in memory: f32, but for those that stay compact, and for what layers multiply in bf16, which
+    /// is everything but biases and the weights of norms.
+    pub(super) fn bytes_in_memory(&self, precision: Precision) -> u64 {
+        let bytes = |stored: &Stored| match (self.stays_compact(stored), precision) {
+            (true, _) => stored.bytes as u64,
+            (false, Precision::Bf16) if stored.shape.len() > 1 => 2 * stored.elements(),
+            (false, _) => 4 * stored.elements(),
         };
         self.left.values().map(bytes).sum()
     }

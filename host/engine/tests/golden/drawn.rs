@@ -48,7 +48,8 @@ pub(crate) fn extras(model: &str) -> Extras {
 pub(crate) fn engine(files: ModelFiles, extras: Extras) -> Result<CandleEngine, String> {
     let (id, source) = ("tiny".into(), "test".into());
     let models = vec![ModelSpec { id, source, files, description: None, extras }];
-    let config = EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None };
+    let config =
+        EngineConfig { device: DeviceChoice::Cpu, models, memory_bytes: None, ..EngineConfig::default() };
     CandleEngine::new(config).map_err(|error| error.to_string())
 }
 

@@ -10,8 +10,8 @@ use atelier_engine::pipeline::{Denoise, Pipeline};
 use atelier_engine::tokenizer::ClipTokenizer;
 use atelier_engine::{CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec};
 use atelier_inference::{
-    Adapted, Decoder, Emphasis, Engine, Framing, ImageOrder, ImageRequest, Pixels, Refine, SeedProfile, Size,
-    Source,
+    Adapted, Decoder, Emphasis, Engine, Framing, ImageOrder, ImageRequest, Pixels, Precision, Refine,
+    SeedProfile, Size, Source,
 };
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -120,25 +120,37 @@ impl Fixture {
         opened.into_iter().find_map(Result::ok).unwrap()
     }
 
-    /// An engine with this one model.
-    pub(crate) fn engine(&self) -> CandleEngine {
-        let spec = ModelSpec {
+    /// The model as a manifest would name it.
+    pub(crate) fn spec(&self) -> ModelSpec {
+        ModelSpec {
             id: self.name.clone(),
             source: "fixture".into(),
             files: self.files.clone(),
             description: None,
             extras: self.extras(),
-        };
-        CandleEngine::new(EngineConfig { device: DeviceChoice::Cpu, models: vec![spec], memory_bytes: None })
-            .unwrap()
+        }
+    }
+
+    /// An engine with this one model.
+    pub(crate) fn engine(&self) -> CandleEngine {
+        let spec = self.spec();
+        CandleEngine::new(EngineConfig {
+            device: DeviceChoice::Cpu,
+            models: vec![spec],
+            memory_bytes: None,
+            ..EngineConfig::default()
+        })
+        .unwrap()
     }
 
     pub(crate) fn pipeline(&self) -> std::sync::Arc<Pipeline> {
-        std::sync::Arc::new(Pipeline::open(&self.files, &self.extras(), &Device::Cpu).unwrap())
+        std::sync::Arc::new(
+            Pipeline::open(&self.files, &self.extras(), &Device::Cpu, Precision::F32).unwrap(),
+        )
     }
 
     /// The adapters that the cases name.
-    fn extras(&self) -> Extras {
+    pub(crate) fn extras(&self) -> Extras {
         let named = self.cases.values().flat_map(|case| &case.adapters).map(|(id, _)| id);
         let file = |id: &String| (id.clone(), self.folder.join(format!("{id}.safetensors")));
         Extras { adapters: named.map(file).collect(), ..Extras::default() }

@@ -40,7 +40,7 @@ impl Worst {
         self.take(place, worst);
     }
 
-    fn take(&mut self, place: String, difference: f64) {
+    pub(crate) fn take(&mut self, place: String, difference: f64) {
         if difference.is_nan() || difference > self.tolerance {
             println!("{} {place}: {difference:.2e}", self.stage);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CacheKind, DefaultRefiner, ModelCard, Size};
+use crate::{CacheKind, DefaultRefiner, ModelCard, Precision, Size};
 
 /// What a model can be asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -81,6 +81,8 @@ pub struct ImageModel {
     pub refiner: Option<DefaultRefiner>,
     /// The step cache that a request may ask for.
     pub step_cache: CacheKind,
+    /// What its denoiser multiplies.
+    pub precision: Precision,
 }
 
 fn ids<S: serde::Serializer>(

@@ -4,8 +4,8 @@
 use std::io::Cursor;
 
 use crate::{
-    Adapted, Control, Decoder, Emphasis, Error, Framing, ImageOrder, Refiner, Result, SeedProfile, StepCache,
-    Task,
+    Adapted, Control, Decoder, Emphasis, Error, Framing, ImageOrder, Precision, Refiner, Result, SeedProfile,
+    StepCache, Task,
 };
 
 /// PNG text keyword of the JSON form.
@@ -98,6 +98,9 @@ pub struct Parameters {
     /// Which model ended the picture, where that was another one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refiner: Option<RefinedBy>,
+    /// What the denoiser multiplied, where that was not f32.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision: Option<Precision>,
     /// What passes through the denoiser took over from earlier ones, where they did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub step_cache: Option<StepCache>,
@@ -151,6 +154,7 @@ impl Parameters {
             adapters: order.adapters.clone(),
             controls: order.controls.iter().map(SteeredBy::from).collect(),
             refiner: order.refiner.as_ref().map(RefinedBy::from),
+            precision: Some(order.model.precision).filter(|precision| *precision != Precision::F32),
             step_cache: order.step_cache,
             strength,
             image_guidance,

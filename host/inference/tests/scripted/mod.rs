@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use atelier_inference::{
     CacheKind, Engine, Error, Estimate, Event, EventReader, Features, Finished, HandOver, ImageModel,
-    ImageOrder, ImageRequest, Job, Made, ModelCard, ModelId, ModelInfo, Order, Pixels, Preview, Result, Run,
-    Size, StepState,
+    ImageOrder, ImageRequest, Job, Made, ModelCard, ModelId, ModelInfo, Order, Pixels, Precision, Preview,
+    Result, Run, Size, StepState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -46,6 +46,7 @@ pub(crate) fn model() -> ImageModel {
         refiners: Vec::new(),
         refiner: None,
         step_cache: CacheKind::Deep { branches: 9 },
+        precision: Precision::F32,
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Common, Usage, catalog as public, residency};
-use crate::config::{Config, HubRepo, ModelSource};
+use crate::config::{self, Config, HubRepo, ModelSource};
 use crate::hub::{Hub, Progress, Pulled, Wanted};
 use crate::terminal::{Style, Terminal};
 use crate::{app, catalog};
@@ -70,7 +70,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     if terminal.json {
         let row = |located: &app::Located| {
             let app::Located { model, files, .. } = located;
-            let (fix, memory) = (files.as_ref().err(), located.memory_bytes());
+            let (fix, memory) = (files.as_ref().err(), located.memory_bytes(&config.engine));
             json!({
                 "id": model.id,
                 "source": model.source.to_string(),
@@ -89,7 +89,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     }
     let width = located.iter().map(|located| located.model.id.as_str().len()).max().unwrap_or_default();
     for row in &located {
-        let (model, state) = (&row.model, state(&terminal, row));
+        let (model, state) = (&row.model, state(&terminal, row, &config.engine));
         let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
         terminal.line(format_args!("{id}  {}  {state}", model.source));
         if !model.description.is_empty() {
@@ -103,8 +103,8 @@ async fn list(common: &Common) -> anyhow::Result<()> {
 }
 
 /// Whether a model can be used, and what is to know of its memory.
-fn state(terminal: &Terminal, located: &app::Located) -> String {
-    let bytes = match (&located.files, located.memory_bytes()) {
+fn state(terminal: &Terminal, located: &app::Located, settings: &config::Engine) -> String {
+    let bytes = match (&located.files, located.memory_bytes(settings)) {
         (Err(fix), _) => return terminal.paint(Style::Bad, format_args!("not here: {fix}")),
         (Ok(_), Err(problem)) => return terminal.paint(Style::Bad, format_args!("not usable: {problem}")),
         (Ok(_), Ok(bytes)) => bytes,

@@ -168,6 +168,7 @@ fn collector(table: &Table<'_>) -> Option<http::Uri> {
 fn engine(table: Table<'_>) -> Engine {
     let engine = Engine {
         device: one_of(&table, "device", &["auto", "cpu", "cuda"]).unwrap_or("auto").to_owned(),
+        precision: one_of(&table, "precision", &["f32", "bf16", "auto"]).unwrap_or("f32").to_owned(),
         queue_depth: table.number("queue-depth", 1..=10_000).unwrap_or(64) as usize,
         reorder_window: table.number("reorder-window", 0..=64).unwrap_or(4) as usize,
         memory_bytes: table.bytes("memory-bytes", MIB..=16_384 * GIB),

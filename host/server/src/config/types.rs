@@ -173,6 +173,8 @@ pub struct Telemetry {
 pub struct Engine {
     /// `auto`, `cpu` or `cuda`.
     pub device: String,
+    /// `f32`, `bf16` or `auto`.
+    pub precision: String,
     /// Jobs that may wait.
     pub queue_depth: usize,
     /// How often a job may be passed by one whose model is loaded already; 0 for never.

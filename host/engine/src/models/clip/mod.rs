@@ -3,6 +3,7 @@
 
 mod config;
 
+use atelier_inference::Precision;
 use candle_core::{D, IndexOp, Result as TensorResult, Tensor};
 use candle_nn::{Embedding, Module};
 
@@ -189,7 +190,14 @@ impl EncoderLayer {
         let normed = self.layer_norm1.forward(x)?;
         let (q, k, v) =
             (self.q_proj.forward(&normed)?, self.k_proj.forward(&normed)?, self.v_proj.forward(&normed)?);
-        let x = (x + self.out_proj.forward(&attention(&q, &k, &v, self.heads, Mask::Causal)?)?)?;
+        let x = (x + self.out_proj.forward(&attention(
+            &q,
+            &k,
+            &v,
+            self.heads,
+            Mask::Causal,
+            Precision::F32,
+        )?)?)?;
         let inner = self.activation.forward(&self.fc1.forward(&self.layer_norm2.forward(&x)?)?)?;
         x + self.fc2.forward(&inner)?
     }

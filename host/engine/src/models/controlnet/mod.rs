@@ -6,7 +6,8 @@
 
 mod config;
 
-use candle_core::{Result as TensorResult, Tensor};
+use atelier_inference::Precision;
+use candle_core::{Device, Result as TensorResult, Tensor};
 
 use crate::Result;
 use crate::files::ModelFiles;
@@ -51,10 +52,11 @@ pub struct ControlNet {
 
 impl ControlNet {
     /// Reads a folder of `files`; `.` is the files' own.
-    pub fn open(files: &ModelFiles, folder: &str, device: &candle_core::Device) -> Result<Self> {
+    pub fn open(files: &ModelFiles, folder: &str, device: &Device, precision: Precision) -> Result<Self> {
         let config = ControlNetConfig::read(files, folder)?;
+        let weights = Weights::load(files, folder, STEM, device)?.in_precision(precision);
         // adapters are for the denoiser: these layers' slots stay empty
-        let (network, _) = Weights::load(files, folder, STEM, device)?.build(|vb| Self::load(&config, vb))?;
+        let (network, _) = weights.build(|vb| Self::load(&config, vb))?;
         Ok(network)
     }
 

@@ -1,5 +1,6 @@
 //! The two kinds of blocks (diffusers' `FluxTransformerBlock` and `FluxSingleTransformerBlock`).
 
+use atelier_inference::Precision;
 use candle_core::{Result, Tensor};
 
 use super::config::FluxConfig;
@@ -17,6 +18,7 @@ pub(super) struct DoubleBlock {
     image: Stream,
     text: Stream,
     heads: usize,
+    precision: Precision,
 }
 
 /// One half of a double block.
@@ -72,6 +74,7 @@ impl DoubleBlock {
             image: Stream::load(config, &IMAGE, &builder)?,
             text: Stream::load(config, &TEXT, &builder)?,
             heads: config.num_attention_heads,
+            precision: builder.precision(),
         })
     }
 
@@ -100,7 +103,7 @@ impl DoubleBlock {
         let [q, k, v] = [0, 1, 2].map(|part| Tensor::cat(&[&text[part], &image[part]], 1));
         drop((image, text));
         let (q, k) = (rotation.apply(&q?)?, rotation.apply(&k?)?);
-        attention(&q, &k, &v?, self.heads, Mask::None)
+        attention(&q, &k, &v?, self.heads, Mask::None, self.precision)
     }
 }
 
@@ -192,6 +195,7 @@ pub(super) struct SingleBlock {
     /// From what attention and the feed-forward part made, side by side.
     proj_out: Linear,
     heads: usize,
+    precision: Precision,
 }
 
 impl SingleBlock {
@@ -203,6 +207,7 @@ impl SingleBlock {
             proj_mlp: Linear::load(width, RATIO * width, builder.pp("proj_mlp"))?,
             proj_out: Linear::load((1 + RATIO) * width, width, builder.pp("proj_out"))?,
             heads: config.num_attention_heads,
+            precision: builder.precision(),
         })
     }
 
@@ -223,6 +228,6 @@ impl SingleBlock {
 
     fn attend(&self, normed: &Tensor, rotation: &Rotation) -> Result<Tensor> {
         let [q, k, v] = self.attn.forward(normed)?;
-        attention(&rotation.apply(&q)?, &rotation.apply(&k)?, &v, self.heads, Mask::None)
+        attention(&rotation.apply(&q)?, &rotation.apply(&k)?, &v, self.heads, Mask::None, self.precision)
     }
 }

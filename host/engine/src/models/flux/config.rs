@@ -159,6 +159,8 @@ impl FluxConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use atelier_inference::Precision;
+
     use crate::models::flux::describe;
     use crate::weights::testing::file_of;
 
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn a_single_file_tells_its_configuration() {
         for guidance in [true, false] {
-            let (config, bytes) = describe(&single_file(128, guidance)).unwrap();
+            let (config, bytes) = describe(&single_file(128, guidance), Precision::F32).unwrap();
             assert_eq!((config.num_layers, config.num_single_layers), (1, 2));
             assert_eq!((config.width(), config.latent_channels()), (256, 16));
             assert_eq!((config.joint_attention_dim, config.pooled_projection_dim), (96, 48));
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_single_file_of_another_shape_needs_a_configuration() {
-        let error = describe(&single_file(64, false)).unwrap_err().to_string();
+        let error = describe(&single_file(64, false), Precision::F32).unwrap_err().to_string();
         assert!(
             error.contains("flux1-dev.safetensors") && error.contains("transformer/config.json"),
             "{error}"

@@ -11,6 +11,7 @@ mod first_block;
 pub(crate) mod names;
 mod tokens;
 
+use atelier_inference::Precision;
 use candle_core::{Device, Result as TensorResult, Tensor};
 
 use crate::Result;
@@ -63,8 +64,8 @@ impl FluxTransformer {
     /// Reads `transformer/`, or a single file beside it: safetensors in the names of diffusers or of Black Forest Labs,
     /// or one GGUF file. Weights stay in the precision of their file.
     #[doc(hidden)]
-    pub fn open(files: &ModelFiles, device: &Device) -> Result<Self> {
-        let weights = open(files, device)?;
+    pub fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Self> {
+        let weights = open(files, device)?.in_precision(precision);
         let config = FluxConfig::of(files, &weights)?;
         let (flux, slots) = weights.build(|builder| Self::load(config, builder))?;
         Ok(Self { slots, ..flux })
@@ -180,7 +181,7 @@ fn open(files: &ModelFiles, device: &Device) -> Result<Weights> {
 }
 
 /// Bytes that the denoiser takes in memory, and its configuration, from the headers alone.
-pub fn describe(files: &ModelFiles) -> Result<(FluxConfig, u64)> {
-    let weights = open(files, &Device::Cpu)?;
+pub fn describe(files: &ModelFiles, precision: Precision) -> Result<(FluxConfig, u64)> {
+    let weights = open(files, &Device::Cpu)?.in_precision(precision);
     Ok((FluxConfig::of(files, &weights)?, weights.bytes()))
 }

@@ -9,6 +9,7 @@ mod deep;
 mod embedding;
 mod transformer;
 
+use atelier_inference::Precision;
 use candle_core::{Result as TensorResult, Tensor};
 
 use crate::Result;
@@ -73,10 +74,10 @@ pub struct UNet {
 impl UNet {
     /// Reads `unet/`.
     #[doc(hidden)]
-    pub fn open(files: &ModelFiles, device: &candle_core::Device) -> Result<Self> {
+    pub fn open(files: &ModelFiles, device: &candle_core::Device, precision: Precision) -> Result<Self> {
         let config = UNetConfig::read(files)?;
-        let (unet, slots) =
-            Weights::load(files, FOLDER, STEM, device)?.build(|vb| Self::load(&config, vb))?;
+        let weights = Weights::load(files, FOLDER, STEM, device)?.in_precision(precision);
+        let (unet, slots) = weights.build(|vb| Self::load(&config, vb))?;
         Ok(Self { slots, ..unet })
     }
 

@@ -1,6 +1,7 @@
 //! The transformer inside of the denoiser (diffusers' `Transformer2DModel` and `BasicTransformerBlock`): pixels look at
 //! each other, then at the text.
 
+use atelier_inference::Precision;
 use candle_core::{Result, Tensor};
 
 use super::config::AttentionConfig;
@@ -92,6 +93,7 @@ struct Attention {
     to_v: Linear,
     to_out: Linear,
     heads: usize,
+    precision: Precision,
 }
 
 impl Attention {
@@ -102,11 +104,12 @@ impl Attention {
             to_v: Linear::load_no_bias(context_width, width, vb.pp("to_v"))?,
             to_out: Linear::load(width, width, vb.pp("to_out").pp(0))?,
             heads,
+            precision: vb.precision(),
         })
     }
 
     fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
         let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
-        self.to_out.forward(&attention(&q, &k, &v, self.heads, Mask::None)?)
+        self.to_out.forward(&attention(&q, &k, &v, self.heads, Mask::None, self.precision)?)
     }
 }

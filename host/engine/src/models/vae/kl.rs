@@ -3,6 +3,7 @@
 //! Pictures (b, 3, h, w) and latents (b, c, h / factor, w / factor), where the factor is 8 with four levels. Both
 //! halves have resnets and one attention over all pixels at the smallest size. The caller scales the latents.
 
+use atelier_inference::Precision;
 use candle_core::{D, Result, Tensor};
 
 use super::Encoded;
@@ -195,6 +196,7 @@ struct PixelAttention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
+    precision: Precision,
 }
 
 impl PixelAttention {
@@ -211,6 +213,7 @@ impl PixelAttention {
             to_k: linear("to_k", "key")?,
             to_v: linear("to_v", "value")?,
             to_out: linear("to_out.0", "proj_attn")?,
+            precision: vb.precision(),
         })
     }
 
@@ -218,7 +221,7 @@ impl PixelAttention {
         let (.., height, width) = x.dims4()?;
         let rows = to_tokens(&self.group_norm.forward(x)?)?; // (b, h * w, c)
         let (q, k, v) = (self.to_q.forward(&rows)?, self.to_k.forward(&rows)?, self.to_v.forward(&rows)?);
-        let out = self.to_out.forward(&attention(&q, &k, &v, 1, Mask::None)?)?;
+        let out = self.to_out.forward(&attention(&q, &k, &v, 1, Mask::None, self.precision)?)?;
         x + to_pixels(&out, height, width)?
     }
 }

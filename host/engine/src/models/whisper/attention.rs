@@ -1,5 +1,6 @@
 //! The two kinds of attention of a Whisper's layers, and the feed-forward part that both have. Keys have no bias.
 
+use atelier_inference::Precision;
 use candle_core::{Result, Tensor};
 
 use super::config::WhisperConfig;
@@ -36,7 +37,14 @@ impl Attention {
     /// Of states to each other: (b, n, width).
     pub(super) fn to_itself(&self, x: &Tensor) -> Result<Tensor> {
         let (k, v) = self.keys(x)?;
-        self.out_proj.forward(&attention(&self.q_proj.forward(x)?, &k, &v, self.heads, Mask::None)?)
+        self.out_proj.forward(&attention(
+            &self.q_proj.forward(x)?,
+            &k,
+            &v,
+            self.heads,
+            Mask::None,
+            Precision::F32,
+        )?)
     }
 
     /// Of new positions to themselves and those before: (rows, n, width).
@@ -53,7 +61,7 @@ impl Attention {
         let q = self.q_proj.forward(x)?.reshape((windows, rows / windows * count, width))?;
         let out = match q.dim(1)? <= FEW {
             true => attention_to_past(&q, k, v, self.heads, Seen::All)?,
-            false => attention(&q, k, v, self.heads, Mask::None)?,
+            false => attention(&q, k, v, self.heads, Mask::None, Precision::F32)?,
         };
         self.out_proj.forward(&out.reshape((rows, count, width))?)
     }
