@@ -150,7 +150,9 @@ fn run(engine: &mut CandleEngine, job: &ImageOrder) -> Result<(Vec<Pixels>, f64)
         match run.next_step()? {
             StepState::Step { .. } => fastest = fastest.min(began.elapsed().as_secs_f64()),
             StepState::Done(finished) => return Ok((finished.pictures().to_vec(), fastest)),
-            StepState::HandOver | StepState::Heard(_) => return Err("nobody takes over".into()),
+            StepState::HandOver | StepState::Heard(_) | StepState::Said(_) => {
+                return Err("nobody takes over".into());
+            }
         }
     }
 }

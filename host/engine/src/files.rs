@@ -1,5 +1,5 @@
-//! The files of one model in the layout of diffusers: a folder on disk, a list embedded in the binary, or a single-file
-//! checkpoint that stands for a folder. Reads bytes and JSON; never knows what they mean, but that one component, the
+//! The files of one model in the layout of diffusers: a folder on disk, one file of a folder, a list embedded in the binary,
+//! or a single-file checkpoint that stands for a folder. Reads bytes and JSON; never knows what they mean, but that one component, the
 //! autoencoder, may come from elsewhere. Every error names the file.
 //!
 //! Names come from this crate and from a model's own index files, never from requests; those of an index are checked
@@ -25,6 +25,8 @@ const VAE: &str = "vae";
 const VAE_CONFIG: &str = "vae/config.json";
 const SCALE: &str = "scaling_factor";
 const SHIFT: &str = "shift_factor";
+/// How the name of a single file ends that says all of its model itself.
+const BLOCKS_FILE: &str = "gguf";
 
 /// Where a model's files come from. Names are relative, with `/`, as in `unet/config.json`.
 #[derive(Debug, Clone)]
@@ -45,12 +47,14 @@ enum Root {
     Single(Single),
 }
 
-/// A folder, of which some files may lie elsewhere.
+/// A folder, of which some files may lie elsewhere, or all but one are somebody else's.
 #[derive(Debug, Clone)]
 struct Folder {
     path: PathBuf,
     /// Names, and what is read in their place; a handful, so they are searched one by one.
     elsewhere: Vec<(&'static str, PathBuf)>,
+    /// The one file that is the model; the others around it are not its own.
+    only: Option<String>,
 }
 
 impl Folder {
@@ -59,6 +63,11 @@ impl Folder {
             Some((_, path)) => path.clone(),
             None => self.path.join(name),
         }
+    }
+
+    /// Whether a file of that name would be the model's.
+    fn is_own(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == name)
     }
 
     /// Names of files directly in `folder` that lie elsewhere.
@@ -101,13 +110,20 @@ impl ModelFiles {
     /// that is published as another one's denoiser. Weights are named as the folder's in full precision are, which
     /// come before all others.
     pub fn overlaid(path: impl Into<PathBuf>, elsewhere: Vec<(&'static str, PathBuf)>) -> Self {
-        Self { root: Root::Folder(Folder { path: path.into(), elsewhere }), vae: None }
+        Self { root: Root::Folder(Folder { path: path.into(), elsewhere, only: None }), vae: None }
     }
 
-    /// A safetensors file with all parts of a model, in the layout of the original training code. What it holds is told
-    /// from its names and shapes when it is first looked at; `prediction` says what these cannot, where the manifest does.
+    /// A GGUF file, which says all of its model itself; or a safetensors file with all parts of a model, in the layout of the
+    /// original training code. What that one holds is told from its names and shapes when it is first looked at; `prediction`
+    /// says what these cannot, where the manifest does.
     pub fn single_file(path: impl Into<PathBuf>, prediction: Option<PredictionType>) -> Self {
-        let single = Single { path: path.into(), prediction, seen: Arc::default() };
+        let path = path.into();
+        if path.extension().is_some_and(|extension| extension == BLOCKS_FILE) {
+            let only = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let path = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            return Self { root: Root::Folder(Folder { path, elsewhere: Vec::new(), only }), vae: None };
+        }
+        let single = Single { path, prediction, seen: Arc::default() };
         Self { root: Root::Single(single), vae: None }
     }
 
@@ -127,7 +143,10 @@ impl ModelFiles {
             return vae.path(&name);
         }
         match &self.root {
-            Root::Folder(folder) => folder.place(name),
+            Root::Folder(folder) => match &folder.only {
+                Some(only) if name.is_empty() => folder.place(only),
+                _ => folder.place(name),
+            },
             Root::Embedded(_) => Path::new("builtin").join(name),
             Root::Single(single) if name.is_empty() => single.path.clone(),
             Root::Single(single) => single.path.join(name),
@@ -140,7 +159,7 @@ impl ModelFiles {
             return vae.contains(&name);
         }
         match &self.root {
-            Root::Folder(folder) => folder.place(name).is_file(),
+            Root::Folder(folder) => folder.is_own(name) && folder.place(name).is_file(),
             Root::Embedded(_) => self.embedded_bytes(name).is_some(),
             // a file that cannot be read says why when it is
             Root::Single(single) => {
@@ -213,7 +232,10 @@ impl ModelFiles {
         match &self.root {
             Root::Single(_) => Err(self.unreadable(name, io::Error::from(io::ErrorKind::NotFound))),
             Root::Folder(folder) => {
-                let file = File::open(folder.place(name));
+                let file = match folder.is_own(name) {
+                    true => File::open(folder.place(name)),
+                    false => Err(io::ErrorKind::NotFound.into()),
+                };
                 file.map(Blob::File).map_err(|source| self.unreadable(name, source))
             }
             Root::Embedded(_) => match self.embedded_bytes(name) {
@@ -231,6 +253,16 @@ impl ModelFiles {
     /// The error for a file of this model that cannot be read at all.
     pub(crate) fn unreadable(&self, name: &str, source: io::Error) -> Error {
         Error::Read { path: self.path(name), source }
+    }
+
+    /// Whether they are one GGUF file, which says all of its model itself.
+    pub(crate) fn is_one_file(&self) -> bool {
+        matches!(&self.root, Root::Folder(Folder { only: Some(_), .. }))
+    }
+
+    /// Whether another autoencoder is laid over the model's own.
+    pub(crate) fn has_other_vae(&self) -> bool {
+        self.vae.is_some()
     }
 
     /// Whose files a component is made of, and its folder there.
@@ -375,6 +407,21 @@ mod tests {
         assert_eq!(source.list("").unwrap(), ["Cargo.toml"]);
         assert!(source.list("src").unwrap().contains(&"src/lib.rs".to_string()));
         assert!(source.list("vae").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_gguf_file_is_all_that_its_model_has() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.gguf", "b.gguf", "config.json"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let files = ModelFiles::single_file(folder.path().join("a.gguf"), None);
+        assert_eq!(files.list("").unwrap(), ["a.gguf"]);
+        assert_eq!(files.text("a.gguf").unwrap(), "a.gguf");
+        assert!(!files.contains("config.json") && files.bytes("b.gguf").is_err());
+        assert_eq!(files.path(""), folder.path().join("a.gguf"));
+        let gone = ModelFiles::single_file(folder.path().join("c.gguf"), None);
+        assert!(gone.list("").unwrap().is_empty() && gone.text("c.gguf").is_err());
     }
 
     #[test]

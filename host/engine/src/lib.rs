@@ -1,15 +1,17 @@
-//! Diffusion models and Whisper on candle; the former behind `atelier_inference::Engine`.
+//! Diffusion models, Whisper and language models on candle; the first behind `atelier_inference::Engine`.
 //!
 //! Data flows one way: `files` (bytes of a diffusers folder) → `models` (text encoder, denoiser, VAE) and `schedule`
 //! → `pipeline` (a job becomes a run that is stepped) → `engine` (the trait's implementation). `adapters` add to layers of
 //! `models` for a run, `textual_inversion` adds words for good. Audio goes from `files` and `models/whisper` through
-//! `transcribe`, which is stepped as well. No candle type leaves this crate, and nothing here knows
+//! `transcribe`, and conversations through `models/llama` and `converse`; both are stepped as well. No candle type leaves this crate, and nothing here knows
 //! HTTP, wasm or queues.
 
 // hidden modules are public for this crate's own tests and benchmarks alone: they may change without notice
 #[doc(hidden)]
 pub mod adapters;
 mod checkpoint;
+#[doc(hidden)]
+pub mod converse;
 mod device;
 mod engine;
 mod error;

@@ -6,6 +6,7 @@
 
 mod byte_level;
 mod charsmap;
+mod language;
 mod sentencepiece;
 mod t5;
 mod vocabulary;
@@ -18,6 +19,7 @@ use crate::files::ModelFiles;
 use crate::{Error, Result};
 
 pub use byte_level::TextStream;
+pub use language::LanguageTokenizer;
 pub use t5::T5Tokenizer;
 pub use whisper::WhisperTokenizer;
 

@@ -85,7 +85,7 @@ fn run(engine: &mut CandleEngine, request: ImageRequest) -> Result<(Finished, Ve
         match run.next_step()? {
             StepState::Step { previews, .. } => seen.extend(previews),
             StepState::Done(finished) => return Ok((finished, seen)),
-            StepState::HandOver | StepState::Heard(_) => panic!("there is one model"),
+            StepState::HandOver | StepState::Heard(_) | StepState::Said(_) => panic!("there is one model"),
         }
     }
 }

@@ -13,7 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use atelier_engine::converse::ChatModel;
 use atelier_engine::tokenizer::WhisperTokenizer;
+use atelier_engine::{Error, ModelFiles};
+use atelier_inference::chat::{Role, Turn};
+use atelier_inference::{ModelCard, ModelId};
 use forge::{Folder, Gguf, list, text};
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
@@ -280,5 +284,78 @@ fn whispers_tokenizers_under_damage_are_read_or_refused() {
         assert!(ids.iter().all(|id| tokenizer.bytes(*id).len() <= damaged.len()));
         assert!(tokenizer.text(&ids).len() <= 3 * damaged.len() * ids.len());
         Ok(())
+    });
+}
+
+/// What a language model's files say without its weights, and a conversation as it would be written down.
+fn describe_language(files: &ModelFiles, name: &str) -> Result<(), String> {
+    read_language(files).map_err(|error| match error {
+        // a key is named, and the engine puts the model's name around it; a template may refuse the conversation
+        Error::Unsupported { .. } | Error::Invalid { .. } => format!("{name}: {error}"),
+        error => error.to_string(),
+    })
+}
+
+fn read_language(files: &ModelFiles) -> Result<(), Error> {
+    let card = ModelCard {
+        id: ModelId::new("damaged"),
+        family: String::new(),
+        source: String::new(),
+        description: String::new(),
+        memory_bytes: 0,
+        device: "cpu".into(),
+    };
+    ChatModel::describe(files, card)?;
+    let model = ChatModel::open(files, &candle_core::Device::Cpu)?;
+    let text = "create a red circle, Caf\u{e9} 3.14 <|im_end|> \u{1f431} \0".to_string();
+    let written = model.wording().render(&[Turn { role: Role::User, text }], true)?;
+    let tokenizer = model.wording().tokenizer();
+    let ids = tokenizer.ids(&written, None)?;
+    // what text has become may be any, and is a part of the file
+    assert!(ids.iter().all(|id| (*id as usize) < tokenizer.vocabulary()));
+    Ok(())
+}
+
+#[test]
+fn gguf_files_of_language_models_under_damage_are_read_or_refused() {
+    const NAME: &str = "tiny.gguf";
+    for family in ["qwen3", "gemma2"] {
+        let fixture = format!("{}/tests/golden/language/{family}/gguf/{NAME}", env!("CARGO_MANIFEST_DIR"));
+        let whole = std::fs::read(fixture).unwrap();
+        // the header: keys, vocabulary, template, tensors' descriptions
+        let header = whole.len() / 2;
+        try_door(NAME, |random| {
+            let (mut bytes, rest) = (whole[..header].to_vec(), &whole[header..]);
+            (0..=random.below(2)).for_each(|_| damage_bytes(&mut bytes, random));
+            let folder = Folder::new().with(NAME, &[bytes.as_slice(), rest].concat());
+            describe_language(&folder.files(), NAME)
+        });
+    }
+}
+
+#[test]
+fn folders_of_language_models_under_damage_are_read_or_refused() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/language/gemma3/published");
+    let names = [
+        "config.json",
+        "tokenizer.json",
+        "generation_config.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ];
+    let read = |name: &str| std::fs::read_to_string(format!("{fixture}/{name}")).unwrap();
+    let texts = names.map(read);
+    let weights = std::fs::read(format!("{fixture}/model.safetensors")).unwrap();
+    let folder = Folder::new().with("model.safetensors", &weights);
+    // any of the files is at fault, all in one folder
+    let place = folder.path().file_name().unwrap().to_str().unwrap().to_string();
+    try_door(&place, |random| {
+        // the first two say most
+        let chosen = random.pick(&[0, 0, 0, 1, 1, 2, 3, 4]);
+        for (place, (name, text)) in names.iter().zip(&texts).enumerate() {
+            let bytes = if place == chosen { damaged_text(text, random) } else { text.clone().into_bytes() };
+            folder.set(name, &bytes);
+        }
+        describe_language(&folder.files(), &place)
     });
 }

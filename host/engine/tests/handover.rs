@@ -255,7 +255,7 @@ fn steps_and_previews_are_counted_through_both_models() {
                 run = engine.take_over(&job, left).unwrap();
             }
             StepState::Done(finished) => break assert_eq!(finished.pictures().len(), 1),
-            StepState::Heard(_) => panic!("nobody speaks"),
+            StepState::Heard(_) | StepState::Said(_) => panic!("nobody speaks"),
         }
     }
     assert_eq!(seen, [(1, 6, 0), (2, 6, 1), (3, 6, 0), (4, 6, 1), (5, 6, 0), (6, 6, 0)]);

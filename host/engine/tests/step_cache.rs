@@ -125,7 +125,7 @@ fn the_catalog_says_which_kind_a_model_takes_and_the_other_is_refused() {
 fn finish(run: &mut dyn Run) -> Option<Finished> {
     loop {
         match run.next_step().unwrap() {
-            StepState::Step { .. } | StepState::Heard(_) => {}
+            StepState::Step { .. } | StepState::Heard(_) | StepState::Said(_) => {}
             StepState::HandOver => return None,
             StepState::Done(finished) => return Some(finished),
         }

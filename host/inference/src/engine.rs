@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::{Error, ImageOrder, ModelId, ModelInfo, Order, Pixels, Result, SpeechDelta, Transcript};
+use crate::{Error, ImageOrder, ModelId, ModelInfo, Order, Pixels, Reply, Result, SpeechDelta, Transcript};
 
 /// Tells the most bytes that an order's run takes at any time, beside its model: those of the device, and what the run keeps
 /// until its end; the larger one of two runs. Asked on any thread before the job is queued, so it goes by the order's shape
@@ -43,7 +43,7 @@ pub trait Engine: Send {
 /// What a run leaves to the next one. Known to its engine alone, and small beside any model.
 pub struct HandOver(pub Box<dyn Any>);
 
-/// One order on its way through its model: the denoiser's steps, or a transcription's tokens.
+/// One order on its way through its model: the denoiser's steps, or the tokens of a transcription or a reply.
 pub trait Run {
     /// Does one step, or ends the run. Not called again after `Done`, `HandOver` or an error.
     fn next_step(&mut self) -> Result<StepState>;
@@ -67,6 +67,8 @@ pub enum StepState {
     },
     /// More was heard, or written.
     Heard(SpeechDelta),
+    /// A part of the conversation was read, or a token written. Text comes when it will stay: often there is none.
+    Said(String),
     /// This model's share is done: the rest is for the order's refiner.
     HandOver,
     /// All is made.
@@ -97,7 +99,7 @@ impl Finished {
     pub fn pictures(&self) -> &[Pixels] {
         match &self.made {
             Made::Pictures(pictures) => pictures,
-            Made::Transcript(_) => &[],
+            Made::Transcript(_) | Made::Reply(_) => &[],
         }
     }
 }
@@ -108,4 +110,6 @@ pub enum Made {
     Pictures(Vec<Pixels>),
     /// All that was said.
     Transcript(Transcript),
+    /// The whole reply.
+    Reply(Reply),
 }

@@ -38,6 +38,11 @@ pub enum Event {
     Preview(Preview),
     /// More was heard, or written.
     Heard(SpeechDelta),
+    /// More of a reply was written.
+    Said {
+        /// What was written since the last time. All of them, one after another, are the text of the reply.
+        text: String,
+    },
 }
 
 #[derive(Default)]
@@ -76,6 +81,7 @@ impl EventWriter {
         let event = match (state.events.back_mut(), event) {
             // its reader was told already that there is something
             (Some(Event::Heard(last)), Event::Heard(next)) => return last.extend(next),
+            (Some(Event::Said { text }), Event::Said { text: next }) => return text.push_str(&next),
             (_, event) => event,
         };
         if matches!(event, Event::Queued { .. }) {
@@ -140,6 +146,17 @@ mod tests {
         writer.send(heard("c", 8.5));
         drop(writer);
         assert!(matches!(reader.next().await, Some(Event::Heard(delta)) if delta.text == "c"));
+        assert!(reader.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_told_together_as_well() {
+        let (writer, mut reader) = channel();
+        (0..3 * MAX_EVENTS).for_each(|_| writer.send(Event::Said { text: "ä".into() }));
+        assert!(
+            matches!(reader.next().await, Some(Event::Said { text }) if text == "ä".repeat(3 * MAX_EVENTS))
+        );
+        drop(writer);
         assert!(reader.next().await.is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! An engine without a model, for tests and examples only. Its pictures are flat colours made from prompt and seed, it
-//! hears the seconds going by, and every answer says that it is fake. Compiled only with the feature `fake`.
+//! hears the seconds going by, says what it was told, and every answer says that it is fake. Compiled only with the feature `fake`.
+
+mod talker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +13,19 @@ use crate::{
     SpeechModel, SpeechOrder, StepState, Transcript,
 };
 
+use talker::Talking;
+
+pub use talker::Read;
+
 /// The note that every fake answer carries.
 pub const NOTE: &str = "made by the fake engine: no model has seen this prompt";
 
 /// What the model claims to take while it is loaded.
 const MODEL_BYTES: u64 = 1 << 20;
 
-/// Serves a model named `fake`, and others like it, each of which can refine what the rest begin; and models that listen.
-#[derive(Debug, Clone, Copy, Default)]
+/// Serves a model named `fake`, and others like it, each of which can refine what the rest begin; and models that listen
+/// and talk.
+#[derive(Debug, Clone, Default)]
 pub struct FakeEngine {
     /// How long each step pretends to work.
     pub step: Duration,
@@ -28,6 +35,10 @@ pub struct FakeEngine {
     pub others: &'static [&'static str],
     /// Names of models that write down speech.
     pub listeners: &'static [&'static str],
+    /// Names of language models.
+    pub talkers: &'static [&'static str],
+    /// What the language models read last; empty at the start.
+    pub read: Read,
 }
 
 impl Engine for FakeEngine {
@@ -39,7 +50,8 @@ impl Engine for FakeEngine {
             ModelInfo::from(ImageModel { refiners: others.collect(), ..model.clone() })
         };
         let listeners = self.listeners.iter().map(|id| ModelInfo::from(listener(id)));
-        painters.iter().map(refined).chain(listeners).collect()
+        let talkers = self.talkers.iter().map(|id| ModelInfo::from(talker::model(id)));
+        painters.iter().map(refined).chain(listeners).chain(talkers).collect()
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -53,6 +65,7 @@ impl Engine for FakeEngine {
                 u64::from(size.width) * u64::from(size.height) * 4 * seeds.len() as u64
             }
             Order::Speech(order) => order.audio.len() as u64 * 4,
+            Order::Chat(order) => u64::from(order.options.max_tokens),
         })
     }
 
@@ -72,6 +85,7 @@ impl Engine for FakeEngine {
                 Box::new(FakeRun { order: order.as_ref().clone(), done: 0, until, step })
             }
             Order::Speech(order) => Box::new(Listening { order: order.clone(), heard: 0, step }),
+            Order::Chat(order) => Box::new(Talking::new(order, &mut self.read, step)),
         })
     }
 

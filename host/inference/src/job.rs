@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ImageOrder, ModelCard, ModelId, Priority, SpeechOrder, TenantId};
+use crate::{ChatOrder, ImageOrder, ModelCard, ModelId, Priority, SpeechOrder, TenantId};
 
 /// The host's name of a job: 128 random bits in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
@@ -35,6 +35,8 @@ pub enum Order {
     Image(Arc<ImageOrder>),
     /// Text from speech.
     Speech(Arc<SpeechOrder>),
+    /// A reply to a conversation.
+    Chat(Arc<ChatOrder>),
 }
 
 impl Order {
@@ -43,6 +45,7 @@ impl Order {
         match self {
             Self::Image(order) => &order.model.card,
             Self::Speech(order) => &order.model.card,
+            Self::Chat(order) => &order.model.card,
         }
     }
 
@@ -50,15 +53,16 @@ impl Order {
     pub(crate) fn refiner(&self) -> Option<&ModelId> {
         match self {
             Self::Image(order) => order.refiner.as_ref().map(|refiner| &refiner.model.card.id),
-            Self::Speech(_) => None,
+            Self::Speech(_) | Self::Chat(_) => None,
         }
     }
 
-    /// How much there is to do, in a unit of its own kind: denoised pixels, or samples of audio.
+    /// How much there is to do, in a unit of its own kind: denoised pixels, samples of audio, or tokens.
     pub fn work(&self) -> u64 {
         match self {
             Self::Image(order) => order.work(),
             Self::Speech(order) => order.work(),
+            Self::Chat(order) => order.work(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Order {
         match self {
             Self::Image(order) => order.title(),
             Self::Speech(order) => order.title(),
+            Self::Chat(order) => order.title(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Order {
         match self {
             Self::Image(_) => "ask for smaller or fewer pictures",
             Self::Speech(_) => "send shorter audio, or follow fewer texts side by side",
+            Self::Chat(_) => "ask for fewer tokens, or send a shorter conversation",
         }
     }
 }
@@ -88,6 +94,12 @@ impl From<ImageOrder> for Order {
 impl From<SpeechOrder> for Order {
     fn from(order: SpeechOrder) -> Self {
         Self::Speech(Arc::new(order))
+    }
+}
+
+impl From<ChatOrder> for Order {
+    fn from(order: ChatOrder) -> Self {
+        Self::Chat(Arc::new(order))
     }
 }
 

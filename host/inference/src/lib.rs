@@ -1,7 +1,7 @@
 //! What Atelier does, without how: jobs, models, the queue in front of the one thread that owns the engine, and pictures.
 //!
 //! The flow, in the order of the files: a request is checked against a [`ModelInfo`] (`model.rs`) and becomes an [`Order`]:
-//! of pictures (`image/`), or of text from speech (`speech/`). On somebody's account it is a [`Job`] (`job.rs`).
+//! of pictures (`image/`), of text from speech (`speech/`), or of a reply (`chat/`). On somebody's account it is a [`Job`] (`job.rs`).
 //! [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between tenants
 //! (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`);
 //! the worker thread (`worker.rs`) takes it, makes room for it and its model (`memory/`), asks the [`Engine`]
@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows wasm, candle or HTTP; no inference happens on an async thread.
 
+pub mod chat;
 mod engine;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ mod ticket;
 mod view;
 mod worker;
 
+pub use chat::{ChatOptions, ChatOrder, ChatRequest, Circle, LanguageModel, Reply, Turn};
 pub use engine::{Engine, Estimate, Finished, HandOver, Made, Preview, Run, StepState};
 pub use error::{Error, Result};
 pub use events::{Event, EventReader, MAX_EVENTS};

@@ -1,10 +1,10 @@
 //! The catalog: which models there are and what each allows. What every model has is here; what the kinds can do is
-//! described beside their orders (`image/`, `speech/`).
+//! described beside their orders (`image/`, `speech/`, `chat/`).
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Error, ImageModel, Result, SpeechModel};
+use crate::{Error, ImageModel, LanguageModel, Result, SpeechModel};
 
 /// A model's name in requests and in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -54,7 +54,7 @@ impl fmt::Display for Precision {
 pub struct ModelCard {
     /// The name in requests.
     pub id: ModelId,
-    /// Found from the files, such as `stable-diffusion` or `whisper`.
+    /// Found from the files, such as `stable-diffusion`, `whisper` or `llama`.
     pub family: String,
     /// Where the files come from, as in the manifest.
     pub source: String,
@@ -73,6 +73,8 @@ pub enum ModelInfo {
     Image(Arc<ImageModel>),
     /// Text from speech.
     Speech(Arc<SpeechModel>),
+    /// Replies to a conversation.
+    Language(Arc<LanguageModel>),
 }
 
 /// What a model makes; work is measured in a unit of each kind.
@@ -80,6 +82,7 @@ pub enum ModelInfo {
 pub(crate) enum Kind {
     Image,
     Speech,
+    Language,
 }
 
 impl ModelInfo {
@@ -87,6 +90,7 @@ impl ModelInfo {
         match self {
             Self::Image(_) => Kind::Image,
             Self::Speech(_) => Kind::Speech,
+            Self::Language(_) => Kind::Language,
         }
     }
 
@@ -95,6 +99,7 @@ impl ModelInfo {
         match self {
             Self::Image(model) => &model.card,
             Self::Speech(model) => &model.card,
+            Self::Language(model) => &model.card,
         }
     }
 
@@ -125,10 +130,22 @@ impl ModelInfo {
         }
     }
 
+    /// The same as a language model.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names `model` and what it makes instead.
+    pub fn language(&self) -> Result<&Arc<LanguageModel>> {
+        match self {
+            Self::Language(model) => Ok(model),
+            other => Err(other.is_no("replies")),
+        }
+    }
+
     fn is_no(&self, wanted: &str) -> Error {
         let made = match self {
             Self::Image(_) => "pictures",
             Self::Speech(_) => "text from speech",
+            Self::Language(_) => "replies",
         };
         Error::invalid("model", format!("`{}` makes {made}, not {wanted}; name another", self.id()))
     }
@@ -146,6 +163,7 @@ impl serde::Serialize for ModelInfo {
         match self {
             Self::Image(model) => Tagged { kind: "image", model: &**model }.serialize(serializer),
             Self::Speech(model) => Tagged { kind: "speech", model: &**model }.serialize(serializer),
+            Self::Language(model) => Tagged { kind: "language", model: &**model }.serialize(serializer),
         }
     }
 }
@@ -159,6 +177,12 @@ impl From<ImageModel> for ModelInfo {
 impl From<SpeechModel> for ModelInfo {
     fn from(model: SpeechModel) -> Self {
         Self::Speech(Arc::new(model))
+    }
+}
+
+impl From<LanguageModel> for ModelInfo {
+    fn from(model: LanguageModel) -> Self {
+        Self::Language(Arc::new(model))
     }
 }
 
@@ -194,6 +218,11 @@ impl Catalog {
     /// The models that write down speech, in the manifest's order.
     pub fn speech_models(&self) -> impl Iterator<Item = &Arc<SpeechModel>> {
         self.iter().filter_map(|info| info.speech().ok())
+    }
+
+    /// The models that reply to conversations, in the manifest's order.
+    pub fn language_models(&self) -> impl Iterator<Item = &Arc<LanguageModel>> {
+        self.iter().filter_map(|info| info.language().ok())
     }
 
     /// The model's place in the catalog; one past the end when it is not there.

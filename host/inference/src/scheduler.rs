@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
+use crate::chat::Role;
 use crate::engine::{Engine, Estimate};
 use crate::events;
 use crate::ledger::{Counters, Ledger};
@@ -19,8 +20,8 @@ use crate::speech::SAMPLE_RATE;
 use crate::ticket::{CancelGuard, Ticket};
 use crate::worker::Worker;
 use crate::{
-    Catalog, Error, ImageOrder, ImageRequest, Job, ModelInfo, Order, Refine, Result, SpeechOptions,
-    SpeechOrder, TenantId,
+    Catalog, ChatOrder, ChatRequest, Error, ImageOrder, ImageRequest, Job, ModelInfo, Order, Refine, Result,
+    SpeechOptions, SpeechOrder, TenantId, Turn,
 };
 
 /// Bounds of the queue.
@@ -184,7 +185,7 @@ fn budget(memory: &MemoryConfig, proposed: u64) -> u64 {
     budget
 }
 
-/// What an order of the model's own size takes, with the model's defaults: a picture, or a window of speech.
+/// What an order of the model's own size takes, with the model's defaults: a picture, a window of speech, or a reply.
 fn typical(info: &ModelInfo, estimate: &Estimate) -> u64 {
     let order: Result<Order> = match info {
         // a model that needs a picture to start from has no order without one; its own size is checked with its first
@@ -196,6 +197,10 @@ fn typical(info: &ModelInfo, estimate: &Estimate) -> u64 {
         ModelInfo::Speech(model) => {
             let silence = vec![0.0; (model.window_seconds * SAMPLE_RATE as f64) as usize];
             SpeechOrder::new(silence.into(), SpeechOptions::default(), info).map(Into::into)
+        }
+        ModelInfo::Language(_) => {
+            let turns = vec![Turn { role: Role::User, text: String::new() }];
+            ChatOrder::new(ChatRequest { turns, ..ChatRequest::default() }, info).map(Into::into)
         }
     };
     order.map_or(0, |order| estimate(&order))

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::events::EventReader;
 use crate::shared::Shared;
-use crate::{Error, JobId, Picture, Result, Transcript};
+use crate::{Error, JobId, Picture, Reply, Result, Transcript};
 
 /// Where the time of a job went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Product {
     Pictures(Vec<Picture>),
     /// All that was said.
     Transcript(Transcript),
+    /// The whole reply.
+    Reply(Reply),
 }
 
 /// A finished job.
@@ -46,7 +48,7 @@ impl Outcome {
     pub fn pictures(&self) -> &[Picture] {
         match &self.product {
             Product::Pictures(pictures) => pictures,
-            Product::Transcript(_) => &[],
+            Product::Transcript(_) | Product::Reply(_) => &[],
         }
     }
 }

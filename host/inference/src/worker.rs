@@ -185,6 +185,12 @@ impl Worker {
                     self.count_step(entry, model, stepped.elapsed());
                     entry.events.send(Event::Heard(delta));
                 }
+                StepState::Said(text) => {
+                    self.count_step(entry, model, stepped.elapsed());
+                    if !text.is_empty() {
+                        entry.events.send(Event::Said { text });
+                    }
+                }
             }
         }
     }
@@ -252,6 +258,7 @@ fn outcome(order: &Order, Finished { made, notes }: Finished, timings: Timings) 
             Product::Pictures(pictures.into_iter().enumerate().map(picture).collect())
         }
         (Order::Speech(_), Made::Transcript(transcript)) => Product::Transcript(transcript),
+        (Order::Chat(_), Made::Reply(reply)) => Product::Reply(reply),
         _ => return Err(Error::Failed("the engine made something else than was ordered".into())),
     };
     Ok(Outcome { product, notes, timings })

@@ -149,7 +149,7 @@ pub(crate) struct Grant {
 /// The grant that an import needs, if it needs one.
 pub(crate) fn grant(import: &str) -> Option<Grant> {
     match interface(import) {
-        "atelier:host/generation" | "atelier:host/speech" => {
+        "atelier:host/generation" | "atelier:host/language" | "atelier:host/speech" => {
             Some(Grant { key: "grants.models", what: "model" })
         }
         "wasi:http/client" | "wasi:http/outgoing-handler" => {

@@ -48,6 +48,8 @@ pub struct Limits {
     pub picture_bytes: u64,
     /// Sound of all recordings that a guest holds, in seconds (`limits.audio-seconds`).
     pub audio_seconds: u64,
+    /// Tokens that one request may have written, of all replies that it asks for (`limits.tokens`).
+    pub tokens: u64,
     /// Requests to other servers, sent or refused (`limits.outbound-requests`).
     pub outbound_requests: u32,
     /// Bodies of those requests and of their responses together (`limits.outbound-bytes`).
@@ -92,6 +94,7 @@ impl Default for Limits {
             response_body_bytes: 256 * MIB as u64,
             picture_bytes: 256 * MIB as u64,
             audio_seconds: 600,
+            tokens: 16_384,
             outbound_requests: 50,
             outbound_bytes: 64 * MIB as u64,
             outbound_connect: Duration::from_secs(5),

@@ -7,7 +7,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::bindings::{audio, finish, generation, images, models, select, speech, style};
+use crate::bindings::{audio, finish, generation, images, language, models, select, speech, style};
 use crate::capabilities::Capabilities;
 use crate::sandbox::Sandbox;
 
@@ -22,6 +22,7 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     models::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     audio::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     speech::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    language::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     style::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;

@@ -41,6 +41,8 @@ pub struct Work {
     pub pixel_steps: u64,
     /// Seconds of sound, each that was begun.
     pub audio_seconds: u64,
+    /// Tokens read and written by language models.
+    pub tokens: u64,
 }
 
 /// A tenant's allowance of work.
@@ -49,7 +51,7 @@ pub trait Quota: Send + Sync {
     /// some of it may have been done.
     fn charge(&self, work: Work) -> Result<(), Exceeded>;
 
-    /// Gives back what was charged for work that never began.
+    /// Gives back what was charged for work that never began, or that turned out to be less.
     fn refund(&self, work: Work);
 }
 

@@ -135,10 +135,13 @@ async fn find(hub: Option<&Hub>, model: &Model) -> Result<(ModelFiles, Vec<PathB
         }
         ModelSource::Folder(path) => ModelFiles::folder(path),
         ModelSource::File(path) => ModelFiles::single_file(path, model.prediction.map(prediction)),
-        ModelSource::Hub(repo) => {
-            let folders = cached(hub, &[Wanted::pipeline(repo.clone())]).await;
-            let folder = folders.and_then(|folders| folders.into_iter().next());
-            folder.map(ModelFiles::folder).ok_or_else(absent)?
+        ModelSource::Hub(source) => {
+            let folders = cached(hub, &[Wanted::of(source.clone())]).await;
+            let folder = folders.and_then(|folders| folders.into_iter().next()).ok_or_else(absent)?;
+            match &source.file {
+                Some(file) => ModelFiles::single_file(folder.join(file), None),
+                None => ModelFiles::folder(folder),
+            }
         }
         ModelSource::Catalog(entry) => {
             let folders = cached(hub, &entry.wanted()).await.ok_or_else(absent)?;

@@ -240,6 +240,7 @@ pub(crate) fn limits(set: &config::Limits) -> Limits {
         response_body_bytes: set.response_body_bytes.unwrap_or(default.response_body_bytes),
         picture_bytes: set.picture_bytes.unwrap_or(default.picture_bytes),
         audio_seconds: set.audio_seconds.unwrap_or(default.audio_seconds),
+        tokens: set.tokens.unwrap_or(default.tokens),
         outbound_requests: set.outbound_requests.map_or(default.outbound_requests, |value| value as u32),
         outbound_bytes: set.outbound_bytes.unwrap_or(default.outbound_bytes),
         outbound_connect: millis(set.outbound_connect_ms, default.outbound_connect),

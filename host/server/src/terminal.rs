@@ -51,6 +51,12 @@ impl Terminal {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 
+    /// A piece of a line, shown at once.
+    pub(crate) fn piece(&self, text: impl Display) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
+    }
+
     /// A label and its value, in the columns of a short report.
     pub(crate) fn field(&self, label: &str, value: impl Display) {
         self.line(format_args!(

@@ -29,14 +29,7 @@ impl Listener {
     /// # Errors
     /// [`Error::Unsupported`] for what the manifest lays beside it that is for pictures; otherwise the files' errors.
     pub(super) fn new(spec: ModelSpec, device: &Device) -> Result<Self> {
-        if let Some(key) = spec.extras.key() {
-            let value = format!("`{key}`");
-            return Err(Error::Unsupported {
-                what: "a speech model with",
-                value,
-                supported: "for pictures; remove the key",
-            });
-        }
+        spec.for_pictures_only("a speech model with")?;
         let (mut info, footprint) = Whisper::describe(&spec.files, spec.card(MODEL_TYPE, device))?;
         info.card.description = spec.description.unwrap_or_else(|| match info.languages.len() {
             0 => "Whisper, English".into(),

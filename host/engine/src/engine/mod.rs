@@ -3,7 +3,7 @@
 //!
 //! Owned by the inference worker's one thread, so nothing here locks. Knows neither queue nor route: an order comes in
 //! checked against `ModelInfo`, a run goes out and is stepped by the worker. What makes pictures is a `painter`, what writes
-//! down speech a `listener`.
+//! down speech a `listener`, what replies a `talker`.
 
 mod components;
 mod defaults;
@@ -11,6 +11,7 @@ mod info;
 mod listener;
 mod painter;
 mod refining;
+mod talker;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use atelier_inference::{
 use candle_core::Device;
 use serde::Deserialize;
 
+use crate::converse;
 use crate::device::{self, DeviceChoice};
 use crate::files::ModelFiles;
 use crate::pipeline::{DenoiseRun, Left};
@@ -30,6 +32,7 @@ use crate::precision::PrecisionChoice;
 use crate::{Error, Result};
 use listener::Listener;
 use painter::Painter;
+use talker::Talker;
 
 pub use defaults::Defaults;
 
@@ -80,6 +83,15 @@ pub struct Extras {
 }
 
 impl ModelSpec {
+    /// Refuses what the manifest lays beside the model that is for pictures.
+    fn for_pictures_only(&self, what: &'static str) -> Result<()> {
+        let key = self.extras.key().or(self.files.has_other_vae().then_some("vae"));
+        key.map_or(Ok(()), |key| {
+            let (value, supported) = (format!("`{key}`"), "for pictures; remove the key");
+            Err(Error::Unsupported { what, value, supported })
+        })
+    }
+
     /// What every model has, without what its files alone can tell.
     fn card(&self, family: &str, device: &Device) -> ModelCard {
         ModelCard {
@@ -117,6 +129,7 @@ pub struct CandleEngine {
 enum Model {
     Painter(Box<Painter>),
     Listener(Listener),
+    Talker(Box<Talker>),
 }
 
 impl CandleEngine {
@@ -157,9 +170,14 @@ impl CandleEngine {
     fn listener(&mut self, id: &ModelId) -> Result<&mut Listener> {
         match self.model(id)? {
             Model::Listener(listener) => Ok(listener),
-            Model::Painter(_) => {
-                Err(Error::Invalid { field: "model", reason: format!("`{id}` writes down no speech") })
-            }
+            _ => Err(Error::Invalid { field: "model", reason: format!("`{id}` writes down no speech") }),
+        }
+    }
+
+    fn talker(&mut self, id: &ModelId) -> Result<&mut Talker> {
+        match self.model(id)? {
+            Model::Talker(talker) => Ok(talker),
+            _ => Err(Error::Invalid { field: "model", reason: format!("`{id}` replies to nothing") }),
         }
     }
 
@@ -185,9 +203,13 @@ struct Kind {
 }
 
 impl Model {
-    /// A folder with one network has a `config.json` of its own; pipelines and single files are for pictures.
+    /// A folder with one network has a `config.json` of its own, and a GGUF file says what it is; pipelines and other single
+    /// files are for pictures.
     fn new(spec: ModelSpec, budget: u64, device: &Device, precision: Precision) -> Result<Self> {
         const CONFIG: &str = "config.json";
+        if spec.files.is_one_file() || converse::is_language(&spec.files)? {
+            return Ok(Self::Talker(Box::new(Talker::new(spec, device)?)));
+        }
         let is_one_network = spec.files.contains(CONFIG) && !spec.files.contains("model_index.json");
         if !is_one_network {
             return Ok(Self::Painter(Box::new(Painter::new(spec, budget, device, precision)?)));
@@ -197,7 +219,7 @@ impl Model {
             other => Err(Error::Unsupported {
                 what: "model_type in config.json:",
                 value: other.unwrap_or("none").into(),
-                supported: "whisper, and folders with a model_index.json",
+                supported: "whisper, llama, mistral, qwen2, qwen3, gemma3, phi3, and folders with a model_index.json",
             }),
         }
     }
@@ -206,13 +228,14 @@ impl Model {
         match self {
             Self::Painter(painter) => &painter.info.card.id,
             Self::Listener(listener) => &listener.info.card.id,
+            Self::Talker(talker) => &talker.info.card.id,
         }
     }
 
     fn painter(&mut self) -> Option<&mut Painter> {
         match self {
             Self::Painter(painter) => Some(painter),
-            Self::Listener(_) => None,
+            Self::Listener(_) | Self::Talker(_) => None,
         }
     }
 
@@ -220,6 +243,7 @@ impl Model {
         match self {
             Self::Painter(painter) => painter.info.clone().into(),
             Self::Listener(listener) => ModelInfo::Speech(listener.info.clone()),
+            Self::Talker(talker) => ModelInfo::Language(talker.info.clone()),
         }
     }
 
@@ -227,6 +251,7 @@ impl Model {
         let loaded = match self {
             Self::Painter(painter) => painter.load(device),
             Self::Listener(listener) => listener.load(device),
+            Self::Talker(talker) => talker.load(device),
         };
         loaded.map_err(|source| Error::Model { id: self.id().to_string(), source: Box::new(source) })
     }
@@ -235,6 +260,7 @@ impl Model {
         match self {
             Self::Painter(painter) => device::give_back_main_memory(painter.unload()),
             Self::Listener(listener) => device::give_back_main_memory(listener.unload()),
+            Self::Talker(talker) => device::give_back_main_memory(talker.unload()),
         }
     }
 }
@@ -249,12 +275,13 @@ impl inference::Engine for CandleEngine {
     }
 
     fn estimate(&self) -> Estimate {
-        let (mut painters, mut listeners) = (BTreeMap::new(), BTreeMap::new());
+        let (mut painters, mut listeners, mut talkers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for model in &self.models {
             let id = model.id().clone();
             match model {
                 Model::Painter(painter) => _ = painters.insert(id, painter.footprint.clone()),
                 Model::Listener(listener) => _ = listeners.insert(id, listener.footprint.clone()),
+                Model::Talker(talker) => _ = talkers.insert(id, talker.footprint.clone()),
             }
         }
         Arc::new(move |order| match order {
@@ -267,6 +294,9 @@ impl inference::Engine for CandleEngine {
             }
             Order::Speech(order) => {
                 listeners.get(&order.model.card.id).map_or(0, |footprint| footprint.bytes(order))
+            }
+            Order::Chat(order) => {
+                talkers.get(&order.model.card.id).map_or(0, |footprint| footprint.bytes(order))
             }
         })
     }
@@ -287,6 +317,7 @@ impl inference::Engine for CandleEngine {
         Ok(match order {
             Order::Image(order) => Box::new(self.paint(order)?),
             Order::Speech(order) => Box::new(self.listener(&order.model.card.id)?.start(order)?),
+            Order::Chat(order) => Box::new(self.talker(&order.model.card.id)?.start(order)?),
         })
     }
 

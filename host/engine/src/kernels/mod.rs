@@ -32,8 +32,8 @@ pub use embedding::Embedding;
 pub use layout::{to_pixels, to_tokens, upsample_nearest};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
-pub use past::{Past, Seen, attention_to_past};
-pub use rotary::Rotation;
+pub use past::{Heads, Past, Seen, attention_to_past};
+pub use rotary::{Pairs, Rotation, Turned};
 pub use rows::{RmsNorm, modulated_norm};
 
 use atelier_inference::Precision;

@@ -6,12 +6,31 @@ use rayon::prelude::*;
 
 use super::contiguous;
 
+/// Which values of a head are turned together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// Each with its neighbour, as in the paper.
+    Neighbours,
+    /// Each of the first half with its like in the second, as transformers lays out language models.
+    Halves,
+}
+
+/// What of a head is turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turned {
+    /// Two for each angle.
+    pub pairs: Pairs,
+    /// Width of a head; what is left after the pairs stays as it is.
+    pub head: usize,
+}
+
 /// The angles of one sequence of tokens.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// (tokens, width of a head / 2), and the sines alike.
+    /// (tokens, angles of a head), and the sines alike.
     cos: Tensor,
     sin: Tensor,
+    turned: Turned,
 }
 
 impl Rotation {
@@ -40,13 +59,34 @@ impl Rotation {
             let values: Vec<f32> = positions.iter().flat_map(row).collect();
             Tensor::from_vec(values, (positions.len(), frequencies.len()), device)
         };
-        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
+        let turned = Turned { pairs: Pairs::Neighbours, head: axes.into_iter().sum() };
+        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, turned })
     }
 
-    /// Turns neighbouring pairs of each head: (b, tokens, heads * width) keeps its shape.
+    /// `count` tokens stand one after another from `first` on; a pair turns by its frequency at each. `scale` lengthens all
+    /// that is turned (arXiv 2402.13753 does so for texts longer than those of the training).
+    pub fn of_text(
+        first: usize,
+        count: usize,
+        frequencies: &[f64],
+        scale: f64,
+        turned: Turned,
+        device: &Device,
+    ) -> Result<Self> {
+        let table = |of: fn(f64) -> f64| {
+            let row = |at: usize| {
+                frequencies.iter().map(move |frequency| (of(at as f64 * frequency) * scale) as f32)
+            };
+            let values: Vec<f32> = (first..first + count).flat_map(row).collect();
+            Tensor::from_vec(values, (count, frequencies.len()), device)
+        };
+        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, turned })
+    }
+
+    /// Turns the pairs of each head: (b, tokens, heads * width) keeps its shape.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         if x.device().is_cpu() && x.dtype() == DType::F32 {
-            return x.contiguous()?.apply_op3_no_bwd(&self.cos, &self.sin, &Turn);
+            return x.contiguous()?.apply_op3_no_bwd(&self.cos, &self.sin, &Turn(self.turned));
         }
         self.by_tensors(x)
     }
@@ -54,20 +94,30 @@ impl Rotation {
     /// By tensor operations; for devices without a kernel, and the kernel's reference.
     fn by_tensors(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, tokens, width) = x.dims3()?;
-        let half = self.cos.dim(1)?;
-        let pairs = x.reshape((batch, tokens, width / (2 * half), half, 2))?;
-        let (real, imaginary) = (pairs.narrow(4, 0, 1)?.squeeze(4)?, pairs.narrow(4, 1, 1)?.squeeze(4)?);
+        let (half, Turned { pairs, head }) = (self.cos.dim(1)?, self.turned);
+        let heads = x.reshape((batch, tokens, width / head, head))?;
+        let turned = heads.narrow(3, 0, 2 * half)?.contiguous()?;
+        // the dimension of two, and that of the pairs
+        let (shape, two) = match pairs {
+            Pairs::Neighbours => ([half, 2], 4),
+            Pairs::Halves => ([2, half], 3),
+        };
+        let parts = turned.reshape((batch, tokens, width / head, shape[0], shape[1]))?;
+        let (real, imaginary) =
+            (parts.narrow(two, 0, 1)?.squeeze(two)?, parts.narrow(two, 1, 1)?.squeeze(two)?);
         let (cos, sin) = (self.cos.unsqueeze(1)?, self.sin.unsqueeze(1)?); // (tokens, 1, half)
-        let turned = [
+        let parts = [
             (real.broadcast_mul(&cos)? - imaginary.broadcast_mul(&sin)?)?,
             (imaginary.broadcast_mul(&cos)? + real.broadcast_mul(&sin)?)?,
         ];
-        Tensor::stack(&turned, 4)?.reshape((batch, tokens, width))
+        let turned = Tensor::stack(&parts, two)?.reshape(turned.shape())?;
+        let rest = heads.narrow(3, 2 * half, head - 2 * half)?;
+        Tensor::cat(&[turned, rest.contiguous()?], 3)?.reshape((batch, tokens, width))
     }
 }
 
 /// The kernel: one pass, a token at a time.
-struct Turn;
+struct Turn(Turned);
 
 impl CustomOp3 for Turn {
     fn name(&self) -> &'static str {
@@ -85,7 +135,8 @@ impl CustomOp3 for Turn {
     ) -> Result<(CpuStorage, Shape)> {
         let (_, tokens, width) = layout.shape().dims3()?;
         let (angles, half) = cos_layout.shape().dims2()?;
-        if angles != tokens || half == 0 || width == 0 || !width.is_multiple_of(2 * half) {
+        let Turned { pairs, head } = self.0;
+        if angles != tokens || half == 0 || width == 0 || head < 2 * half || !width.is_multiple_of(head) {
             candle_core::bail!("rotation of {:?} by angles {:?}", layout.shape(), cos_layout.shape());
         }
         let x = contiguous(x, layout)?;
@@ -95,14 +146,34 @@ impl CustomOp3 for Turn {
         rows.enumerate().for_each(|(row, (out, x))| {
             let own = row % tokens * half..(row % tokens + 1) * half;
             let (cos, sin) = (&cos[own.clone()], &sin[own]);
-            for (out, x) in out.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
-                let pairs = out.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0);
-                for ((out, [real, imaginary]), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
-                    *out = [real * cos - imaginary * sin, imaginary * cos + real * sin];
+            for (out, x) in out.chunks_exact_mut(head).zip(x.chunks_exact(head)) {
+                match pairs {
+                    Pairs::Neighbours => turn_neighbours(out, x, cos, sin),
+                    Pairs::Halves => turn_halves(out, x, cos, sin),
                 }
+                out[2 * half..].copy_from_slice(&x[2 * half..]);
             }
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+fn turn_neighbours(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
+    let pairs = out.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0);
+    for ((out, [real, imaginary]), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
+        *out = [real * cos - imaginary * sin, imaginary * cos + real * sin];
+    }
+}
+
+fn turn_halves(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    let ((first, rest), (real, imaginary)) = (out.split_at_mut(half), x.split_at(half));
+    let angles = || cos.iter().zip(sin);
+    for (((out, real), imaginary), (cos, sin)) in first.iter_mut().zip(real).zip(imaginary).zip(angles()) {
+        *out = real * cos - imaginary * sin;
+    }
+    for (((out, real), imaginary), (cos, sin)) in rest.iter_mut().zip(real).zip(imaginary).zip(angles()) {
+        *out = imaginary * cos + real * sin;
     }
 }
 
@@ -128,6 +199,30 @@ mod tests {
         let x = Tensor::new(&[[[3.0f32, 4.0], [1.0, 0.0]]], &Device::Cpu).unwrap();
         let expected = [[[3.0, 4.0], [1f32.cos(), 1f32.sin()]]];
         let expected = Tensor::new(&expected, &Device::Cpu).unwrap();
+        assert_close(&rotation.apply(&x).unwrap(), &expected, 1e-6);
+    }
+
+    #[test]
+    fn a_text_may_be_cut_anywhere_halves_are_pairs_and_the_rest_of_a_head_stays() {
+        let (x, frequencies) = (ramp((1, 7, 20), 1), [1.0, 0.1]);
+        for pairs in [Pairs::Halves, Pairs::Neighbours] {
+            let turned = Turned { pairs, head: 5 };
+            let of = |first, count| {
+                let rotation =
+                    Rotation::of_text(first, count, &frequencies, 1.5, turned, &Device::Cpu).unwrap();
+                let x = x.narrow(1, first, count).unwrap();
+                assert_close(&rotation.apply(&x).unwrap(), &rotation.by_tensors(&x).unwrap(), 1e-6);
+                rotation.apply(&x).unwrap()
+            };
+            let whole = of(0, 7);
+            assert_close(&of(3, 2), &whole.narrow(1, 3, 2).unwrap(), 0.0);
+            let last = |x: &Tensor| x.narrow(2, 4, 1).unwrap();
+            assert_close(&last(&whole), &last(&x), 0.0);
+        }
+        let turned = Turned { pairs: Pairs::Halves, head: 4 };
+        let rotation = Rotation::of_text(1, 1, &[1.0, 0.0], 1.0, turned, &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[[1.0f32, 2.0, 0.0, 3.0]]], &Device::Cpu).unwrap();
+        let expected = Tensor::new(&[[[1f32.cos(), 2.0, 1f32.sin(), 3.0]]], &Device::Cpu).unwrap();
         assert_close(&rotation.apply(&x).unwrap(), &expected, 1e-6);
     }
 }

@@ -22,6 +22,12 @@ impl RmsNorm {
         Ok(Self { weight: builder.get(width, "weight")?, eps: eps as f32 })
     }
 
+    /// With a number added to each weight: some files hold what a weight differs from one.
+    pub fn load_offset(width: usize, eps: f64, offset: f64, builder: Builder) -> Result<Self> {
+        let norm = Self::load(width, eps, builder)?;
+        Ok(Self { weight: (norm.weight + offset)?, ..norm })
+    }
+
     /// The shape is kept.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if has_kernel(x) {

@@ -6,6 +6,7 @@ pub mod clip;
 mod config;
 pub mod controlnet;
 pub mod flux;
+pub mod llama;
 pub mod t5;
 pub mod unet;
 pub mod vae;

@@ -23,6 +23,7 @@ use builder::Rest;
 
 pub use builder::Builder;
 pub(crate) use file::TensorFile;
+pub(crate) use gguf::Metadata;
 pub(crate) use safetensors::open as open_safetensors;
 pub use slot::{LowRank, Slot, Slots};
 pub(crate) use stored::{Reader, Stored};

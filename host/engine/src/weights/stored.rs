@@ -272,10 +272,10 @@ impl Reader {
     /// Hands out where a tensor lies, once.
     pub(super) fn take(&mut self, name: &str, shape: &Shape) -> candle_core::Result<Stored> {
         let Some(stored) = self.left.remove(name) else {
-            candle_core::bail!("there is no tensor `{name}`, which config.json asks for")
+            candle_core::bail!("there is no tensor `{name}`, which its configuration asks for")
         };
         if stored.shape != shape.dims() {
-            candle_core::bail!("tensor `{name}` is {:?}; config.json asks for {shape:?}", stored.shape);
+            candle_core::bail!("tensor `{name}` is {:?}; its configuration asks for {shape:?}", stored.shape);
         }
         Ok(stored)
     }

@@ -19,3 +19,5 @@ pub use order::{
 pub use refiner::{DEFAULT_REFINER_SHARE, DefaultRefiner, Refine, Refiner};
 pub use step_cache::{CacheKind, MAX_CACHE_INTERVAL, StepCache};
 pub use task::{Mask, Source, Task};
+
+pub(crate) use order::within;

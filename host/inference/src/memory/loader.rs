@@ -55,7 +55,9 @@ impl Loader {
     pub(crate) fn take_over(&mut self, order: &Order, left: HandOver) -> Result<Box<dyn Run>> {
         match order {
             Order::Image(order) => self.engine.take_over(order, left),
-            Order::Speech(_) => Err(Error::Failed("only pictures are handed over to another model".into())),
+            Order::Speech(_) | Order::Chat(_) => {
+                Err(Error::Failed("only pictures are handed over to another model".into()))
+            }
         }
     }
 

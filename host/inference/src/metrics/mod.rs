@@ -96,11 +96,11 @@ pub struct ModelMetrics {
     pub queue_wait: Histogram,
     /// Loading the weights, where it was needed.
     pub load: Histogram,
-    /// One denoising step of a whole batch.
+    /// One denoising step of a whole batch, or one step of a transcription or a reply.
     pub step: Histogram,
     /// From a job's turn to its end, however it ended.
     pub job: Histogram,
-    /// Jobs that ended with pictures.
+    /// Jobs that ended with what was ordered.
     pub completed: Counter,
     /// Jobs that ended with an error.
     pub failed: Counter,

@@ -206,7 +206,7 @@ impl Engine for ScriptedEngine {
 fn painted(order: &Order) -> &ImageOrder {
     match order {
         Order::Image(order) => order,
-        Order::Speech(_) => panic!("no model listens"),
+        Order::Speech(_) | Order::Chat(_) => panic!("every model paints"),
     }
 }
 

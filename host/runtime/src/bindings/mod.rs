@@ -14,6 +14,7 @@ mod capabilities {
             import atelier:host/models@0.1.0;
             import atelier:host/audio@0.1.0;
             import atelier:host/speech@0.1.0;
+            import atelier:host/language@0.1.0;
             import atelier:host/style@0.1.0;
             import atelier:host/select@0.1.0;
             import atelier:host/finish@0.1.0;
@@ -38,6 +39,10 @@ mod capabilities {
             "atelier:host/speech.[method]transcription.cancel": trappable,
             "atelier:host/speech.[method]transcription.events": store | trappable,
             "atelier:host/speech.[drop]transcription": trappable,
+            "atelier:host/language.[method]completion.id": trappable,
+            "atelier:host/language.[method]completion.cancel": trappable,
+            "atelier:host/language.[method]completion.events": store | trappable,
+            "atelier:host/language.[drop]completion": trappable,
             default: async | store | trappable,
         },
         with: {
@@ -45,6 +50,7 @@ mod capabilities {
             "atelier:host/generation.job": crate::capabilities::RunningJob,
             "atelier:host/audio.recording": crate::capabilities::Sound,
             "atelier:host/speech.transcription": crate::capabilities::RunningTranscription,
+            "atelier:host/language.completion": crate::capabilities::RunningCompletion,
         },
         require_store_data_send: true,
     });

@@ -13,7 +13,7 @@ use atelier_inference::{
 use wasmtime::Result;
 use wasmtime::component::{Access as StoreAccess, Resource, StreamReader};
 
-use super::job::{self, Events, Running};
+use super::job::{self, Ended, Handle};
 use super::{Access, Capabilities, Image, caller, paint};
 use crate::Work;
 use crate::bindings::generation::{
@@ -24,13 +24,9 @@ use crate::sandbox::{Meter, Sandbox};
 use crate::stage::Caller;
 use convert::steered;
 
-/// What is behind a guest's job handle.
+/// What is behind a guest's job handle: the order, without the pictures that it came with.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct RunningJob {
-    /// Without the pictures that it came with.
-    order: Arc<ImageOrder>,
-    running: Running,
-}
+pub type RunningJob = Handle<Arc<ImageOrder>>;
 
 impl Host for Sandbox {}
 
@@ -116,7 +112,7 @@ async fn from_pictures(
     let steering = scaled.split_off(pictures.len());
     request.controls = controls.into_iter().zip(steering).map(steered).collect();
     request.source = role(scaled);
-    keep(access, start(&caller, &model, request))
+    job::keep(access, start(&caller, &model, request))
 }
 
 /// The model, when the route may use it and it makes pictures.
@@ -189,26 +185,16 @@ fn start(
     span.set("atelier.pictures", || facts.seeds.len() as u64);
     let work = Work { images: order.seeds.len() as u64, pixel_steps: order.work(), ..Work::default() };
     let running = job::submit(caller, order, work, held, span)?;
-    Ok(RunningJob { order: Arc::new(facts), running })
-}
-
-fn keep(
-    access: &Access,
-    started: std::result::Result<RunningJob, Error>,
-) -> Result<std::result::Result<Resource<RunningJob>, Error>> {
-    match started {
-        Ok(job) => Ok(Ok(access.with(|mut store| store.get().table.push(job))?)),
-        Err(error) => Ok(Err(error)),
-    }
+    Ok(Handle::new(Arc::new(facts), running))
 }
 
 impl HostJob for Sandbox {
     fn id(&mut self, job: Resource<RunningJob>) -> Result<String> {
-        Ok(self.table.get(&job)?.running.id.to_string())
+        Ok(self.table.get(&job)?.id())
     }
 
     fn cancel(&mut self, job: Resource<RunningJob>) -> Result<()> {
-        self.table.get(&job)?.running.guard.cancel();
+        self.table.get(&job)?.cancel();
         Ok(())
     }
 
@@ -220,28 +206,22 @@ impl HostJob for Sandbox {
 
 impl HostJobWithStore<Sandbox> for Capabilities {
     fn events(
-        mut store: StoreAccess<'_, Sandbox, Self>,
+        store: StoreAccess<'_, Sandbox, Self>,
         job: Resource<RunningJob>,
     ) -> Result<StreamReader<Event>> {
-        let meter = store.get().meter().clone();
-        match store.get().table.get_mut(&job)?.running.events.take() {
-            Some(reader) => StreamReader::new(&mut store, Events::follow(reader, meter, translate)),
-            None => StreamReader::new(&mut store, std::iter::empty()),
-        }
+        job::events(store, job, translate)
     }
 
     async fn outcome(
         access: &Access,
         job: Resource<RunningJob>,
     ) -> Result<std::result::Result<Outcome, Error>> {
-        let (end, order, meter) = access.with(|mut store| {
-            let meter = store.get().meter().clone();
-            let job = store.get().table.get_mut(&job)?;
-            Ok::<_, wasmtime::Error>((job.running.take_end(), job.order.clone(), meter))
-        })?;
-        let Some(end) = end else { return Ok(Err(job::asked_twice())) };
-        match end.come(&meter).await {
-            Ok(outcome) => access.with(|mut store| store.get().hand_out(&order, outcome, &meter)),
+        let Ended { facts, meter, result } = match job::outcome(access, job).await? {
+            Ok(ended) => ended,
+            Err(error) => return Ok(Err(error)),
+        };
+        match result {
+            Ok(outcome) => access.with(|mut store| store.get().hand_out(&facts, outcome, &meter)),
             Err(error) => Ok(Err(error.into())),
         }
     }
@@ -291,7 +271,7 @@ async fn translate(event: HostEvent) -> Option<Event> {
         }
         HostEvent::Preview(preview) => Event::Preview(preview_file(preview).await?),
         // no such event comes of pictures
-        HostEvent::Heard(_) => return None,
+        HostEvent::Heard(_) | HostEvent::Said { .. } => return None,
     })
 }
 

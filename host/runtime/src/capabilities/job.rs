@@ -1,34 +1,37 @@
-//! What every capability that starts jobs has in common: the grant for a model, the way into the queue, the job behind a
-//! guest's handle, its events and its end. Dropping the handle, or the whole store, cancels the job.
+//! What every capability that starts jobs has in common: the grant for a model, the way into the queue, and the job's end;
+//! then what it was charged with (`job/charge.rs`), its events (`job/events.rs`) and the guest's handle (`job/handle.rs`).
+//! Dropping the handle, or the whole store, cancels the job.
 
-use std::pin::Pin;
+mod charge;
+mod events;
+mod handle;
+
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atelier_inference::{
-    CancelGuard, Error as HostError, Event as HostEvent, EventReader, Job, JobId, ModelId, ModelInfo, Order,
+    CancelGuard, Error as HostError, EventReader, Job, JobId, ModelId, ModelInfo, Order,
     Outcome as HostOutcome, Timings as HostTimings,
 };
-use tokio::sync::{mpsc, oneshot};
-use wasmtime::component::{Destination, Lower, StreamProducer, StreamResult};
-use wasmtime::{Result, StoreContextMut};
 
 use crate::bindings::generation::{Error, Overload, Queued, Timings};
 use crate::context::OpenSpan;
-use crate::sandbox::{HeldJob, Meter, Sandbox, Wait};
+use crate::sandbox::{HeldJob, Meter};
 use crate::stage::Caller;
 use crate::{Exceeded, Work};
+use charge::Charged;
+
+pub(super) use handle::{Ended, Handle, events, keep, outcome};
 
 /// A job in the queue or in the engine, on a guest's behalf.
 pub(super) struct Running {
-    pub(super) id: JobId,
-    pub(super) events: Option<EventReader>,
-    outcome: Option<oneshot::Receiver<atelier_inference::Result<HostOutcome>>>,
+    id: JobId,
+    events: Option<EventReader>,
+    outcome: Option<Charged>,
     /// Ends with the outcome, or with the handle when nobody asks for it.
     span: Option<OpenSpan>,
     // both end with the handle: the job is cancelled, its place is free
-    pub(super) guard: Arc<CancelGuard>,
+    guard: Arc<CancelGuard>,
     _held: HeldJob,
 }
 
@@ -85,7 +88,7 @@ pub(super) fn submit(
     Ok(Running {
         id: ticket.id,
         events: Some(ticket.events),
-        outcome: Some(ticket.outcome),
+        outcome: Some(Charged::new(ticket.outcome, tenant.clone(), work)),
         span: Some(span),
         guard,
         _held: held,
@@ -94,22 +97,22 @@ pub(super) fn submit(
 
 impl Running {
     /// What there is to wait for; none after the first call.
-    pub(super) fn take_end(&mut self) -> Option<End> {
-        Some(End { receiver: self.outcome.take()?, span: self.span.take()? })
+    fn take_end(&mut self) -> Option<End> {
+        Some(End { outcome: self.outcome.take()?, span: self.span.take()? })
     }
 }
 
 /// A job's end, which is yet to come.
-pub(super) struct End {
-    receiver: oneshot::Receiver<atelier_inference::Result<HostOutcome>>,
+struct End {
+    outcome: Charged,
     span: OpenSpan,
 }
 
 impl End {
     /// Waits for it on behalf of a guest.
-    pub(super) async fn come(self, meter: &Arc<Meter>) -> atelier_inference::Result<HostOutcome> {
+    async fn come(self, meter: &Arc<Meter>) -> atelier_inference::Result<HostOutcome> {
         let wait = meter.wait();
-        let ended = self.receiver.await.unwrap_or(Err(HostError::WorkerGone));
+        let ended = self.outcome.come().await;
         drop(wait);
         note(self.span, meter, &ended);
         ended
@@ -117,7 +120,7 @@ impl End {
 }
 
 /// What a guest hears who asks for an end twice.
-pub(super) fn asked_twice() -> Error {
+fn asked_twice() -> Error {
     Error::Other("the outcome of this job was asked for already".into())
 }
 
@@ -160,79 +163,4 @@ impl From<HostTimings> for Timings {
 /// The guest's form of where a job waits.
 pub(super) fn queued(position: u32, eta: Option<Duration>) -> Queued {
     Queued { position, eta_ms: eta.map(|eta| eta.as_millis() as u64) }
-}
-
-/// A job's events on their way into a guest, in a form of its capability's own. A task of its own translates them, one event
-/// ahead of the guest at most, so a slow guest loses detail in the reader's bounded buffer and nothing piles up here.
-pub(super) struct Events<T> {
-    receiver: mpsc::Receiver<T>,
-    meter: Arc<Meter>,
-    waiting: Option<Wait>,
-}
-
-impl<T: Send + 'static> Events<T> {
-    /// `translate` gives nothing for what the guest is not told.
-    pub(super) fn follow<F>(
-        reader: EventReader,
-        meter: Arc<Meter>,
-        translate: impl Fn(HostEvent) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Option<T>> + Send,
-    {
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move { forward(reader, sender, translate).await });
-        Self { receiver, meter, waiting: None }
-    }
-}
-
-/// Ends with the job, or when nobody reads any more.
-async fn forward<T, F: Future<Output = Option<T>>>(
-    mut reader: EventReader,
-    sender: mpsc::Sender<T>,
-    translate: impl Fn(HostEvent) -> F,
-) {
-    loop {
-        let event = tokio::select! {
-            event = reader.next() => event,
-            () = sender.closed() => None,
-        };
-        let Some(event) = event else { return };
-        let Some(event) = translate(event).await else { continue };
-        if sender.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-impl<T: Lower + Send + Sync + 'static> StreamProducer<Sandbox> for Events<T> {
-    type Item = T;
-    type Buffer = Option<T>;
-
-    fn poll_produce<'a>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut store: StoreContextMut<'a, Sandbox>,
-        mut destination: Destination<'a, T, Option<T>>,
-        finish: bool,
-    ) -> Poll<Result<StreamResult>> {
-        if destination.remaining(&mut store) == Some(0) {
-            // the guest asks whether something is there; it will learn that by reading
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
-        let polled = self.receiver.poll_recv(cx);
-        self.waiting = match &polled {
-            Poll::Pending if !finish => self.waiting.take().or_else(|| Some(self.meter.wait())),
-            _ => None,
-        };
-        match polled {
-            Poll::Ready(Some(event)) => {
-                destination.set_buffer(Some(event));
-                Poll::Ready(Ok(StreamResult::Completed))
-            }
-            Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
-            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
 }

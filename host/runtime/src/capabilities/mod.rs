@@ -7,6 +7,7 @@ mod finish;
 mod generation;
 mod images;
 mod job;
+mod language;
 mod models;
 mod select;
 mod speech;
@@ -27,6 +28,8 @@ pub use generation::RunningJob;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use images::Image;
 pub(crate) use images::decode_pixels;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use language::RunningCompletion;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use speech::RunningTranscription;
 

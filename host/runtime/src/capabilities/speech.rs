@@ -13,7 +13,7 @@ use wasmtime::Result;
 use wasmtime::component::{Access as StoreAccess, Resource, StreamReader};
 
 use super::audio::Sound;
-use super::job::{self, Events, Running};
+use super::job::{self, Ended, Handle};
 use super::{Access, Capabilities, caller};
 use crate::Work;
 use crate::bindings::generation::{Error, Invalid};
@@ -24,13 +24,9 @@ use crate::bindings::speech::{
 use crate::sandbox::Sandbox;
 use crate::stage::Caller;
 
-/// What is behind a guest's handle.
+/// What is behind a guest's handle: the model, and how long the recording is.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct RunningTranscription {
-    model: Arc<HostModel>,
-    seconds: f64,
-    running: Running,
-}
+pub type RunningTranscription = Handle<(Arc<HostModel>, f64)>;
 
 impl Host for Sandbox {}
 
@@ -51,10 +47,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         let caller = caller(access).await;
         let samples = access
             .with(|mut store| Ok::<_, wasmtime::Error>(store.get().table.get(&recording)?.samples.clone()))?;
-        match start(&caller, request, samples) {
-            Ok(job) => Ok(Ok(access.with(|mut store| store.get().table.push(job))?)),
-            Err(error) => Ok(Err(error)),
-        }
+        job::keep(access, start(&caller, request, samples))
     }
 }
 
@@ -72,7 +65,7 @@ fn start(
     span.set("atelier.audio_seconds", || seconds.ceil() as u64);
     let work = Work { audio_seconds: seconds.ceil() as u64, ..Work::default() };
     let running = job::submit(caller, order, work, held, span).map_err(about_audio)?;
-    Ok(RunningTranscription { model, seconds, running })
+    Ok(Handle::new((model, seconds), running))
 }
 
 /// Where a job does not fit the memory, what a caller can change of it is the audio.
@@ -87,11 +80,11 @@ fn about_audio(error: HostError) -> Error {
 
 impl HostTranscription for Sandbox {
     fn id(&mut self, job: Resource<RunningTranscription>) -> Result<String> {
-        Ok(self.table.get(&job)?.running.id.to_string())
+        Ok(self.table.get(&job)?.id())
     }
 
     fn cancel(&mut self, job: Resource<RunningTranscription>) -> Result<()> {
-        self.table.get(&job)?.running.guard.cancel();
+        self.table.get(&job)?.cancel();
         Ok(())
     }
 
@@ -103,27 +96,21 @@ impl HostTranscription for Sandbox {
 
 impl HostTranscriptionWithStore<Sandbox> for Capabilities {
     fn events(
-        mut store: StoreAccess<'_, Sandbox, Self>,
+        store: StoreAccess<'_, Sandbox, Self>,
         job: Resource<RunningTranscription>,
     ) -> Result<StreamReader<Event>> {
-        let meter = store.get().meter().clone();
-        match store.get().table.get_mut(&job)?.running.events.take() {
-            Some(reader) => StreamReader::new(&mut store, Events::follow(reader, meter, translate)),
-            None => StreamReader::new(&mut store, std::iter::empty()),
-        }
+        job::events(store, job, translate)
     }
 
     async fn outcome(
         access: &Access,
         job: Resource<RunningTranscription>,
     ) -> Result<std::result::Result<Transcript, Error>> {
-        let (end, model, seconds, meter) = access.with(|mut store| {
-            let meter = store.get().meter().clone();
-            let job = store.get().table.get_mut(&job)?;
-            Ok::<_, wasmtime::Error>((job.running.take_end(), job.model.clone(), job.seconds, meter))
-        })?;
-        let Some(end) = end else { return Ok(Err(job::asked_twice())) };
-        Ok(match end.come(&meter).await {
+        let ((model, seconds), result) = match job::outcome(access, job).await? {
+            Ok(Ended { facts, result, .. }) => (facts, result),
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match result {
             Ok(HostOutcome { product: Product::Transcript(transcript), notes, timings }) => Ok(Transcript {
                 text: transcript.text,
                 language: transcript.language.map(Into::into),
@@ -146,6 +133,6 @@ async fn translate(event: HostEvent) -> Option<Event> {
         HostEvent::Started => Some(Event::Started),
         HostEvent::Heard(delta) => Some(Event::Heard(delta.into())),
         // no such events come of speech
-        HostEvent::Step { .. } | HostEvent::Preview(_) => None,
+        HostEvent::Step { .. } | HostEvent::Preview(_) | HostEvent::Said { .. } => None,
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Meter {
     /// What the store holds, whichever request made it.
     holdings: OnceLock<Arc<Holdings>>,
     jobs: AtomicU32,
+    tokens: AtomicU64,
     verdict: OnceLock<Failure>,
     given_up: OnceLock<Instant>,
     /// Told when there is a verdict, and when the request is given up.
@@ -96,6 +97,7 @@ impl Meter {
             request_body_held: AtomicBool::new(false),
             holdings: OnceLock::new(),
             jobs: AtomicU32::new(0),
+            tokens: AtomicU64::new(0),
             verdict: OnceLock::new(),
             given_up: OnceLock::new(),
             ending: Notify::new(),
@@ -270,6 +272,20 @@ impl Meter {
                 Err(limit)
             }
         }
+    }
+
+    /// Takes tokens that are to be written off the request's allowance, or says how many there may be in all. A reply that is
+    /// shorter gives none back: what a request can make the engine write is bounded by what it asks for.
+    pub(crate) fn take_tokens(&self, count: u64) -> Result<(), u64> {
+        let limit = self.limits().tokens;
+        let fits = |taken: u64| taken.checked_add(count).filter(|sum| *sum <= limit);
+        let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map(|_| ()).map_err(|_| limit).inspect_err(|_| self.deny("tokens"))
+    }
+
+    /// Gives back tokens that nobody will write: their job was not taken.
+    pub(crate) fn give_back_tokens(&self, count: u64) {
+        self.tokens.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// The request's body is in the guest's hands, or no more.

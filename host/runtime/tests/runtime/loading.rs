@@ -28,6 +28,9 @@ async fn a_handler_without_a_grant_for_what_it_imports_names_the_import_and_the_
             "`grants.models`",
         ],
     );
+    for capability in ["language", "speech"] {
+        assert_has(&told, &[&format!("imports `atelier:host/{capability}@0.1.0`")]);
+    }
     assert_has(&told, &["`wasi:http/client@0.3.0`", "grants no outbound server", "`grants.outbound`"]);
 }
 
@@ -129,7 +132,7 @@ async fn all_problems_of_a_route_are_told_at_once() {
         .await
         .unwrap_err();
     // one for each interface that needs a grant, one for each plugin
-    assert_eq!(error.problems.len(), 5, "{error}");
+    assert_eq!(error.problems.len(), 6, "{error}");
 }
 
 #[test]

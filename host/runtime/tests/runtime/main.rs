@@ -9,6 +9,7 @@ mod capabilities;
 mod compiling;
 mod concurrent;
 mod kit;
+mod language;
 mod limits;
 mod loading;
 mod messages;

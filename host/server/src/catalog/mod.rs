@@ -134,7 +134,9 @@ impl Entry {
                 let replaced = self.overlays.iter().filter_map(Overlay::replaced).collect();
                 Wanted { repo: repo.into(), files: Files::Pipeline { without: replaced } }
             }
-            Base::Checkpoint(repo, file) => Wanted { repo: repo.into(), files: Files::Named(vec![file]) },
+            Base::Checkpoint(repo, file) => {
+                Wanted { repo: repo.into(), files: Files::Named(vec![file.to_owned()]) }
+            }
         };
         [base].into_iter().chain(self.overlays.iter().map(Overlay::wanted)).collect()
     }
@@ -161,8 +163,12 @@ impl Overlay {
 
     fn wanted(&self) -> Wanted {
         let files = match *self {
-            Self::Unet { weights, config, .. } => config.into_iter().chain([weights]).collect(),
-            Self::Blocks { weights: file, .. } | Self::Vae(_, file) | Self::Adapter(_, file) => vec![file],
+            Self::Unet { weights, config, .. } => {
+                config.into_iter().chain([weights]).map(Into::into).collect()
+            }
+            Self::Blocks { weights: file, .. } | Self::Vae(_, file) | Self::Adapter(_, file) => {
+                vec![file.to_owned()]
+            }
         };
         Wanted { repo: self.repo().into(), files: Files::Named(files) }
     }
@@ -211,7 +217,10 @@ mod tests {
     fn what_an_overlay_replaces_is_not_fetched_with_the_base() {
         let lightning = find("sdxl-lightning").unwrap().wanted();
         assert_eq!(lightning[0].files, Files::Pipeline { without: vec!["unet"] });
-        assert_eq!(lightning[1].files, Files::Named(vec!["sdxl_lightning_4step_unet.safetensors"]));
+        assert_eq!(
+            lightning[1].files,
+            Files::Named(vec!["sdxl_lightning_4step_unet.safetensors".to_owned()])
+        );
         let lora = find("sdxl-lightning-lora").unwrap().wanted();
         assert_eq!(lora[0].files, Files::Pipeline { without: vec![] });
     }

@@ -313,7 +313,9 @@ fn show(bar: &ProgressBar, event: &Event) {
             bar.set_length((*total).into());
             bar.set_position((*step).into());
         }
-        Event::Queued { .. } | Event::Started | Event::Preview(_) | Event::Heard(_) => bar.tick(),
+        Event::Queued { .. } | Event::Started | Event::Preview(_) | Event::Heard(_) | Event::Said { .. } => {
+            bar.tick()
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod catalog;
+mod chat;
 pub(crate) mod compile;
 mod component;
 mod config;
@@ -48,6 +49,8 @@ enum Verb {
     Generate(Box<generate::Generate>),
     /// Write down what is said in a recording, without a server.
     Transcribe(Box<transcribe::Transcribe>),
+    /// Talk with a language model, without a server.
+    Chat(Box<chat::Chat>),
     /// List the models, fetch one, write one as a single file, or say what a running host keeps in memory.
     Models(models::Models),
     /// Say what a component or a picture is.
@@ -116,6 +119,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Serve(arguments)) => serve::run(arguments).await,
         Some(Verb::Generate(arguments)) => generate::run(&arguments).await,
         Some(Verb::Transcribe(arguments)) => transcribe::run(&arguments).await,
+        Some(Verb::Chat(arguments)) => chat::run(&arguments).await,
         Some(Verb::Models(arguments)) => models::run(arguments).await,
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),
         Some(Verb::Route(arguments)) => route::run(arguments).await,

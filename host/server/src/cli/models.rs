@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Common, Usage, catalog as public, residency};
-use crate::config::{self, Config, HubRepo, ModelSource};
+use crate::config::{self, Config, HubSource, ModelSource};
 use crate::hub::{Hub, Progress, Pulled, Wanted};
 use crate::terminal::{Style, Terminal};
 use crate::{app, catalog};
@@ -44,7 +44,8 @@ enum Verb {
     },
     /// Fetch a model's files into the cache, continuing where an earlier pull stopped.
     Pull {
-        /// A model's id in the manifest, a public model's name (see `catalog`), or hub:owner/name[@revision].
+        /// A model's id in the manifest, a public model's name (see `catalog`), or owner/name[@revision] of the hub; with
+        /// :file.gguf behind it that file alone.
         model: String,
         #[command(flatten)]
         common: Common,
@@ -143,9 +144,10 @@ fn unknown(config: &Config, id: &str) -> String {
 
 async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
     let terminal = common.terminal();
-    let (wanted, entry) = match model.strip_prefix("hub:") {
-        Some(_) => (vec![Wanted::pipeline(HubRepo::parse(model).map_err(Usage)?)], None),
-        None => wanted(&common.load()?, model)?,
+    let is_of_hub = model.starts_with("hub:") || model.contains('/');
+    let (wanted, entry) = match is_of_hub {
+        true => (vec![Wanted::of(of_hub(model)?)], None),
+        false => wanted(&common.load()?, model)?,
     };
     let hub = Hub::of_process()?;
     let bar = bar(&terminal);
@@ -169,6 +171,11 @@ async fn pull(model: &str, common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A model of the hub, with or without the word before it: no model of a manifest has a slash in its name.
+fn of_hub(name: &str) -> Result<HubSource, Usage> {
+    HubSource::parse(&format!("hub:{}", name.strip_prefix("hub:").unwrap_or(name))).map_err(Usage)
+}
+
 fn report(terminal: &Terminal, pulled: &Pulled) {
     let Pulled { repo, folder, commit, files, bytes } = pulled;
     terminal.line(format_args!("hub:{repo} is here: {files} files, {:.1} MB", *bytes as f64 / 1e6));
@@ -180,7 +187,7 @@ fn report(terminal: &Terminal, pulled: &Pulled) {
 fn wanted(config: &Config, name: &str) -> anyhow::Result<(Vec<Wanted>, Option<&'static catalog::Entry>)> {
     let of_entry = |entry: &'static catalog::Entry| (entry.wanted(), Some(entry));
     match config.models.iter().find(|model| model.id.as_str() == name).map(|model| &model.source) {
-        Some(ModelSource::Hub(repo)) => Ok((vec![Wanted::pipeline(repo.clone())], None)),
+        Some(ModelSource::Hub(source)) => Ok((vec![Wanted::of(source.clone())], None)),
         Some(ModelSource::Catalog(entry)) => Ok(of_entry(entry)),
         Some(other) => {
             Err(Usage(format!("model `{name}` comes from {other}; there is nothing to pull")).into())
@@ -188,7 +195,7 @@ fn wanted(config: &Config, name: &str) -> anyhow::Result<(Vec<Wanted>, Option<&'
         None => catalog::find(name.strip_prefix("catalog:").unwrap_or(name)).map(of_entry).ok_or_else(|| {
             let unknown = unknown(config, name);
             Usage(format!(
-                "{unknown}; `atelier models catalog` lists the public ones; or write hub:owner/name"
+                "{unknown}; `atelier models catalog` lists the public ones; or write owner/name of one of the hub's"
             ))
             .into()
         }),

@@ -3,7 +3,6 @@
 //! there; reads nothing of the process's environment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,8 +16,8 @@ use super::raw::{At, Document, Found, Table};
 use super::signing::signing;
 use super::tenant::{self, Tenant};
 use super::types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, Route, Server,
-    Store, Telemetry, Tls,
+    CodeSource, Config, Engine, Grants, Limits, Log, LogFormat, Manifest, Model, Route, Server, Store,
+    Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
 use super::{model, release, reuse};
@@ -386,6 +385,7 @@ fn limits(route: &Table<'_>, reuse: Reuse) -> Limits {
         response_body_bytes: table.bytes("response-body-bytes", 0..=64 * GIB),
         picture_bytes: table.bytes("picture-bytes", 65_536..=16 * GIB),
         audio_seconds: table.number("audio-seconds", 1..=MAX_AUDIO_SECONDS as u64),
+        tokens: table.number("tokens", 1..=100_000_000),
         outbound_requests: table.number("outbound-requests", 0..=10_000),
         outbound_bytes: table.bytes("outbound-bytes", 0..=16 * GIB),
         outbound_connect_ms: table.number("outbound-connect-ms", 1..=HOUR_MS),
@@ -451,36 +451,6 @@ pub(super) fn hint(wrong: &str, known: &[&str], otherwise: &str) -> String {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if known.is_empty() => otherwise.to_owned(),
         None => format!("known: {}; or {otherwise}", known.join(", ")),
-    }
-}
-
-impl HubRepo {
-    /// Reads `hub:owner/name` or `hub:owner/name@revision`; the error says what is wanted.
-    pub fn parse(text: &str) -> Result<HubRepo, String> {
-        let wrong = || format!("wants hub:owner/name or hub:owner/name@revision, not `{text}`");
-        let repo = text.strip_prefix("hub:").ok_or_else(wrong)?;
-        let (repo, revision) = match repo.split_once('@') {
-            Some((repo, revision)) => (repo, Some(revision.to_owned())),
-            None => (repo, None),
-        };
-        let (owner, name) = repo.split_once('/').ok_or_else(wrong)?;
-        let plain = |part: &str| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
-        };
-        // a revision may hold slashes, as in refs/pr/1, but must not climb
-        let climbs = |revision: &String| revision.is_empty() || !revision.split('/').all(plain);
-        if !plain(owner) || !plain(name) || revision.as_ref().is_some_and(climbs) {
-            return Err(wrong());
-        }
-        Ok(HubRepo { owner: owner.into(), name: name.into(), revision })
-    }
-}
-
-impl fmt::Display for HubRepo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)?;
-        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
     }
 }
 

@@ -2,10 +2,11 @@
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
 //! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `model.rs` reads
-//! models, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
+//! models, `hub.rs` the names of the hub's, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
 //! `problem.rs` is what is wrong with it.
 
 mod check;
+mod hub;
 mod model;
 mod problem;
 mod raw;
@@ -20,6 +21,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub(crate) use check::is_name;
+pub use hub::{HubRepo, HubSource};
 pub use model::Prediction;
 pub use problem::{ConfigError, Place, Problem};
 pub use release::{Probe, Trial};
@@ -27,8 +29,8 @@ pub use signing::{PublicKey, Signing, SigningKey};
 pub(crate) use tenant::MAX_KEYS;
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
-    CodeSource, Config, Engine, Grants, HubRepo, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route,
-    Server, Store, Telemetry, Tls,
+    CodeSource, Config, Engine, Grants, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route, Server,
+    Store, Telemetry, Tls,
 };
 
 pub use crate::keys::KeyHash;

@@ -2,19 +2,22 @@
 //! memory. Looks whether files and folders are there, and at nothing in them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atelier_inference::{DEFAULT_REFINER_SHARE, ModelId};
 use serde::Serialize;
 
 use super::check::{Context, builtin, hint, name, one_of};
+use super::hub::HubSource;
 use super::raw::{Found, Table};
-use super::types::{Adapter, Control, HubRepo, Model, ModelSource};
+use super::types::{Adapter, Control, Model, ModelSource};
 use crate::catalog;
 
 /// How the name of a single file ends; nothing else is opened as one.
 const SINGLE_FILE: &str = "safetensors";
+/// How that of a language model may end as well.
+const BLOCKS_FILE: &str = "gguf";
 
 /// What a denoiser was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,8 +89,8 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
 fn public(table: &Table<'_>, id: Option<&str>) -> Option<ModelSource> {
     let entry = id.and_then(catalog::find);
     if entry.is_none() {
-        let fix = "write source = \"builtin:…\", \"hub:owner/name\", \"catalog:…\", a folder or a .safetensors file, or give \
-                   it the id of a public model (`atelier models catalog`)";
+        let fix = "write source = \"builtin:…\", \"hub:owner/name\", \"catalog:…\", a folder, or a .safetensors \
+                   or .gguf file, or give it the id of a public model (`atelier models catalog`)";
         table.missing("source", fix);
     }
     entry.map(ModelSource::Catalog)
@@ -137,8 +140,8 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
         return named.map(ModelSource::Builtin);
     }
     if text.starts_with("hub:") {
-        let repo = HubRepo::parse(text);
-        return repo.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
+        let source = HubSource::parse(text);
+        return source.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
     }
     if let Some(name) = text.strip_prefix("catalog:") {
         let entry = catalog::find(name);
@@ -148,20 +151,24 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
         }
         return entry.map(ModelSource::Catalog);
     }
-    let path = files(table, found, context);
-    let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);
-    Some(if is_single { ModelSource::File(path) } else { ModelSource::Folder(path) })
+    let kinds = [SINGLE_FILE, BLOCKS_FILE];
+    let path = files(table, found, context, &kinds);
+    Some(if is_single(&path, &kinds) { ModelSource::File(path) } else { ModelSource::Folder(path) })
 }
 
-/// A folder, or a single file; it must be there.
-fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> PathBuf {
+fn is_single(path: &Path, kinds: &[&str]) -> bool {
+    path.extension().is_some_and(|extension| kinds.iter().any(|kind| extension == *kind))
+}
+
+/// A folder, or a single file of one of these kinds; it must be there.
+fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>, kinds: &[&str]) -> PathBuf {
     let path = path(found, context);
-    let is_single = path.extension().is_some_and(|extension| extension == SINGLE_FILE);
-    let shown = path.display();
+    let (is_single, shown) = (is_single(&path, kinds), path.display());
     match (path.is_dir(), path.is_file()) {
         (false, true) if !is_single => {
             let text = format!(
-                "{shown} is no .{SINGLE_FILE} file; pickled checkpoints are not opened: they can run code"
+                "{shown} is no .{} file; pickled checkpoints are not opened: they can run code",
+                kinds.join(" or .")
             );
             table.problem(&found.at, text);
         }
@@ -174,13 +181,14 @@ fn files(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Pat
 
 /// Another autoencoder.
 fn vae(table: &Table<'_>, context: &Context<'_>) -> Option<PathBuf> {
-    table.text("vae").map(|found| files(table, &found, context))
+    table.text("vae").map(|found| files(table, &found, context, &[SINGLE_FILE]))
 }
 
 /// What requests may lay beside the model's weights, by name.
 fn adapters(table: &Table<'_>, context: &Context<'_>) -> Vec<Adapter> {
     let fix = "write source = a .safetensors file or a folder of peft";
-    let named = named(table, "adapters", "adapter", fix, |table, found| files(table, found, context));
+    let named =
+        named(table, "adapters", "adapter", fix, |table, found| files(table, found, context, &[SINGLE_FILE]));
     named.into_iter().map(|(id, source)| Adapter { id, source }).collect()
 }
 
@@ -230,7 +238,7 @@ fn path(found: &Found<String>, context: &Context<'_>) -> PathBuf {
 /// Files of learned words.
 fn embeddings(table: &Table<'_>, context: &Context<'_>) -> Vec<PathBuf> {
     let file = |found: Found<String>| {
-        let path = files(table, &found, context);
+        let path = files(table, &found, context, &[SINGLE_FILE]);
         if path.is_dir() {
             table.problem(&found.at, format!("{} is a folder; name a .{SINGLE_FILE} file", path.display()));
         }
@@ -242,8 +250,13 @@ fn embeddings(table: &Table<'_>, context: &Context<'_>) -> Vec<PathBuf> {
 /// What a single file's model predicts; folders say it themselves.
 fn prediction(table: &Table<'_>, source: Option<&ModelSource>) -> Option<Prediction> {
     let name = one_of(table, "prediction", &Prediction::NAMES)?;
-    if !matches!(source, None | Some(ModelSource::File(_))) {
-        let text = "`prediction` is for single files: a folder says it in scheduler/scheduler_config.json; leave it out";
+    let is_said = match source {
+        Some(ModelSource::File(path)) => !is_single(path, &[SINGLE_FILE]),
+        Some(_) => true,
+        None => false,
+    };
+    if is_said {
+        let text = "`prediction` is for single files of pictures: a folder says it in scheduler/scheduler_config.json; leave it out";
         table.problem(table.at(), text);
     }
     Prediction::named(name)

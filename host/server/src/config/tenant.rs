@@ -65,6 +65,9 @@ pub struct Quotas {
     /// Seconds of sound that are transcribed in a day (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_seconds_per_day: Option<u64>,
+    /// Tokens that language models read and write in a day (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<u64>,
 }
 
 /// Who may ask a route.
@@ -115,6 +118,7 @@ fn quotas(tenant: &Table<'_>) -> Quotas {
         pixel_steps_per_day: table.number("pixel-steps-per-day", 1..=DAY_LIMIT),
         images_per_day: table.number("images-per-day", 1..=DAY_LIMIT),
         audio_seconds_per_day: table.number("audio-seconds-per-day", 1..=DAY_LIMIT),
+        tokens_per_day: table.number("tokens-per-day", 1..=DAY_LIMIT),
     };
     if quotas.burst.is_some() && quotas.requests_per_second.is_none() {
         table.problem(table.at(), "`burst` bounds nothing without `requests-per-second`; set that as well");

@@ -12,6 +12,7 @@ use atelier_inference::{ModelId, TenantId};
 use atelier_runtime::Reuse;
 use serde::{Serialize, Serializer};
 
+use super::hub::HubSource;
 use super::model::Prediction;
 use super::release::{Probe, Trial};
 use super::signing::Signing;
@@ -271,25 +272,14 @@ pub struct Control {
 pub enum ModelSource {
     /// Inside the binary.
     Builtin(String),
-    /// A repository of the model hub.
-    Hub(HubRepo),
+    /// A repository of the model hub, or a file of one.
+    Hub(HubSource),
     /// A public model by its name.
     Catalog(&'static Entry),
     /// A folder.
     Folder(PathBuf),
     /// A single-file checkpoint.
     File(PathBuf),
-}
-
-/// A repository of the model hub.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HubRepo {
-    /// Who publishes it.
-    pub owner: String,
-    /// Its name.
-    pub name: String,
-    /// A branch, tag or commit; the main branch when `None`.
-    pub revision: Option<String>,
 }
 
 /// `[[route]]`
@@ -410,6 +400,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outbound_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outbound_bytes: Option<u64>,
@@ -447,7 +439,7 @@ impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
-            Self::Hub(repo) => write!(f, "hub:{repo}"),
+            Self::Hub(source) => write!(f, "hub:{source}"),
             Self::Catalog(entry) => write!(f, "catalog:{}", entry.name),
             Self::Folder(path) | Self::File(path) => write!(f, "{}", path.display()),
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
 
-use crate::config::HubRepo;
+use crate::config::{HubRepo, HubSource};
 
 pub use needed::Files;
 pub use pull::{Progress, Pulled};
@@ -34,6 +34,14 @@ impl Wanted {
     /// All that a pipeline reads.
     pub fn pipeline(repo: HubRepo) -> Self {
         Self { repo, files: Files::Pipeline { without: Vec::new() } }
+    }
+
+    /// All that a model of the hub is.
+    pub fn of(source: HubSource) -> Self {
+        match source.file {
+            Some(file) => Self { repo: source.repo, files: Files::Named(vec![file]) },
+            None => Self::pipeline(source.repo),
+        }
     }
 }
 

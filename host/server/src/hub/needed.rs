@@ -22,8 +22,14 @@ const COMPONENTS: [&str; 9] = [
 /// Those among them that are nothing without weights.
 const NETWORKS: [&str; 5] = ["text_encoder", "text_encoder_2", "transformer", "unet", "vae"];
 /// Files beside the weights, by their last name.
-const TEXT_FILES: [&str; 5] =
-    ["merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"];
+const TEXT_FILES: [&str; 6] = [
+    "chat_template.jinja",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+];
 /// Stems of the weights that the engine looks for in a component.
 const WEIGHT_STEMS: [&str; 2] = ["model", "diffusion_pytorch_model"];
 
@@ -36,7 +42,7 @@ pub enum Files {
         without: Vec<&'static str>,
     },
     /// These, by their paths.
-    Named(Vec<&'static str>),
+    Named(Vec<String>),
 }
 
 /// The files to take, out of all paths of a repository; the error says what is missing.
@@ -44,9 +50,11 @@ pub(super) fn choose<'a>(paths: &[&'a str], files: &Files) -> Result<Vec<&'a str
     match files {
         Files::Pipeline { without } => choose_pipeline(paths, without),
         Files::Named(names) => {
-            let find = |name: &&str| {
-                let found = paths.iter().find(|path| *path == name).copied();
-                found.ok_or_else(|| format!("holds no {name} any more; write hub:owner/name of what does"))
+            let find = |name: &String| {
+                let found = paths.iter().find(|path| **path == name.as_str()).copied();
+                found.ok_or_else(|| {
+                    format!("holds no {name}; name a file that it does hold, or another repository")
+                })
             };
             names.iter().map(find).collect()
         }
@@ -105,7 +113,8 @@ fn paths(root: &Path) -> Vec<String> {
 /// Whether a snapshot's folder holds everything that its own indices name.
 fn is_complete(folder: &Path, without: &[&str]) -> bool {
     let Some(index) = read_json(&folder.join("model_index.json")) else {
-        return folder.join("config.json").is_file();
+        // a network of its own
+        return folder.join("config.json").is_file() && has_weights(folder) && has_its_shards(folder);
     };
     let used = |(name, value): (&String, &Value)| {
         let is_component = value.get(0).is_some_and(Value::is_string);
@@ -191,7 +200,7 @@ fn name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Files, choose};
+    use super::{Files, choose, present};
 
     fn of_pipeline<'a>(paths: &[&'a str]) -> Result<Vec<&'a str>, String> {
         choose(paths, &Files::Pipeline { without: Vec::new() })
@@ -270,6 +279,48 @@ mod tests {
     }
 
     #[test]
+    fn a_language_model_gives_its_root_with_template_and_shards_and_nothing_for_other_programs() {
+        let paths = [
+            ".gitattributes",
+            "README.md",
+            "chat_template.jinja",
+            "config.json",
+            "consolidated.safetensors",
+            "generation_config.json",
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+            "model.safetensors.index.json",
+            "original/consolidated.00.pth",
+            "original/params.json",
+            "pytorch_model.bin.index.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+        ];
+        let expected = [
+            &paths[2..4],
+            &["generation_config.json"],
+            &paths[6..9],
+            &["special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"],
+        ];
+        assert_eq!(of_pipeline(&paths).unwrap(), expected.concat());
+    }
+
+    #[test]
+    fn a_network_of_its_own_is_here_with_all_of_its_shards() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let is_here = || present(folder.path(), &Files::Pipeline { without: Vec::new() }).is_some();
+        write("config.json", "{}");
+        assert!(!is_here(), "without weights");
+        write("model.safetensors.index.json", r#"{"weight_map": {"a": "model-00001-of-00001.safetensors"}}"#);
+        assert!(!is_here(), "without its shard");
+        write("model-00001-of-00001.safetensors", "");
+        assert!(is_here());
+    }
+
+    #[test]
     fn weights_that_come_from_elsewhere_are_left_out_and_named_files_must_be_there() {
         let paths = [
             "model_index.json",
@@ -280,8 +331,8 @@ mod tests {
         ];
         let without = Files::Pipeline { without: vec!["unet"] };
         assert_eq!(choose(&paths, &without).unwrap(), [paths[0], paths[1], paths[3]]);
-        assert_eq!(choose(&paths, &Files::Named(vec!["extra.safetensors"])).unwrap(), [paths[4]]);
-        let error = choose(&paths, &Files::Named(vec!["other.safetensors"])).unwrap_err();
+        assert_eq!(choose(&paths, &Files::Named(vec!["extra.safetensors".into()])).unwrap(), [paths[4]]);
+        let error = choose(&paths, &Files::Named(vec!["other.safetensors".into()])).unwrap_err();
         assert!(error.contains("no other.safetensors"), "{error}");
     }
 }

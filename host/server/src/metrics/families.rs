@@ -139,6 +139,9 @@ impl Sources<'_> {
         gauge("atelier_tenant_audio_seconds_today", "seconds of sound since midnight UTC", |usage| {
             usage.audio_seconds_today
         });
+        gauge("atelier_tenant_tokens_today", "tokens read and written since midnight UTC", |usage| {
+            usage.tokens_today
+        });
     }
 
     /// What tenants had of the inference worker.

@@ -82,6 +82,8 @@ pub(crate) struct Usage {
     pub(crate) pixel_steps_today: u64,
     /// Seconds of sound since midnight.
     pub(crate) audio_seconds_today: u64,
+    /// Tokens of conversations and replies since midnight.
+    pub(crate) tokens_today: u64,
 }
 
 /// A tenant's account with the quotas of one manifest.
@@ -117,6 +119,7 @@ impl Account {
             images_today: state.used.images,
             pixel_steps_today: state.used.pixel_steps,
             audio_seconds_today: state.used.audio_seconds,
+            tokens_today: state.used.tokens,
         }
     }
 
@@ -190,6 +193,7 @@ impl Purse {
                 work.audio_seconds,
                 "audio-seconds-per-day",
             )?,
+            tokens: fits(quotas.tokens_per_day, used.tokens, work.tokens, "tokens-per-day")?,
         };
         Ok(())
     }
@@ -212,6 +216,7 @@ impl Quota for Purse {
         used.images = used.images.saturating_sub(work.images);
         used.pixel_steps = used.pixel_steps.saturating_sub(work.pixel_steps);
         used.audio_seconds = used.audio_seconds.saturating_sub(work.audio_seconds);
+        used.tokens = used.tokens.saturating_sub(work.tokens);
     }
 }
 
@@ -293,6 +298,18 @@ mod tests {
         assert_eq!(purse.charge_at(work(21), at(1, 0)).unwrap_err().key, "audio-seconds-per-day");
         purse.charge_at(work(20), at(1, 0)).unwrap();
         purse.charge_at(Work { images: 1, ..work(0) }, at(1, 0)).unwrap();
+    }
+
+    #[test]
+    fn tokens_have_one_as_well_and_those_that_were_not_used_come_back() {
+        let purse = purse(Quotas { tokens_per_day: Some(100), ..Quotas::default() });
+        let work = |tokens| Work { tokens, ..Work::default() };
+        purse.charge(work(90)).unwrap();
+        let over = purse.charge(work(11)).unwrap_err();
+        assert!(over.reason.contains("tenant.quotas.tokens-per-day"), "{}", over.reason);
+        purse.refund(work(80));
+        purse.charge(work(90)).unwrap();
+        assert_eq!(purse.account.usage().tokens_today, 100);
     }
 
     #[test]

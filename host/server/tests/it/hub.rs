@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use atelier::config::HubRepo;
+use atelier::config::{HubRepo, HubSource};
 use atelier::hub::{Hub, HubError, HubOptions, Progress, Pulled, Wanted};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -136,9 +136,8 @@ impl Standin {
 
 fn tree(files: &Repository) -> serde_json::Value {
     let entry = |(path, bytes): (&String, &Vec<u8>)| {
-        let lfs = path
-            .ends_with(".safetensors")
-            .then(|| json!({ "oid": sum(bytes), "size": bytes.len(), "pointerSize": 1 }));
+        let is_large = path.ends_with(".safetensors") || path.ends_with(".gguf");
+        let lfs = is_large.then(|| json!({ "oid": sum(bytes), "size": bytes.len(), "pointerSize": 1 }));
         json!({ "type": "file", "oid": "0", "size": bytes.len(), "path": path, "lfs": lfs })
     };
     files.iter().map(entry).collect()
@@ -201,6 +200,24 @@ async fn a_pull_takes_what_a_pipeline_reads_and_is_found_in_the_cache() {
     assert_eq!(standin.ranges.lock().unwrap().len(), fetched);
     let offline = pull(&self::hub("http://127.0.0.1:1", cache.path(), true)).await.unwrap();
     assert_eq!((offline.commit.as_str(), offline.files, offline.bytes), (COMMIT, pulled.files, pulled.bytes));
+}
+
+#[tokio::test]
+async fn one_file_of_a_repository_is_pulled_alone_and_found_without_a_hub() {
+    let files = ["README.md", "tiny.Q4_0.gguf", "tiny.Q8_0.gguf"];
+    let files = files.map(|name| (name.to_owned(), name.repeat(1_000).into_bytes())).into();
+    let (endpoint, _) = Standin::with([("owner/words".to_owned(), files)]).start().await;
+    let cache = tempfile::tempdir().unwrap();
+    let wanted = |text| [Wanted::of(HubSource::parse(text).unwrap())];
+    let quarter = wanted("hub:owner/words:tiny.Q4_0.gguf");
+    let online = hub(&endpoint, cache.path(), false);
+    let pulled = online.pull(&quarter, &|_| {}).await.unwrap().remove(0);
+    assert_eq!((pulled.files, pulled.bytes), (1, 14_000));
+    let found = hub("http://127.0.0.1:1", cache.path(), true).cached(&quarter[0]).await.unwrap();
+    assert!(found.folder.join("tiny.Q4_0.gguf").is_file() && !found.folder.join("tiny.Q8_0.gguf").exists());
+    assert_eq!(online.cached(&wanted("hub:owner/words:tiny.Q8_0.gguf")[0]).await, None);
+    let error = online.pull(&wanted("hub:owner/words:other.gguf"), &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("holds no other.gguf"), "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod admin;
 mod catalog;
+mod chat;
 mod cli;
 mod client;
 mod config;

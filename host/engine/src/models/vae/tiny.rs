@@ -23,7 +23,7 @@ pub(crate) struct AutoencoderTiny {
 enum Layer {
     Conv(Conv2d),
     Activation(Activation),
-    Block(Block),
+    Block(Box<Block>),
     /// Nearest-neighbour upsampling, which has no weights but takes a number.
     Double,
 }
@@ -62,7 +62,7 @@ fn encoder(config: &TinyConfig, vb: Builder) -> Result<Vec<Layer>> {
         };
         layers.push(Layer::Conv(conv));
         for _ in 0..*blocks {
-            layers.push(Layer::Block(Block::load(*width, activation, vb(&layers))?));
+            layers.push(Layer::Block(Box::new(Block::load(*width, activation, vb(&layers))?)));
         }
     }
     let width = config.encoder_block_out_channels[config.encoder_block_out_channels.len() - 1];
@@ -81,7 +81,7 @@ fn decoder(config: &TinyConfig, vb: Builder) -> Result<Vec<Layer>> {
     for (level, (width, blocks)) in widths.iter().zip(&config.num_decoder_blocks).enumerate() {
         let vb = |layers: &Vec<Layer>| vb.pp(layers.len());
         for _ in 0..*blocks {
-            layers.push(Layer::Block(Block::load(*width, activation, vb(&layers))?));
+            layers.push(Layer::Block(Box::new(Block::load(*width, activation, vb(&layers))?)));
         }
         if level + 1 < widths.len() {
             layers.push(Layer::Double);

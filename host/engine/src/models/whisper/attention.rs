@@ -4,7 +4,7 @@ use atelier_inference::Precision;
 use candle_core::{Result, Tensor};
 
 use super::config::WhisperConfig;
-use crate::kernels::{Activation, LayerNorm, Linear, Mask, Past, Seen, attention, attention_to_past};
+use crate::kernels::{Activation, Heads, LayerNorm, Linear, Mask, Past, Seen, attention, attention_to_past};
 use crate::weights::Builder;
 
 /// Added to the variance by layer norms; torch's default, which no configuration changes.
@@ -50,7 +50,7 @@ impl Attention {
     /// Of new positions to themselves and those before: (rows, n, width).
     pub(super) fn to_past(&self, x: &Tensor, past: &mut Past) -> Result<Tensor> {
         let (k, v) = self.keys(x)?;
-        self.out_proj.forward(&past.attend(&self.q_proj.forward(x)?, &k, &v, self.heads)?)
+        self.out_proj.forward(&past.attend(&self.q_proj.forward(x)?, &k, &v, Heads::plain(self.heads))?)
     }
 
     /// Of texts to what is heard. Rows that belong to one window share its keys: (windows * group, n, width), where the
@@ -60,7 +60,7 @@ impl Attention {
         let windows = k.dim(0)?;
         let q = self.q_proj.forward(x)?.reshape((windows, rows / windows * count, width))?;
         let out = match q.dim(1)? <= FEW {
-            true => attention_to_past(&q, k, v, self.heads, Seen::All)?,
+            true => attention_to_past(&q, k, v, Heads::plain(self.heads), Seen::All)?,
             false => attention(&q, k, v, self.heads, Mask::None, Precision::F32)?,
         };
         self.out_proj.forward(&out.reshape((rows, count, width))?)

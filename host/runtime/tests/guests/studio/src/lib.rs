@@ -6,6 +6,7 @@ mod calls;
 mod hostile;
 mod listen;
 mod paint;
+mod talk;
 
 use exports::wasi::http0_3_0::handler::Guest;
 use wasi::clocks0_3_0::monotonic_clock::wait_for;
@@ -43,6 +44,11 @@ impl Guest for Studio {
             "/transcribe" => listen::transcribe(&text).await,
             "/heard" => listen::heard(&text).await,
             "/leave-speech" => listen::leave(&text).await,
+            "/language-models" => talk::models().await,
+            "/chat" => talk::chat(&text).await,
+            "/chat-again" => talk::again(&text).await,
+            "/said" => talk::said(&text).await,
+            "/leave-chat" => talk::leave(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

@@ -1,24 +1,11 @@
-//! The front door for GGUF files (ggml's `docs/gguf.md`, versions 2 and 3): the whole header is checked before anything is
-//! read by it. Every count is held against the bytes that are there, so that no number makes this allocate; sizes are
-//! multiplied with care; tensors lie within the file, aligned, without overlap. candle's own reader is not used: it
-//! multiplies what a file says unchecked, and divides by it.
-//!
-//! Bytes come from `files`; what goes out says where each tensor lies. Of the metadata only the alignment matters here; the
-//! rest is walked over.
-
-use std::collections::BTreeSet;
+//! Walks over a GGUF header: numbers, texts, lists and the descriptions of tensors, each held against the bytes that are
+//! there. Knows nothing of what keys mean.
 
 use candle_core::quantized::GgmlDType;
 
-use super::stored::{Encoding, Stored};
-use crate::Result;
-use crate::files::{Blob, ModelFiles};
+use super::metadata::Value;
+use crate::weights::stored::{Encoding, Stored};
 
-pub(super) const MAGIC: &[u8; 4] = b"GGUF";
-/// Longest header; a vocabulary of 256,000 words takes about 10 MiB.
-const MAX_HEADER_BYTES: u64 = 64 << 20;
-/// What is read first; enough for a file without vocabulary.
-const FIRST_BYTES: u64 = 256 << 10;
 /// Most tensors, and most entries of metadata.
 const MAX_ENTRIES: u64 = 65_536;
 /// Longest name of a tensor or a key; the format's own limit for keys.
@@ -26,141 +13,42 @@ const MAX_NAME_BYTES: u64 = 65_535;
 /// Arrays within arrays; the format allows any, and no model has two.
 const MAX_DEPTH: usize = 4;
 const MAX_DIMENSIONS: u32 = 4;
-/// Where the file does not say it.
-const ALIGNMENT: u64 = 32;
-const MAX_ALIGNMENT: u64 = 65_536;
-const ALIGNMENT_KEY: &str = "general.alignment";
+/// Longest list that is kept: the words of the largest vocabularies twice over.
+const MAX_LIST: u64 = 1 << 19;
 
 /// Why a header could not be read.
-enum Stop {
+pub(super) enum Stop {
     /// It goes on after the bytes at hand.
     Short,
     /// It is wrong.
     Bad(String),
 }
 
-type Parsed<T> = std::result::Result<T, Stop>;
-
-/// Opens a file and checks its header.
-///
-/// # Errors
-/// [`crate::Error::Read`] and [`crate::Error::Malformed`] name the file, and the key or tensor where it is one.
-pub(super) fn open(files: &ModelFiles, name: &str) -> Result<(Blob, Vec<Stored>)> {
-    let mut blob = files.open(name)?;
-    let unreadable = |source| files.unreadable(name, source);
-    let total = blob.len().map_err(unreadable)?;
-    let mut length = FIRST_BYTES.min(total);
-    loop {
-        let bytes = blob.read_at(0, length as usize).map_err(unreadable)?;
-        match parse(&bytes, total) {
-            Ok(tensors) => return Ok((blob, tensors)),
-            Err(Stop::Bad(reason)) => return Err(files.malformed(name, reason)),
-            Err(Stop::Short) if length < total.min(MAX_HEADER_BYTES) => {
-                length = (4 * length).min(total).min(MAX_HEADER_BYTES);
-            }
-            Err(Stop::Short) => {
-                let reason = format!("its header does not end within {length} bytes");
-                return Err(files.malformed(name, reason));
-            }
-        }
-    }
-}
-
-/// Reads the header at the beginning of `bytes`, of a file of `total`.
-fn parse(bytes: &[u8], total: u64) -> Parsed<Vec<Stored>> {
-    let mut cursor = Cursor { bytes, at: 0, total };
-    if cursor.take(4, "its magic")? != MAGIC {
-        return Err(Stop::Bad("is no GGUF file: it does not begin with GGUF".into()));
-    }
-    let version = cursor.u32("its version")?;
-    if ![2, 3].contains(&version) {
-        return Err(Stop::Bad(format!("is of GGUF version {version}; 2 and 3 are read, little-endian")));
-    }
-    let tensors = cursor.count("tensors")?;
-    let entries = cursor.count("metadata entries")?;
-    let mut alignment = ALIGNMENT;
-    let mut keys = BTreeSet::new();
-    for _ in 0..entries {
-        let (key, value) = cursor.entry()?;
-        if key == ALIGNMENT_KEY {
-            alignment = checked_alignment(value)?;
-        }
-        if let Some(key) = keys.replace(key) {
-            return Err(Stop::Bad(format!("`{key}` is there twice")));
-        }
-    }
-    let mut described = Vec::new();
-    for _ in 0..tensors {
-        described.push(cursor.tensor()?);
-    }
-    let start = (cursor.at as u64).next_multiple_of(alignment);
-    place(described, start, alignment, total).map_err(Stop::Bad)
-}
-
-fn checked_alignment(value: Option<f64>) -> Parsed<u64> {
-    match value {
-        Some(value) if (1.0..=MAX_ALIGNMENT as f64).contains(&value) && (value as u64).is_power_of_two() => {
-            Ok(value as u64)
-        }
-        value => {
-            let value = value.map_or("no number".into(), |value| value.to_string());
-            let reason =
-                format!("`{ALIGNMENT_KEY}` is {value}; a power of two up to {MAX_ALIGNMENT} makes sense");
-            Err(Stop::Bad(reason))
-        }
-    }
-}
-
-/// Makes offsets absolute and holds the tensors against the file and against each other.
-fn place(
-    tensors: Vec<Stored>,
-    start: u64,
-    alignment: u64,
-    total: u64,
-) -> std::result::Result<Vec<Stored>, String> {
-    let mut names = BTreeSet::new();
-    for tensor in &tensors {
-        let name = &tensor.name;
-        let end = start.checked_add(tensor.offset).and_then(|from| from.checked_add(tensor.bytes as u64));
-        if !tensor.offset.is_multiple_of(alignment) {
-            return Err(format!(
-                "tensor `{name}` begins at {}, which {alignment} does not divide",
-                tensor.offset
-            ));
-        }
-        if end.is_none_or(|end| end > total) {
-            let (bytes, offset) = (tensor.bytes, tensor.offset);
-            return Err(format!(
-                "tensor `{name}` of {bytes} bytes at {offset} reaches past the end of the file"
-            ));
-        }
-        if !names.insert(name.as_str()) {
-            return Err(format!("tensor `{name}` is described twice"));
-        }
-    }
-    let mut order: Vec<_> = tensors.iter().collect();
-    order.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
-    if let Some([first, second]) =
-        order.array_windows().find(|[first, second]| first.offset + first.bytes as u64 > second.offset)
-    {
-        return Err(format!("tensors `{}` and `{}` overlap", first.name, second.name));
-    }
-    let absolute = |tensor: Stored| Stored { offset: start + tensor.offset, ..tensor };
-    Ok(tensors.into_iter().map(absolute).collect())
-}
+pub(super) type Parsed<T> = std::result::Result<T, Stop>;
 
 /// Walks over a header.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     /// The file's first bytes.
     bytes: &'a [u8],
     at: usize,
     /// Bytes of the whole file.
     total: u64,
+    /// Whether texts and lists are handed out, which else are walked over.
+    keeps: bool,
 }
 
 impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8], total: u64, keeps: bool) -> Self {
+        Self { bytes, at: 0, total, keeps }
+    }
+
+    /// Bytes that were walked over.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// The next bytes; `what` they are is for the message.
-    fn take(&mut self, count: u64, what: &str) -> Parsed<&'a [u8]> {
+    pub(super) fn take(&mut self, count: u64, what: &str) -> Parsed<&'a [u8]> {
         let left = self.total - self.at as u64;
         if count > left {
             return Err(Stop::Bad(format!("the file ends within {what}: {count} bytes wanted, {left} left")));
@@ -172,7 +60,7 @@ impl<'a> Cursor<'a> {
         Ok(found)
     }
 
-    fn u32(&mut self, what: &str) -> Parsed<u32> {
+    pub(super) fn u32(&mut self, what: &str) -> Parsed<u32> {
         Ok(self.take(4, what)?.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)))
     }
 
@@ -180,7 +68,7 @@ impl<'a> Cursor<'a> {
         Ok(self.take(8, what)?.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
     }
 
-    fn count(&mut self, what: &str) -> Parsed<u64> {
+    pub(super) fn count(&mut self, what: &str) -> Parsed<u64> {
         match self.u64(what)? {
             count if count <= MAX_ENTRIES => Ok(count),
             count => Err(Stop::Bad(format!("has {count} {what}; at most {MAX_ENTRIES} are read"))),
@@ -197,51 +85,81 @@ impl<'a> Cursor<'a> {
         String::from_utf8(bytes.into()).map_err(|_| Stop::Bad(format!("{what} is not UTF-8")))
     }
 
-    /// One key, and its value where it is a number.
-    fn entry(&mut self) -> Parsed<(String, Option<f64>)> {
+    /// One key and its value.
+    pub(super) fn entry(&mut self) -> Parsed<(String, Value)> {
         let key = self.name("a metadata key")?;
         let kind = self.u32(&key)?;
         let value = self.value(&key, kind, 0)?;
         Ok((key, value))
     }
 
-    fn value(&mut self, key: &str, kind: u32, depth: usize) -> Parsed<Option<f64>> {
-        let Some(size) = size(kind) else {
-            match kind {
-                TEXT => {
-                    let length = self.u64(key)?;
-                    self.take(length, key)?;
+    fn value(&mut self, key: &str, kind: u32, depth: usize) -> Parsed<Value> {
+        match (kind, size(kind)) {
+            (_, Some(size)) => Ok(Value::Number(number(kind, self.take(size, key)?))),
+            (TEXT, None) => {
+                let bytes = self.text(key)?;
+                if !self.keeps {
+                    return Ok(Value::Other);
                 }
-                ARRAY => self.array(key, depth)?,
-                _ => return Err(Stop::Bad(format!("`{key}` has the unknown type {kind}"))),
+                let text = std::str::from_utf8(bytes);
+                Ok(text.map_or(Value::Other, |text| Value::Text(text.into())))
             }
-            return Ok(None);
-        };
-        Ok(Some(number(kind, self.take(size, key)?)))
+            (ARRAY, None) => self.array(key, depth),
+            (kind, None) => Err(Stop::Bad(format!("`{key}` has the unknown type {kind}"))),
+        }
     }
 
-    /// A list.
-    fn array(&mut self, key: &str, depth: usize) -> Parsed<()> {
+    fn text(&mut self, key: &str) -> Parsed<&'a [u8]> {
+        let length = self.u64(key)?;
+        self.take(length, key)
+    }
+
+    /// A list. Those of lists are walked over.
+    fn array(&mut self, key: &str, depth: usize) -> Parsed<Value> {
         if depth >= MAX_DEPTH {
             return Err(Stop::Bad(format!("`{key}` has lists within lists, more than {MAX_DEPTH} deep")));
         }
         let kind = self.u32(key)?;
         let count = self.u64(key)?;
+        // numbers take more in memory than in the file as well, and no list that matters is longer
+        let keeps = self.keeps && depth == 0;
         if let Some(size) = size(kind) {
             let bytes = count.checked_mul(size);
             let bytes =
                 bytes.ok_or_else(|| Stop::Bad(format!("`{key}` has {count} values; that overflows")))?;
-            return self.take(bytes, key).map(|_| ());
+            let values = self.take(bytes, key)?;
+            return Ok(if keeps && count <= MAX_LIST {
+                Value::numbers(values, size as usize, kind)
+            } else {
+                Value::Other
+            });
+        }
+        if kind == TEXT && keeps {
+            return self.texts(key, count);
         }
         // every text and every list takes bytes of its own, so this ends with the file
         for _ in 0..count {
             self.value(key, kind, depth + 1)?;
         }
-        Ok(())
+        Ok(Value::Other)
+    }
+
+    /// Every text takes more in memory than in the file, hence a limit of their own.
+    fn texts(&mut self, key: &str, count: u64) -> Parsed<Value> {
+        if count > MAX_LIST {
+            return Err(Stop::Bad(format!("`{key}` has {count} texts; at most {MAX_LIST} are read")));
+        }
+        let mut texts = Vec::new();
+        for index in 0..count {
+            let text = std::str::from_utf8(self.text(key)?);
+            let text = text.map_err(|_| Stop::Bad(format!("`{key}`[{index}] is not UTF-8")))?;
+            texts.push(text.to_string());
+        }
+        Ok(Value::Texts(texts))
     }
 
     /// A tensor's description; its offset is still relative.
-    fn tensor(&mut self) -> Parsed<Stored> {
+    pub(super) fn tensor(&mut self) -> Parsed<Stored> {
         let name = self.name("a tensor's name")?;
         let what = format!("tensor `{name}`");
         let dimensions = self.u32(&what)?;
@@ -313,7 +231,7 @@ fn size(kind: u32) -> Option<u64> {
 }
 
 /// A number of this type.
-fn number(kind: u32, bytes: &[u8]) -> f64 {
+pub(super) fn number(kind: u32, bytes: &[u8]) -> f64 {
     let mut wide = [0; 8];
     let count = bytes.len().min(8);
     wide[..count].copy_from_slice(&bytes[..count]);

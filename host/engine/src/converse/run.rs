@@ -1,0 +1,189 @@
+//! A reply, stepped: the conversation is read a part at a time, then the reply is written token by token. Everything that
+//! belongs to a request is here; the model knows nothing of it.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use super::ChatModel;
+use super::constraint::Constraint;
+use super::output::Output;
+use super::sampler::Sampler;
+use crate::models::llama::Text;
+use crate::{Error, Result};
+use atelier_inference::ChatOrder;
+use atelier_inference::chat::{Finish, Reply, Usage};
+
+/// Tokens that are read in one step: a step is short enough for others to wait for.
+pub(super) const CHUNK: usize = 256;
+
+/// Where a reply is after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConverseState {
+    /// There is more to do. The text is what was written and will stay; often there is none.
+    Step(String),
+    /// It is over.
+    Done(Reply),
+}
+
+/// One request. It can be left between any two steps.
+#[derive(Debug)]
+pub struct Conversation {
+    model: Arc<ChatModel>,
+    order: Arc<ChatOrder>,
+    /// Tokens of the conversation, then of the reply.
+    ids: Vec<u32>,
+    prompt: usize,
+    /// Most tokens of the reply.
+    limit: usize,
+    /// Of the prompt, what was computed before.
+    cached: usize,
+    text: Text,
+    sampler: Sampler,
+    constraint: Option<Constraint>,
+    output: Output,
+    told: String,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Reading,
+    /// How likely each token is to follow.
+    Writing(Vec<f32>),
+    /// The rest of the reply, which was not told yet.
+    Over(Reply),
+}
+
+impl Conversation {
+    /// Writes the conversation down for the model, and begins with what was computed before for the same circle.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a conversation that is too long, or that the model's template refuses, and for a schema that
+    /// cannot be kept to.
+    pub(super) fn new(model: Arc<ChatModel>, order: Arc<ChatOrder>) -> Result<Self> {
+        let ids = model.wording().prompt(&order)?;
+        let prompt = ids.len();
+        let options = &order.options;
+        let limit = (options.max_tokens as usize).min(model.wording().context() - prompt);
+        let constraint = options.schema.as_ref().map(|schema| Constraint::new(&model, schema, limit));
+        let constraint = constraint.transpose()?;
+        let mut text = model.network().text(prompt + limit)?;
+        let cached = model.prefixes().begin(order.circle, &ids, &mut text)?;
+        let drops_space = model.wording().tokenizer().drops_first_space();
+        Ok(Self {
+            sampler: Sampler::new(options, &ids),
+            output: Output::new(&options.stop, drops_space && constraint.is_none()),
+            constraint,
+            model,
+            ids,
+            prompt,
+            limit,
+            cached,
+            text,
+            told: String::new(),
+            stage: Stage::Reading,
+            order,
+        })
+    }
+
+    /// Goes on by one step. After the last it gives the reply again.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] and [`Error::NotFinite`] from the network; then there is nothing more to be had.
+    pub fn next_step(&mut self) -> Result<ConverseState> {
+        match std::mem::replace(&mut self.stage, Stage::Reading) {
+            Stage::Reading => self.read(),
+            Stage::Writing(logits) => self.write(logits),
+            Stage::Over(reply) => {
+                self.stage = Stage::Over(reply.clone());
+                Ok(ConverseState::Done(reply))
+            }
+        }
+    }
+
+    /// Goes on to the end.
+    ///
+    /// # Errors
+    /// As [`Conversation::next_step`].
+    pub fn finish(mut self) -> Result<Reply> {
+        loop {
+            if let ConverseState::Done(reply) = self.next_step()? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The next part of the conversation.
+    fn read(&mut self) -> Result<ConverseState> {
+        let from = self.text.length();
+        let to = self.prompt.min(from + CHUNK);
+        // nothing is left to be read only after an error, which ends a run
+        let part = self.ids.get(from..to).filter(|part| !part.is_empty()).ok_or(NO_TOKEN)?;
+        let state = self.model.network().extend(&mut self.text, part)?;
+        if to == self.prompt {
+            self.stage = Stage::Writing(self.logits(&state)?);
+        }
+        Ok(ConverseState::Step(String::new()))
+    }
+
+    /// The next token.
+    fn write(&mut self, mut logits: Vec<f32>) -> Result<ConverseState> {
+        let left = self.limit - (self.ids.len() - self.prompt);
+        let token = match &mut self.constraint {
+            Some(constraint) => constraint.choose(&mut logits, &mut self.sampler, left)?,
+            None => self.sampler.choose(&mut logits).ok_or(NO_TOKEN)?,
+        };
+        self.ids.push(token);
+        let tokenizer = self.model.wording().tokenizer();
+        if tokenizer.is_end(token) {
+            return self.end(Finish::End);
+        }
+        let text = self.output.push(tokenizer.bytes(token));
+        self.told.push_str(&text);
+        let finish = match &self.constraint {
+            _ if self.output.is_stopped() => Some(Finish::StopString),
+            Some(constraint) if constraint.is_over() => Some(constraint.finish()),
+            _ if left == 1 => Some(Finish::Length),
+            _ => None,
+        };
+        if let Some(finish) = finish {
+            return self.end_after(finish, text);
+        }
+        let state = self.model.network().extend(&mut self.text, &[token])?;
+        self.stage = Stage::Writing(self.logits(&state)?);
+        Ok(ConverseState::Step(text))
+    }
+
+    fn end(&mut self, finish: Finish) -> Result<ConverseState> {
+        self.end_after(finish, String::new())
+    }
+
+    /// What was held back comes out with the last text.
+    fn end_after(&mut self, finish: Finish, mut text: String) -> Result<ConverseState> {
+        let rest = self.output.finish();
+        text.push_str(&rest);
+        self.told.push_str(&rest);
+        // a stop string that only the last bytes ended
+        let finish = if self.output.is_stopped() { Finish::StopString } else { finish };
+        self.model.prefixes().keep(self.order.circle, &self.ids, &self.text)?;
+        self.stage = Stage::Over(Reply {
+            text: self.told.clone(),
+            finish,
+            usage: Usage {
+                prompt_tokens: self.prompt as u32,
+                cached_tokens: self.cached as u32,
+                reply_tokens: (self.ids.len() - self.prompt) as u32,
+            },
+            seed: self.order.options.seed,
+        });
+        Ok(ConverseState::Step(text))
+    }
+
+    fn logits(&self, state: &Tensor) -> Result<Vec<f32>> {
+        Ok(self.model.network().logits(state)?.flatten_all()?.to_vec1()?)
+    }
+}
+
+/// Where no likelihood is a number.
+pub(super) const NO_TOKEN: Error = Error::NotFinite { op: "the language model" };
