@@ -62,13 +62,13 @@ def disturb(x, rng):
 
 
 @torch.inference_mode()
-def round_trip(vae, pictures, device):
-    """Pictures as the codec gives them back, as bytes."""
+def round_trip(vae, pictures, device, noise=.1):
+    """Pictures as the codec gives them back, as bytes; `noise` is added to the latents."""
     codec = AutoencoderTiny.from_pretrained(vae).to(device).eval()
     out = []
     for k in range(0, len(pictures), 50):
         z = codec.encoder(as_tensor(pictures[k:k + 50], device))
-        x = (codec.decoder(z + .1 * torch.randn_like(z)) / 2 + .5).clamp(0, 1)
+        x = (codec.decoder(z + noise * torch.randn_like(z)) / 2 + .5).clamp(0, 1)
         out.append((x * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(out)
 

@@ -22,9 +22,9 @@ DEFAULTS = {
 }
 
 
-def averaged(state, part):
+def averaged(weights, part):
     """The averaged weights of one part of the learner."""
-    return {k[len(part) + 1:]: v for k, v in state["average"].items() if k.startswith(part + ".")}
+    return {k[len(part) + 1:]: v for k, v in weights.items() if k.startswith(part + ".")}
 
 
 def assemble(work):
@@ -32,8 +32,8 @@ def assemble(work):
     state = torch.load(work / "state.pt", map_location="cpu")
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
     text, unet = new_text_encoder(tokenizer), new_unet()
-    text.load_state_dict(averaged(state, "text"))
-    unet.load_state_dict(averaged(state, "unet"))
+    text.load_state_dict(averaged(state["average"], "text"))
+    unet.load_state_dict(averaged(state["average"], "unet"))
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderTiny.from_pretrained(work / "vae"), text_encoder=text, tokenizer=tokenizer, unet=unet,
         scheduler=new_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
@@ -56,23 +56,31 @@ def without_paths(folder):
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def write(work, out):
-    pipeline, step, spent = assemble(work)
+def write(pipeline, tokenizer, defaults, out):
+    """Writes pipeline, tokenizer files and `atelier.json`, all at once."""
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(new)
     usual_names(new)
     without_paths(new)
     for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):
-        shutil.copy(work / "tokenizer" / name, new / "tokenizer" / name)
-    (new / "atelier.json").write_text(json.dumps(DEFAULTS | {"trained_steps": step}, indent=2) + "\n")
+        shutil.copy(tokenizer / name, new / "tokenizer" / name)
+    (new / "atelier.json").write_text(json.dumps(defaults, indent=2) + "\n")
     old = out.with_name(out.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
     new.rename(out)
     shutil.rmtree(old, ignore_errors=True)
-    return step, spent
+
+
+def weigh(out):
+    """Prints every file's size; the sum."""
+    total = 0
+    for file in sorted(p for p in out.rglob("*") if p.is_file()):
+        total += file.stat().st_size
+        print(f"{file.stat().st_size:>10} {file.relative_to(out)}")
+    return total
 
 
 def main():
@@ -80,14 +88,11 @@ def main():
     parser.add_argument("--work", required=True)
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
-    out = Path(args.out)
+    work, out = Path(args.work), Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    step, spent = write(Path(args.work), out)
-    total = 0
-    for file in sorted(p for p in out.rglob("*") if p.is_file()):
-        total += file.stat().st_size
-        print(f"{file.stat().st_size:>10} {file.relative_to(out)}")
-    print(f"{total:>10} bytes in all, after {step} steps and {spent:.0f} s")
+    pipeline, step, spent = assemble(work)
+    write(pipeline, work / "tokenizer", DEFAULTS | {"trained_steps": step}, out)
+    print(f"{weigh(out):>10} bytes in all, after {step} steps and {spent:.0f} s")
 
 
 if __name__ == "__main__":

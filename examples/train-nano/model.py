@@ -15,9 +15,9 @@ def new_text_encoder(tokenizer):
     return CLIPTextModel(config)
 
 
-def new_unet():
+def new_unet(in_channels=4):
     return UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(64, 96, 160),
+        sample_size=16, in_channels=in_channels, out_channels=4, layers_per_block=1, block_out_channels=(64, 96, 160),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=WIDTH, attention_head_dim=(2, 3, 5), norm_num_groups=16, use_linear_projection=True)

@@ -6,12 +6,14 @@ scaled to the size AdamW's would have, so one learning rate serves both.
 
 import torch
 
+from threads import quick_in_half
+
 NEWTON = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(g, rounds=5):
     """The nearest matrix with unit singular values, roughly, by Newton-Schulz iteration."""
-    x = g.flatten(1)
+    x = g.flatten(1).to(torch.bfloat16 if quick_in_half(g.device.type) else g.dtype)
     tall = x.shape[0] > x.shape[1]
     x = x.t() if tall else x
     x = x / (x.norm() + 1e-7)
@@ -19,7 +21,7 @@ def orthogonal(g, rounds=5):
     for _ in range(rounds):
         s = x @ x.t()
         x = a * x + (b * s + c * s @ s) @ x
-    return (x.t() if tall else x).reshape(g.shape)
+    return (x.t() if tall else x).to(g.dtype).reshape(g.shape)
 
 
 def wants_muon(name, weight):

@@ -11,10 +11,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 
-def load(folder):
+def load(folder, kind=StableDiffusionPipeline):
     """The pipeline in single precision and its defaults."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None).to(device)
+    pipeline = kind.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None).to(device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline, json.loads((Path(folder) / "atelier.json").read_text())
 

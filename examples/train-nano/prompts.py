@@ -27,32 +27,32 @@ TEST_FRAMES = (
 )
 
 
-def _article(words):
+def article(words):
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def _noun_phrase(rng, thing, say_colour, articles=True):
+def noun_phrase(rng, thing, say_colour, articles=True):
     noun = rng.choice(NOUNS[thing.shape])
     colour = rng.choice(COLOUR_WORDS[thing.colour]) if say_colour else ""
     extra = rng.choice(SIZES) + " " if rng.random() < .18 else ""
     if colour and articles and rng.random() < .10:
-        return rng.choice((f"{_article(extra + noun)} in {colour}", f"{_article(extra + noun)} that is {colour}",
-                           f"{_article(extra + noun)} coloured {colour}"))
+        return rng.choice((f"{article(extra + noun)} in {colour}", f"{article(extra + noun)} that is {colour}",
+                           f"{article(extra + noun)} coloured {colour}"))
     words = f"{extra}{colour + ' ' if colour else ''}{noun}"
     if not articles:
         return words
     if noun in MATTER:
         return words
-    return rng.choice(("the ", "one ", "my ", "")) + words if rng.random() < .12 else _article(words)
+    return rng.choice(("the ", "one ", "my ", "")) + words if rng.random() < .12 else article(words)
 
 
 def _subject(rng, scene, say_colour, articles=True):
     if not scene.things:
         return ""
-    first = _noun_phrase(rng, scene.things[0], say_colour, articles)
+    first = noun_phrase(rng, scene.things[0], say_colour, articles)
     if len(scene.things) == 1:
         return first
-    second = _noun_phrase(rng, scene.things[1], say_colour, articles)
+    second = noun_phrase(rng, scene.things[1], say_colour, articles)
     link = rng.choice({"on": ON, "above": ABOVE, "beside": BESIDE}[scene.relation])
     if link in ("under", "below", "beneath"):
         return f"{second} {link} {first}"
@@ -68,7 +68,7 @@ def _setting(rng, scene):
     return rng.choice(PLACE_TIME[place, tint])
 
 
-def _tidy(text):
+def tidy(text):
     text = " ".join(text.split())
     for wrong, right in ((" ,", ","), (",,", ","), (", ,", ","), (" ?", "?"), (", ?", "?"), (" :", ":"), (" |", ",")):
         text = text.replace(wrong, right)
@@ -82,7 +82,7 @@ def _fill(rng, frame, scene, say_colour, say_place, say_style):
         place=_setting(rng, scene) if say_place else "",
         style=rng.choice(after) if say_style else "", before=rng.choice(before if say_style else ("a picture of",)),
         tag=rng.choice(tag) if say_style else "")
-    return _tidy(text.replace("all in", "in") if not say_style else text)
+    return tidy(text.replace("all in", "in") if not say_style else text)
 
 
 def _bare_setting(rng, scene, say_style):
@@ -91,7 +91,7 @@ def _bare_setting(rng, scene, say_style):
     for start in ("on ", "in ", "at ", "over ", "under ", "by ", "against ", "with ", "during "):
         text = text.removeprefix(start)
     style = rng.choice(STYLE_AFTER[scene.style]) if say_style else ""
-    return _tidy(rng.choice(("{}, {}", "an empty scene, {} {}", "only {} {}", "{} {}", "just {}, {}")).format(text, style))
+    return tidy(rng.choice(("{}, {}", "an empty scene, {} {}", "only {} {}", "{} {}", "just {}, {}")).format(text, style))
 
 
 def _natural(scene):
@@ -108,7 +108,7 @@ def prompt_for(scene, rng):
     say_colour = not (_natural(scene) and rng.random() < .4)
     text = _fill(rng, rng.choice(FRAMES), scene, say_colour, say_place, say_style)
     if rng.random() < .08:
-        text = _tidy(f"{text}, {rng.choice(TASTE)}")
+        text = tidy(f"{text}, {rng.choice(TASTE)}")
     return text + "." if rng.random() < .1 else text
 
 

@@ -11,6 +11,7 @@ from settings import glow, main_colour, paint_setting, tone
 from styles import pixel, watercolor
 
 SIZE, OVER = 128, 3
+BIG = SIZE * OVER
 AIRBORNE = {"sun", "moon", "cloud"}
 
 
@@ -57,23 +58,32 @@ def _draw_thing(image, thing, box, scene, behind):
             draw.polygon(points, fill=tone(fill, scene.style, .12))
 
 
-def render(scene, seed):
-    """The picture of a scene as an RGB image of 128 pixels square; the same seed gives the same picture."""
-    rng = random.Random(seed)
-    big = SIZE * OVER
-    image = paint_setting(scene, big, rng)
+def place_things(image, scene, boxes):
+    """Draws the objects over a setting, the second one first; `boxes` as from `_layout`."""
     behind = main_colour(scene)
-    for thing, (x, y, r) in zip(scene.things[::-1], _layout(scene, rng)[::-1]):
-        box = (x * big, y * big, r * big)
+    for thing, (x, y, r) in zip(scene.things[::-1], boxes[::-1]):
+        box = (x * BIG, y * BIG, r * BIG)
         grounded = thing.shape not in AIRBORNE and not (scene.relation == "above" and thing is scene.things[0])
         if grounded and scene.style != "outline" and scene.place != "sky":
-            ground = image.getpixel((int(box[0]), min(big - 1, int(box[1] + box[2] * .95))))
+            ground = image.getpixel((int(box[0]), min(BIG - 1, int(box[1] + box[2] * .95))))
             _shadow(image, box[0], box[1] + box[2] * .93, box[2], ground)
         _draw_thing(image, thing, box, scene, behind)
+
+
+def finish(image, scene, rng):
+    """From the large drawing to the picture in its style."""
     image = image.reduce(OVER)
     if scene.style == "watercolor":
         return watercolor(image, rng)
     return pixel(image) if scene.style == "pixel" else image
+
+
+def render(scene, seed):
+    """The picture of a scene as an RGB image of 128 pixels square; the same seed gives the same picture."""
+    rng = random.Random(seed)
+    image = paint_setting(scene, BIG, rng)
+    place_things(image, scene, _layout(scene, rng))
+    return finish(image, scene, rng)
 
 
 def as_array(scene, seed):

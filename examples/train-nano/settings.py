@@ -128,13 +128,16 @@ def _ground(image, scene, time, size, rng):
         disc(draw, x, y, 5, petal)
 
 
-def paint_setting(scene, size, rng):
-    """The background of a scene as an RGB picture of `size` pixels square."""
+def paint_setting(scene, size, rng, ground_rng=None):
+    """The background of a scene as an RGB picture of `size` pixels square.
+
+    With dice of its own the ground looks the same under every sky.
+    """
     place, tint = scene.background.split()
     if place == "plain":
         return Image.new("RGB", (size, size), tone(PAINT[tint], scene.style, .25))
     stops = [tone(c, scene.style) for c in SKY[tint]]
     image = _gradient(stops, size, HORIZON[place] + .05, scene.style == "outline")
     _heaven(image, scene, tint, size, rng)
-    _ground(image, scene, tint, size, rng)
+    _ground(image, scene, tint, size, ground_rng or rng)
     return image

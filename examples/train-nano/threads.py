@@ -1,4 +1,4 @@
-"""How many threads to compute with on a machine that others use too.
+"""How many threads to compute with on a machine that others use too, and in which precision.
 
 Threads in step with each other wait for the slowest, so where builds run beside the training one thread is
 much faster than two. One is the rule; all are tried, and kept if faster, only while the machine is calm.
@@ -6,10 +6,26 @@ much faster than two. One is the rule; all are tried, and kept if faster, only w
 
 import os
 import time
+from functools import cache
 
 import torch
 
 EVERY, TRIAL = 60.0, 2
+
+
+@cache
+def quick_in_half(kind):
+    """Whether products of bfloat16 matrices are quicker than others on this kind of device, as they are in newer ones."""
+    if kind != "cpu":
+        return True
+    spent = {}
+    for sort in (torch.float32, torch.bfloat16):
+        a = torch.randn(512, 512).to(sort)
+        for _ in range(4):      # the last one counts: the first ones warm up
+            start = time.process_time()
+            a @ a @ a
+            spent[sort] = time.process_time() - start
+    return spent[torch.bfloat16] < spent[torch.float32]
 
 
 class Threads:

@@ -43,7 +43,7 @@ PLACE_TIME = {
     ("sky", "night"): ("at night", "at midnight", "in the night sky", "under the stars", "under a starry sky", "by night", "in the dark night",
                        "against the night sky", "in a starry night", "during the night", "with a night sky", "late at night", "in the moonlight"),
 }
-_SPOTS = {
+SPOTS = {
     "sea": ("on the sea", "at sea", "in the sea", "on the ocean", "by the sea", "over the ocean", "on the water", "on the waves",
             "in the ocean", "at the seaside", "on a lake"),
     "meadow": ("in a meadow", "on a meadow", "on the grass", "in a green field", "in the fields", "on a lawn", "in a grassy field",
@@ -51,15 +51,15 @@ _SPOTS = {
     "snow": ("in the snow", "on the snow", "in a snowy field", "in winter", "on a snowy hill", "in a snowy landscape", "in the snowfall",
              "in a winter landscape", "in snow", "on a winter day", "among snowflakes"),
 }
-_HOURS = {
+HOURS = {
     "day": ("", "", "", "", "by day", "in daylight", "during the day", "on a sunny day", "at noon", "in the morning"),
     "sunset": ("at sunset", "at sunset", "at dusk", "in the evening", "at sundown", "during sunset", "at twilight", "under a sunset sky",
                "in the evening light"),
     "night": ("at night", "at night", "by night", "at midnight", "under the stars", "in the dark", "during the night", "under a starry sky",
               "in the moonlight"),
 }
-for _place, _spots in _SPOTS.items():
-    for _time, _hours in _HOURS.items():
+for _place, _spots in SPOTS.items():
+    for _time, _hours in HOURS.items():
         PLACE_TIME[_place, _time] = tuple(
             f"{h}, {s}" if k % 5 == 4 and h else f"{s} {h}".strip() for k, (s, h) in
             enumerate((s, h) for s in _spots for h in _hours))
