@@ -15,7 +15,12 @@ const ENOUGH_WORDS: usize = 60;
 pub fn style(prompt: &str, model: Option<&str>) -> String {
     let words = Words::of(prompt);
     // by name, because a styler is told no more of a model; all others understand general words
-    let is_nano = model.is_some_and(|id| id.contains("atelier-nano"));
+    let is_called = |name| model.is_some_and(|id| id.contains(name));
+    let is_nano = is_called("atelier-nano");
+    // an instruction says all that is to change, and every further word would change more
+    if is_called("atelier-nano-edit") {
+        return prompt.to_owned();
+    }
     // an empty prompt may be meant, and nothing is known of what it should show
     if prompt.trim().is_empty() || prompt.split_whitespace().count() > ENOUGH_WORDS {
         return prompt.to_owned();
@@ -78,6 +83,13 @@ mod tests {
     fn a_prompt_of_many_words_says_enough() {
         let detailed = "word ".repeat(61);
         assert_eq!(style(&detailed, Some("atelier-nano")), detailed);
+    }
+
+    #[test]
+    fn an_instruction_stays_as_it_is() {
+        for prompt in PROMPTS.into_iter().chain(["make it night", "remove the boat"]) {
+            assert_eq!(style(prompt, Some("atelier-nano-edit")), prompt);
+        }
     }
 
     #[test]
