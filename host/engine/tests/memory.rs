@@ -481,23 +481,18 @@ fn a_quantized_model_takes_the_bytes_of_its_file_and_not_those_of_its_values() {
 #[test]
 fn weights_that_are_multiplied_in_bf16_take_half_as_much_and_the_catalog_says_so() {
     let _turn = turn();
-    let extras = Extras::default();
-    for (name, files) in [("nano", files(NANO)), ("flux", files(FLUX))] {
-        let said = |precision| {
-            engine_in(precision, &["model"], &files, &extras).models().remove(0).card().memory_bytes
-        };
-        if !have_bf16() {
-            // computed in f32 there, or refused (`golden bf16`)
-            assert_eq!(said(PrecisionChoice::Auto), said(PrecisionChoice::F32));
-            return;
-        }
-        let (single, half) = (said(PrecisionChoice::F32), said(PrecisionChoice::Bf16));
-        println!("{name}: {single} bytes in f32, {half} in bf16");
-        assert!(half < single, "{name}: {half} of {single}");
-        engine_takes_what_the_catalog_says(engine_in(PrecisionChoice::Bf16, &["model"], &files, &extras));
+    let (nano, extras) = (files(NANO), Extras::default());
+    let said = |precision, files| {
+        engine_in(precision, &["model"], files, &extras).models().remove(0).card().memory_bytes
+    };
+    let [single, half] = [PrecisionChoice::F32, PrecisionChoice::Auto].map(|kind| said(kind, &nano));
+    assert_eq!(half < single, have_bf16(), "{half} of {single}");
+    if !have_bf16() {
+        return;
     }
+    engine_takes_what_the_catalog_says(engine_in(PrecisionChoice::Bf16, &["model"], &nano, &extras));
     let request = request(256, 256);
-    let mut engine = engine_in(PrecisionChoice::Bf16, &["model"], &files(NANO), &extras);
+    let mut engine = engine_in(PrecisionChoice::Bf16, &["model"], &nano, &extras);
     let (took, estimate) = measured(&mut engine, request);
     assert!((took..=took * FACTOR).contains(&estimate), "took {took}, estimated {estimate}");
 }
