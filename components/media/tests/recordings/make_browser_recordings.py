@@ -19,10 +19,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import soxr
 from scipy.signal import correlate
 
-from make_recordings import SECONDS, decoded, sound
+from make_recordings import SECONDS, decoded, sound, write_samples
 
 RATE = 48_000
 TYPES = {
@@ -130,9 +129,7 @@ def expect(path, source):
     # a busy machine loses moments of the microphone: then only a part of it fits
     fit = likeness(mono, source)
     assert fit > 0.5, (path.name, f"it is not what the microphone heard: {fit:.2f}")
-    count = -(-len(mono) * 16_000 // RATE)
-    samples = soxr.resample(np.pad(mono, (0, RATE // 10)), RATE, 16_000, "VHQ")[:count]
-    np.clip(np.round(samples * 32_768), -32_768, 32_767).astype("<i2").tofile(path.with_suffix(path.suffix + ".s16"))
+    write_samples(path.with_suffix(path.suffix + ".s16"), mono, RATE)
     return fit
 
 

@@ -83,6 +83,14 @@ def decoded(path, decoder=None):
         return np.concatenate(found, 1), packets
 
 
+def write_samples(path, mono, rate):
+    """Writes frames as the samples that they must become, at 16 kHz in 16 bits."""
+    count = -(-len(mono) * 16_000 // rate)
+    mono = np.pad(mono.astype(np.float64), (0, rate // 10))
+    samples = (soxr.resample(mono, rate, 16_000, "VHQ") if rate != 16_000 else mono)[:count]
+    np.clip(np.round(samples * 32_768), -32_768, 32_767).astype("<i2").tofile(path)
+
+
 def expect(path, found, delay, source, rate):
     """Writes the samples that the source's part of `found`, which begins after `delay` frames, must become."""
     mono = found[:, delay : delay + source.shape[1]].mean(0)
@@ -92,10 +100,7 @@ def expect(path, found, delay, source, rate):
     around = range(-40, 41)
     fits = [np.dot(np.roll(wanted, shift), mono) for shift in around]
     assert abs(around[int(np.argmax(fits))]) <= max(1, rate // 10_000), (path, around[int(np.argmax(fits))])
-    count = -(-len(mono) * 16_000 // rate)
-    mono = np.pad(mono.astype(np.float64), (0, rate // 10))
-    samples = (soxr.resample(mono, rate, 16_000, "VHQ") if rate != 16_000 else mono)[:count]
-    np.clip(np.round(samples * 32_768), -32_768, 32_767).astype("<i2").tofile(path)
+    write_samples(path, mono, rate)
 
 
 def main():
