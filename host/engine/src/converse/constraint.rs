@@ -15,6 +15,8 @@ use atelier_inference::chat::{Finish, Schema};
 pub(super) struct Constraint {
     grammar: Arc<Grammar>,
     state: State,
+    /// The tokens that would end it soonest from there.
+    rest: Vec<u32>,
     /// Tokens that end a reply.
     ends: Vec<u32>,
     /// What ends the value, once that has begun; the next one last.
@@ -39,8 +41,9 @@ impl Constraint {
                 );
                 invalid("max-tokens", reason)
             }
-            Some(_) => {
-                Ok(Self { grammar, state, ends: model.wording().tokenizer().ends().collect(), closing: None })
+            Some(rest) => {
+                let ends = model.wording().tokenizer().ends().collect();
+                Ok(Self { grammar, state, rest, ends, closing: None })
             }
         }
     }
@@ -58,7 +61,7 @@ impl Constraint {
 
     /// The next token, of which `left` may come, this one among them. They are always enough for what is left of the value.
     pub(super) fn choose(&mut self, logits: &mut [f32], sampler: &mut Sampler, left: usize) -> Result<u32> {
-        if let Some(token) = self.draw(logits, sampler, left)? {
+        if let Some(token) = self.draw(logits, sampler, left) {
             return Ok(token);
         }
         // the way here was open after every token before
@@ -67,27 +70,25 @@ impl Constraint {
     }
 
     /// A token that fits, and after which the value can still be ended in time. Where there is none, the closing begins.
-    fn draw(&mut self, logits: &mut [f32], sampler: &mut Sampler, left: usize) -> Result<Option<u32>> {
+    fn draw(&mut self, logits: &mut [f32], sampler: &mut Sampler, left: usize) -> Option<u32> {
         if self.closing.is_some() {
-            return Ok(None);
+            return None;
         }
-        let mut closing = self.grammar.closing(&self.state).ok_or(NO_TOKEN)?;
         let is_whole = self.grammar.is_whole(&self.state);
-        if closing.len() < left || is_whole {
+        if self.rest.len() < left || is_whole {
             self.mask(logits, is_whole);
             if let Some(token) = sampler.choose(logits)
                 && self.take(token, left)
             {
-                return Ok(Some(token));
+                return Some(token);
             }
         }
         if is_whole {
             // a number that what was drawn would have begun anew
-            return Ok(self.ends.first().copied());
+            return self.ends.first().copied();
         }
-        closing.reverse();
-        self.closing = Some(closing);
-        Ok(None)
+        self.closing = Some(self.rest.iter().rev().copied().collect());
+        None
     }
 
     /// Leaves tokens that fit.
@@ -107,10 +108,8 @@ impl Constraint {
             return true;
         }
         let Some(next) = self.grammar.after(&self.state, token) else { return false };
-        let in_time = self.grammar.closing(&next).is_some_and(|closing| closing.len() < left);
-        if in_time {
-            self.state = next;
-        }
-        in_time
+        let Some(rest) = self.grammar.closing(&next).filter(|rest| rest.len() < left) else { return false };
+        (self.state, self.rest) = (next, rest);
+        true
     }
 }
