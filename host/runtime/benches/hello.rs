@@ -118,6 +118,7 @@ async fn ours(guest: &str, reuse: Reuse) -> Arc<Deployment> {
     let spec = RouteSpec {
         route: "/".into(),
         handler: code(guest),
+        intent: None,
         style: Vec::new(),
         select: None,
         finish: Vec::new(),

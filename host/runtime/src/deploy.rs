@@ -10,7 +10,7 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::bindings::{finisher, selector, styler};
+use crate::bindings::{finisher, interpreter, selector, styler};
 use crate::code::{Bounds, Compiled};
 use crate::inspect::{Kind, grant, inspect_named, interface};
 use crate::metrics::ComponentMetrics;
@@ -114,6 +114,9 @@ impl Desk<'_> {
 
     async fn stages(&mut self) -> Stages {
         let mut stages = Stages::default();
+        if let Some(code) = &self.spec.intent {
+            stages.intent = self.plugin(code, Kind::Interpreter, interpreter::InterpreterPre::new).await;
+        }
         for code in &self.spec.style {
             stages.style.extend(self.plugin(code, Kind::Styler, styler::StylerPre::new).await);
         }
@@ -153,8 +156,11 @@ impl Desk<'_> {
             self.problems.push(wrong_world(name, inspection.kind, wanted));
         }
         let is_handler = wanted.contains(&Kind::HandlerP3);
-        let refused =
-            inspection.imports.iter().filter_map(|import| refuse(self.spec, name, import, is_handler));
+        let others = &inspection.imports;
+        let refused = others.iter().filter_map(|import| match is_handler {
+            true => refuse(self.spec, name, import),
+            false => refuse_plugin(self.spec, name, import, others),
+        });
         self.problems.extend(refused);
         (self.problems.len() == before).then_some(inspection.kind)
     }
@@ -196,48 +202,54 @@ fn wrong_world(name: &str, found: Kind, wanted: &[Kind]) -> LoadProblem {
     }
 }
 
-/// The reason why an import is refused, if it is.
-fn refuse(spec: &RouteSpec, name: &str, import: &str, is_handler: bool) -> Option<LoadProblem> {
-    let never =
-        |why: &str| LoadProblem::NeverGranted { name: name.into(), import: import.into(), why: why.into() };
+/// The reason why a handler's import is refused, if it is.
+fn refuse(spec: &RouteSpec, name: &str, import: &str) -> Option<LoadProblem> {
     let base = interface(import);
     if base.starts_with("wasi:sockets/") {
-        return Some(never(
-            "is never granted: components reach servers through wasi:http and `grants.outbound`",
-        ));
+        let why = "is never granted: components reach servers through wasi:http and `grants.outbound`";
+        return Some(never(name, import, why));
     }
-    if let Some(grant) = grant(import) {
-        let granted = match grant.key {
-            "grants.models" => !spec.grants.models.is_empty(),
-            _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
-        };
-        return match (is_handler, granted) {
-            (true, true) => None,
-            (true, false) => Some(LoadProblem::NotGranted {
-                name: name.into(),
-                route: spec.route.clone(),
-                import: import.into(),
-                what: grant.what,
-                key: grant.key,
-            }),
-            (false, _) => Some(never("is not for plugins: only a route's handler may use it")),
-        };
-    }
-    match (is_known(base), is_handler || is_for_plugins(base)) {
-        (false, _) => Some(never("this host does not have")),
-        (true, false) => Some(never("is not for plugins: only a route's handler may use it")),
-        (true, true) => None,
-    }
+    let Some(grant) = grant(import) else {
+        return (!is_known(base)).then(|| never(name, import, "this host does not have"));
+    };
+    let granted = match grant.key {
+        "grants.models" => !spec.grants.models.is_empty(),
+        _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
+    };
+    (!granted).then(|| LoadProblem::NotGranted {
+        name: name.into(),
+        route: spec.route.clone(),
+        import: import.into(),
+        what: grant.what,
+        key: grant.key,
+    })
 }
 
+/// The same for a plugin's import, which is refused as well where only handlers have it. `language` brings types of
+/// `generation`: what has both names uses these types, and whoever calls more finds no such function when it is linked.
+fn refuse_plugin(spec: &RouteSpec, name: &str, import: &str, others: &[String]) -> Option<LoadProblem> {
+    let (base, talks) = (interface(import), |other: &String| interface(other) == LANGUAGE);
+    if base == "atelier:host/generation" && others.iter().any(talks) {
+        return None;
+    }
+    let is_handlers = is_known(base) && !is_for_plugins(base);
+    let why = "is not for plugins: only a route's handler may use it";
+    if is_handlers { Some(never(name, import, why)) } else { refuse(spec, name, import) }
+}
+
+fn never(name: &str, import: &str, why: &str) -> LoadProblem {
+    LoadProblem::NeverGranted { name: name.into(), import: import.into(), why: why.into() }
+}
+
+const LANGUAGE: &str = "atelier:host/language";
 const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
 
 fn is_known(interface: &str) -> bool {
-    let handlers = ["atelier:host/", "wasi:http/types", "wasi:config/store"];
-    is_for_plugins(interface) || handlers.iter().any(|prefix| interface.starts_with(prefix))
+    let wasi = ["wasi:http/types", "wasi:http/client", "wasi:http/outgoing-handler", "wasi:config/store"];
+    is_for_plugins(interface) || wasi.contains(&interface) || interface.starts_with("atelier:host/")
 }
 
 fn is_for_plugins(interface: &str) -> bool {
-    let ours = ["atelier:host/types", "atelier:host/images"];
+    let ours = ["atelier:host/types", "atelier:host/images", LANGUAGE];
     ours.contains(&interface) || WASI.iter().any(|prefix| interface.starts_with(prefix))
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     HandlerP3,
     /// Answers requests through `wasi:http` 0.2.
     HandlerP2,
+    /// Says what a command asks for.
+    Interpreter,
     /// Rewrites prompts.
     Styler,
     /// Chooses a model.
@@ -32,6 +34,7 @@ impl Kind {
         match self {
             Kind::HandlerP3 => "request handler (wasi:http 0.3)",
             Kind::HandlerP2 => "request handler (wasi:http 0.2)",
+            Kind::Interpreter => "intent plugin",
             Kind::Styler => "style plugin",
             Kind::Selector => "select plugin",
             Kind::Finisher => "finish plugin",
@@ -45,6 +48,7 @@ impl Kind {
         match self {
             Kind::HandlerP3 => "wasi:http/handler@0.3.0",
             Kind::HandlerP2 => "wasi:http/incoming-handler@0.2.0",
+            Kind::Interpreter => "atelier:host/intent@0.1.0",
             Kind::Styler => "atelier:host/style@0.1.0",
             Kind::Selector => "atelier:host/select@0.1.0",
             Kind::Finisher => "atelier:host/finish@0.1.0",
@@ -57,6 +61,7 @@ impl Kind {
         let kinds = [
             (Kind::HandlerP3, "wasi:http/handler@0.3."),
             (Kind::HandlerP2, "wasi:http/incoming-handler@0.2."),
+            (Kind::Interpreter, "atelier:host/intent@0.1."),
             (Kind::Styler, "atelier:host/style@0.1."),
             (Kind::Selector, "atelier:host/select@0.1."),
             (Kind::Finisher, "atelier:host/finish@0.1."),

@@ -7,7 +7,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::bindings::{audio, finish, generation, images, language, models, select, speech, style};
+use crate::bindings::{audio, finish, generation, images, intent, language, models, select, speech, style};
 use crate::capabilities::Capabilities;
 use crate::sandbox::Sandbox;
 
@@ -23,16 +23,18 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     audio::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     speech::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     language::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    intent::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     style::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     Ok(linker)
 }
 
-/// For plugins: WASI without HTTP, and pictures.
+/// For plugins: WASI without HTTP, pictures, and language models.
 pub(crate) fn for_plugins(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
     let mut linker = wasi(engine)?;
     images::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    language::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     Ok(linker)
 }
 

@@ -17,7 +17,7 @@ pub struct Code {
     pub bytes: Bytes,
 }
 
-/// What a route's handler may use besides what every handler may.
+/// What a route's handler may use besides what every handler may. Of these its plugins may use the language models.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     /// Models that it may generate with; `grants.models` in the manifest.
@@ -55,13 +55,15 @@ pub struct RouteSpec {
     pub route: String,
     /// The component that answers requests.
     pub handler: Code,
+    /// The plugin that says what a command asks for.
+    pub intent: Option<Code>,
     /// Plugins that rewrite prompts, in order.
     pub style: Vec<Code>,
     /// The plugin that chooses a model.
     pub select: Option<Code>,
     /// Plugins that work on finished pictures, in order.
     pub finish: Vec<Code>,
-    /// What the handler may use.
+    /// What the handler may use, and of that its plugins the language models.
     pub grants: Grants,
     /// What one request may use up.
     pub limits: Limits,

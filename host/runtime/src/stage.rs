@@ -8,9 +8,12 @@ use wasmtime::component::Resource;
 
 use crate::Failure;
 use crate::bindings::finisher::exports::atelier::host::finish;
+use crate::bindings::interpreter::exports::atelier::host::intent;
 use crate::bindings::selector::exports::atelier::host::select;
 use crate::bindings::styler::exports::atelier::host::style;
-use crate::bindings::{finisher::FinisherPre, selector::SelectorPre, styler::StylerPre, types};
+use crate::bindings::{
+    finisher::FinisherPre, interpreter::InterpreterPre, selector::SelectorPre, styler::StylerPre, types,
+};
 use crate::capabilities::Image;
 use crate::compute::Stop;
 use crate::context::OpenSpan;
@@ -61,6 +64,7 @@ impl<P> Plugin<P> {
 /// A route's plugins by stage, in order.
 #[derive(Default)]
 pub(crate) struct Stages {
+    pub(crate) intent: Option<Arc<Plugin<InterpreterPre<Sandbox>>>>,
     pub(crate) style: Vec<Arc<Plugin<StylerPre<Sandbox>>>>,
     pub(crate) select: Option<Arc<Plugin<SelectorPre<Sandbox>>>>,
     pub(crate) finish: Vec<Arc<Plugin<FinisherPre<Sandbox>>>>,
@@ -80,6 +84,28 @@ impl Caller {
         span.set("atelier.plugin", || plugin.name.as_str());
         let meter = Arc::new(self.meter.child(plugin.metrics.clone(), span.scope()));
         (Call { host: self.host.clone(), route: self.route.clone(), meter }, span)
+    }
+
+    /// Says what a command asks for.
+    pub(crate) async fn interpret(
+        &self,
+        plugin: &Arc<Plugin<InterpreterPre<Sandbox>>>,
+        command: String,
+    ) -> Result<Result<intent::Intention, intent::Error>, Failure> {
+        let (call, span) = self.begin(plugin, "plugin.intent");
+        let plugin = plugin.clone();
+        self.apart(span, call.meter.clone(), async move {
+            let (mut store, meter) = (call.store(), call.meter.clone());
+            let work = async move {
+                let interpreter = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
+                let run = async |accessor: &_| {
+                    interpreter.atelier_host_intent().call_interpret(accessor, command).await
+                };
+                store.run_concurrent(run).await?
+            };
+            limited(call, work).await
+        })
+        .await
     }
 
     /// Rewrites a prompt.

@@ -87,10 +87,12 @@ impl Deployer {
     }
 
     fn spec(&self, route: &Route, codes: Vec<(Place, Code)>) -> Result<RouteSpec, DeployError> {
-        let (mut handler, mut style, mut select, mut finish) = (None, Vec::new(), None, Vec::new());
+        let (mut handler, mut intent, mut select) = (None, None, None);
+        let (mut style, mut finish) = (Vec::new(), Vec::new());
         for (place, code) in codes {
             match place {
                 Place::Component => handler = Some(code),
+                Place::Intent => intent = Some(code),
                 Place::Style(_) => style.push(code),
                 Place::Select => select = Some(code),
                 Place::Finish(_) => finish.push(code),
@@ -99,6 +101,7 @@ impl Deployer {
         Ok(RouteSpec {
             route: route.name.clone(),
             handler: handler.ok_or_else(|| operators("there is no handler".into()))?,
+            intent,
             style,
             select,
             finish,

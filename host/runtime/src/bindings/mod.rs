@@ -15,6 +15,7 @@ mod capabilities {
             import atelier:host/audio@0.1.0;
             import atelier:host/speech@0.1.0;
             import atelier:host/language@0.1.0;
+            import atelier:host/intent@0.1.0;
             import atelier:host/style@0.1.0;
             import atelier:host/select@0.1.0;
             import atelier:host/finish@0.1.0;
@@ -58,11 +59,32 @@ mod capabilities {
 
 pub use capabilities::atelier::host::*;
 
+pub mod interpreter {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "atelier:host/interpreter",
+        exports: { default: async | store },
+        with: {
+            "atelier:host/types": crate::bindings::types,
+            "atelier:host/images": crate::bindings::images,
+            "atelier:host/generation": crate::bindings::generation,
+            "atelier:host/language": crate::bindings::language,
+        },
+        require_store_data_send: true,
+    });
+}
+
 pub mod styler {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "atelier:host/styler",
         exports: { default: async | store },
+        with: {
+            "atelier:host/types": crate::bindings::types,
+            "atelier:host/images": crate::bindings::images,
+            "atelier:host/generation": crate::bindings::generation,
+            "atelier:host/language": crate::bindings::language,
+        },
         require_store_data_send: true,
     });
 }

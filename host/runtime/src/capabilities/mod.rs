@@ -6,6 +6,7 @@ mod audio;
 mod finish;
 mod generation;
 mod images;
+mod intent;
 mod job;
 mod language;
 mod models;

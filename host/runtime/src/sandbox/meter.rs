@@ -1,7 +1,7 @@
 //! What one request has used up, shared by everyone who adds to it or stops it: the epoch callback inside the guest, the
 //! deadline outside of it, the capabilities that make it wait, the bodies that count bytes.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::Route;
 use super::cpu::{Cpu, Slice};
 use super::held::{Held, Holdings};
+use super::orders::{HeldJob, Orders};
 use crate::context::Scope;
 use crate::metrics::ComponentMetrics;
 use crate::{Failure, Limits, RequestContext, Tenant};
@@ -37,8 +38,8 @@ pub(crate) struct Meter {
     request_body_held: AtomicBool,
     /// What the store holds, whichever request made it.
     holdings: OnceLock<Arc<Holdings>>,
-    jobs: AtomicU32,
-    tokens: AtomicU64,
+    /// What the request may still order, shared with its plugins.
+    orders: Arc<Orders>,
     verdict: OnceLock<Failure>,
     given_up: OnceLock<Instant>,
     /// Told when there is a verdict, and when the request is given up.
@@ -96,8 +97,7 @@ impl Meter {
             request_body_cut: AtomicBool::new(false),
             request_body_held: AtomicBool::new(false),
             holdings: OnceLock::new(),
-            jobs: AtomicU32::new(0),
-            tokens: AtomicU64::new(0),
+            orders: Arc::default(),
             verdict: OnceLock::new(),
             given_up: OnceLock::new(),
             ending: Notify::new(),
@@ -107,13 +107,15 @@ impl Meter {
         }
     }
 
-    /// A meter for a plugin called on behalf of this one's guest: its own counts, and no more time than is left here.
+    /// A meter for a plugin called on behalf of this one's guest: its own counts, but for what it orders, and no more time than
+    /// is left here.
     pub(crate) fn child(&self, component: Arc<ComponentMetrics>, scope: Scope) -> Self {
         let left = self.capability_wait.saturating_sub(self.waits().so_far());
         let mut child = Self::new(self.route.clone(), self.tenant.clone(), component, scope);
         child.is_handler = false;
         child.wall = child.wall.min(left);
         child.capability_wait = left;
+        child.orders = self.orders.clone();
         child
     }
 
@@ -262,30 +264,21 @@ impl Meter {
     }
 
     /// Reserves a job of the request, or says how many there may be.
-    pub(crate) fn hold_job(self: &Arc<Self>) -> Result<HeldJob, u32> {
+    pub(crate) fn hold_job(&self) -> Result<HeldJob, u32> {
         let limit = self.limits().jobs;
-        let fits = |held: u32| (held < limit).then_some(held + 1);
-        match self.jobs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(HeldJob(self.clone())),
-            Err(_) => {
-                self.deny("jobs");
-                Err(limit)
-            }
-        }
+        self.orders.hold_job(limit).ok_or(limit).inspect_err(|_| self.deny("jobs"))
     }
 
     /// Takes tokens that are to be written off the request's allowance, or says how many there may be in all. A reply that is
     /// shorter gives none back: what a request can make the engine write is bounded by what it asks for.
     pub(crate) fn take_tokens(&self, count: u64) -> Result<(), u64> {
         let limit = self.limits().tokens;
-        let fits = |taken: u64| taken.checked_add(count).filter(|sum| *sum <= limit);
-        let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map(|_| ()).map_err(|_| limit).inspect_err(|_| self.deny("tokens"))
+        self.orders.take_tokens(count, limit).then_some(()).ok_or(limit).inspect_err(|_| self.deny("tokens"))
     }
 
     /// Gives back tokens that nobody will write: their job was not taken.
     pub(crate) fn give_back_tokens(&self, count: u64) {
-        self.tokens.fetch_sub(count, Ordering::Relaxed);
+        self.orders.give_back_tokens(count);
     }
 
     /// The request's body is in the guest's hands, or no more.
@@ -295,7 +288,7 @@ impl Meter {
 
     /// Whether the guest kept nothing that belongs to its request, and the request did not fail.
     pub(crate) fn is_clean(&self) -> bool {
-        let holds = self.jobs.load(Ordering::Relaxed) > 0 || self.request_body_held.load(Ordering::Relaxed);
+        let holds = self.orders.has_jobs() || self.request_body_held.load(Ordering::Relaxed);
         self.verdict.get().is_none() && !holds && self.waits().active == 0
     }
 
@@ -477,14 +470,5 @@ impl Drop for Wait {
                 self.0.context().usage().waiting.add(waited);
             }
         }
-    }
-}
-
-/// A job held; given back when dropped.
-pub(crate) struct HeldJob(Arc<Meter>);
-
-impl Drop for HeldJob {
-    fn drop(&mut self) {
-        self.0.jobs.fetch_sub(1, Ordering::Relaxed);
     }
 }

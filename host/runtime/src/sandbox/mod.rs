@@ -7,6 +7,7 @@ mod held;
 mod limiter;
 mod logs;
 mod meter;
+mod orders;
 mod sharing;
 mod verdict;
 
@@ -29,7 +30,8 @@ pub(crate) use held::Held;
 pub(crate) use limiter::Limiter;
 use logs::{Log, Output};
 use meter::Tick;
-pub(crate) use meter::{HeldJob, Meter, Wait};
+pub(crate) use meter::{Meter, Wait};
+pub(crate) use orders::HeldJob;
 use sharing::Sharing;
 pub(crate) use sharing::share;
 pub(crate) use verdict::is_unset;

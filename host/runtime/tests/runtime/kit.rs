@@ -72,6 +72,7 @@ pub(crate) fn spec(handler: Code) -> RouteSpec {
     RouteSpec {
         route: "/test".into(),
         handler,
+        intent: None,
         style: Vec::new(),
         select: None,
         finish: Vec::new(),

@@ -141,6 +141,7 @@ fn inspection_tells_kind_imports_and_needed_grants() {
         ("plain2", Kind::HandlerP2),
         ("plain3", Kind::HandlerP3),
         ("studio", Kind::HandlerP3),
+        ("interpreter", Kind::Interpreter),
         ("styler", Kind::Styler),
         ("selector", Kind::Selector),
         ("finisher", Kind::Finisher),

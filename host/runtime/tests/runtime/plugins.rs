@@ -8,6 +8,7 @@ use crate::kit::{ask, deploy, guest, studio};
 
 fn with_plugins() -> RouteSpec {
     RouteSpec {
+        intent: Some(guest("interpreter")),
         style: vec![guest("styler"), guest("styler")],
         select: Some(guest("selector")),
         finish: vec![guest("finisher")],
@@ -24,7 +25,9 @@ async fn style_plugins_run_in_order_each_on_what_the_one_before_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stage_without_a_plugin_says_which_key_to_add() {
     let route = deploy(studio()).await;
-    for (path, key) in [("/style", "`style`"), ("/select", "`select`"), ("/finish", "`finish`")] {
+    for (path, key) in
+        [("/intent", "`intent`"), ("/style", "`style`"), ("/select", "`select`"), ("/finish", "`finish`")]
+    {
         let answer = ask(&route, path, "cat").await.unwrap();
         assert!(
             answer.contains("NotConfigured") && answer.contains(key) && answer.contains("/test"),
@@ -48,6 +51,52 @@ async fn a_plugin_that_refuses_traps_spins_or_bursts_is_a_value_for_the_handler(
         assert!(answer.contains(case) && answer.contains(text), "{prompt}: {answer}");
     }
     assert_eq!(route.plugin_failures(), 3, "a refusal is none");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intention_that_keeps_to_the_rules_reaches_the_handler_as_it_is() {
+    let route = deploy(with_plugins()).await;
+    let long = format!("create||{}", "ä".repeat(1_000));
+    let named = format!("edit|{}|make it night", "ä".repeat(100));
+    for (said, action) in [
+        ("create||a red circle", "Create"),
+        ("edit|the circle|make the circle green", "Edit"),
+        ("edit||make it night", "Edit"),
+        ("undo", "Undo"),
+        ("none", "None"),
+        (&long, "Create"),
+        (&named, "Edit"),
+    ] {
+        let mut parts = said.splitn(3, '|').skip(1).map(|part| format!(" [{part}]"));
+        let rest = [parts.next(), parts.next()].map(|part| part.unwrap_or(" []".into())).concat();
+        assert_eq!(ask(&route, "/intent", said).await.unwrap(), format!("Action::{action}{rest}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intention_that_breaks_a_rule_is_not_believed_and_the_rule_is_named() {
+    let route = deploy(with_plugins()).await;
+    let (long, wide) = (format!("edit||{}", "x".repeat(1_001)), format!("edit|{}|a", "x".repeat(101)));
+    for (said, rule) in [
+        ("create||", "`prompt` is not empty for `create`"),
+        ("edit|the circle| \u{3000}", "`prompt` is not empty for `edit`"),
+        ("create|the circle|a circle", "`target` is empty for `create`"),
+        ("undo||again", "`prompt` is empty for `undo`"),
+        ("undo|it|", "`target` is empty for `undo`"),
+        ("none||what time is it", "`prompt` is empty for `none`"),
+        (&long, "`prompt` has at most 1000 characters"),
+        (&wide, "`target` has at most 100 characters"),
+        ("create||a\r\nset-cookie: b", "`prompt` is one line without control characters"),
+        ("edit|a\u{2028}b|c", "`target` is one line without control characters"),
+        ("create||a\u{0}b", "`prompt` is one line"),
+        ("create||a\u{9b}b", "`prompt` is one line"),
+    ] {
+        let answer = ask(&route, "/intent", said).await.unwrap();
+        let told = format!("the plugin `interpreter.wasm` broke a rule: {rule}");
+        assert!(answer.starts_with("Error::Failed") && answer.contains(&told), "{said}: {answer}");
+    }
+    assert!(ask(&route, "/intent", "refuse").await.unwrap().contains("Refused"));
+    assert!(ask(&route, "/intent", "trap").await.unwrap().contains("`interpreter.wasm` stopped"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

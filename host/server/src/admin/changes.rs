@@ -17,7 +17,7 @@ use crate::signing::{SIGNATURE_HEADER, Signature};
 use crate::versions::{Place, Target, Upload};
 
 const WASM: &str = "application/wasm";
-const PLACES: &str = "component, select, style.0, finish.0 and so on";
+const PLACES: &str = "component, intent, style.0, select, finish.0 and so on";
 const TARGETS: &str = "previous, manifest or a version's number";
 
 /// A request's body.

@@ -93,7 +93,7 @@ pub(super) struct Operation {
 
 const PLACE: Parameter = Parameter {
     name: "place",
-    summary: "where the component stands: component, select, style.0, finish.0 and so on, counted as in the manifest",
+    summary: "where the component stands: component, intent, style.0, select, finish.0 and so on, counted as in the manifest",
     default: "component",
 };
 const PROMOTE: Parameter =

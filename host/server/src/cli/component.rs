@@ -28,7 +28,7 @@ enum Verb {
         route: String,
         /// A component (.wasm). Its signature, FILE.sig, is sent along if there is one.
         file: PathBuf,
-        /// Where it stands: component, select, style.0, finish.0 and so on.
+        /// Where it stands: component, intent, style.0, select, finish.0 and so on.
         #[arg(long, default_value = "component")]
         place: String,
         /// Let it wait until it is promoted.

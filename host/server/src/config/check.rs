@@ -225,16 +225,17 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     if component.is_none() {
         table.missing("component", "write component = \"builtin:…\" or a .wasm file");
     }
-    let route = (host(table), path(table), methods(table), many("style"), one("select"), many("finish"));
+    let route = (host(table), path(table), methods(table));
+    let stages = (one("intent"), many("style"), one("select"), many("finish"));
     let owner = tenant::ownership(table, known.tenants);
     let release = (release::probe(table), release::trial(table));
     let reuse = reuse::reuse(table);
     let limits = limits(table, reuse);
     let rest = (env(table), grants(table, known.models), table.text_table("config"), owner);
-    let (host, path, methods, style, select, finish) = route;
+    let ((host, path, methods), (intent, style, select, finish)) = (route, stages);
     let (env, grants, config, owner) = rest;
     let (name, component, path) = (name?, component??, path?);
-    let (select, (tenant, access), (probe, trial)) = (select.flatten(), owner, release);
+    let ((tenant, access), (probe, trial)) = (owner, release);
     Some(Route {
         name,
         host,
@@ -243,8 +244,9 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
         tenant,
         access,
         component,
+        intent: intent.flatten(),
         style,
-        select,
+        select: select.flatten(),
         finish,
         env,
         grants,

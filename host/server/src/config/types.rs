@@ -303,6 +303,9 @@ pub struct Route {
     /// The handler.
     #[serde(serialize_with = "displayed")]
     pub component: CodeSource,
+    /// The plugin of the stage `intent`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_displayed")]
+    pub intent: Option<CodeSource>,
     /// Plugins of the stage `style`, in order.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
     pub style: Vec<CodeSource>,
@@ -475,7 +478,8 @@ impl Server {
 impl Route {
     /// Every component and plugin of the route, the handler first.
     pub fn code(&self) -> impl Iterator<Item = &CodeSource> {
-        std::iter::once(&self.component).chain(&self.style).chain(&self.select).chain(&self.finish)
+        let one = std::iter::once(&self.component).chain(&self.intent);
+        one.chain(&self.style).chain(&self.select).chain(&self.finish)
     }
 }
 
@@ -557,6 +561,7 @@ impl Route {
             tenant: None,
             access: Access::Open,
             component: CodeSource::Builtin("any".into()),
+            intent: None,
             style: Vec::new(),
             select: None,
             finish: Vec::new(),

@@ -12,6 +12,8 @@ use crate::config::{CodeSource, Route};
 pub(crate) enum Place {
     /// The handler.
     Component,
+    /// The plugin of the stage `intent`.
+    Intent,
     /// A plugin of the stage `style`, counted from 0.
     Style(usize),
     /// The plugin of the stage `select`.
@@ -25,6 +27,7 @@ impl Place {
     pub(crate) fn source(self, route: &Route) -> Option<&CodeSource> {
         match self {
             Place::Component => Some(&route.component),
+            Place::Intent => route.intent.as_ref(),
             Place::Style(index) => route.style.get(index),
             Place::Select => route.select.as_ref(),
             Place::Finish(index) => route.finish.get(index),
@@ -33,9 +36,11 @@ impl Place {
 
     /// Every place of a route.
     pub(crate) fn all(route: &Route) -> impl Iterator<Item = Place> {
+        let intent = route.intent.iter().map(|_| Place::Intent);
         let style = (0..route.style.len()).map(Place::Style);
         let select = route.select.iter().map(|_| Place::Select);
         std::iter::once(Place::Component)
+            .chain(intent)
             .chain(style)
             .chain(select)
             .chain((0..route.finish.len()).map(Place::Finish))
@@ -46,6 +51,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Component => f.write_str("component"),
+            Place::Intent => f.write_str("intent"),
             Place::Style(index) => write!(f, "style.{index}"),
             Place::Select => f.write_str("select"),
             Place::Finish(index) => write!(f, "finish.{index}"),
@@ -60,12 +66,15 @@ impl FromStr for Place {
         let index = |text: &str| text.parse().ok();
         let place = match text.split_once('.') {
             None if text == "component" => Some(Place::Component),
+            None if text == "intent" => Some(Place::Intent),
             None if text == "select" => Some(Place::Select),
             Some(("style", rest)) => index(rest).map(Place::Style),
             Some(("finish", rest)) => index(rest).map(Place::Finish),
             _ => None,
         };
-        place.ok_or_else(|| format!("wants component, select, style.0, finish.0 and so on, not `{text}`"))
+        place.ok_or_else(|| {
+            format!("wants component, intent, style.0, select, finish.0 and so on, not `{text}`")
+        })
     }
 }
 
@@ -87,10 +96,10 @@ mod tests {
 
     #[test]
     fn a_place_is_written_as_it_is_read() {
-        for text in ["component", "select", "style.0", "finish.12"] {
+        for text in ["component", "intent", "select", "style.0", "finish.12"] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }
-        for text in ["", "style", "style.", "style.-1", "component.0", "media"] {
+        for text in ["", "intent.0", "style", "style.", "style.-1", "component.0", "media"] {
             assert!(text.parse::<Place>().unwrap_err().contains("finish.0"), "{text}");
         }
     }

@@ -49,6 +49,7 @@ impl Guest for Studio {
             "/chat-again" => talk::again(&text).await,
             "/said" => talk::said(&text).await,
             "/leave-chat" => talk::leave(&text).await,
+            "/intent" => paint::intent(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

@@ -5,7 +5,9 @@ use crate::atelier::host::generation::{
 };
 use crate::atelier::host::images::{Encoding, Filter, Format, Image, Pixels};
 use crate::atelier::host::types::{ModelInfo, Size};
-use crate::atelier::host::{finish as finisher, models as catalog, select as selector, style as styler};
+use crate::atelier::host::{
+    finish as finisher, intent as interpreter, models as catalog, select as selector, style as styler,
+};
 
 fn request(model: &str, prompt: &str, steps: u32) -> Request {
     Request {
@@ -167,6 +169,13 @@ pub async fn cached(text: &str) -> String {
             format!("{:?} {}", outcome.step_cache, outcome.pictures[0].image.parameters().unwrap())
         }
         Err(error) => describe(&error),
+    }
+}
+
+pub async fn intent(command: &str) -> String {
+    match interpreter::interpret(command.into()).await {
+        Ok(said) => format!("{:?} [{}] [{}]", said.action, said.target, said.prompt),
+        Err(error) => format!("{error:?}"),
     }
 }
 
