@@ -44,8 +44,9 @@ impl<P> Plugin<P> {
                     limit.as_millis()
                 )
             }
-            Failure::Wall { .. } | Failure::CapabilityWait { .. } => {
-                format!("the plugin `{name}` did not finish in time (limits.wall-ms)")
+            Failure::Wall { .. } => format!("the plugin `{name}` did not finish in time (limits.wall-ms)"),
+            Failure::CapabilityWait { .. } => {
+                format!("the plugin `{name}` waited too long for the host (limits.capability-wait-ms)")
             }
             Failure::Memory { limit, .. } => {
                 format!("the plugin `{name}` needed more than {limit} bytes of memory (limits.memory-bytes)")

@@ -102,9 +102,15 @@ async fn a_request_may_have_so_many_tokens_written_and_no_more() {
 }
 
 /// What a tenant is charged with and what it gets back.
-struct Ledger {
+pub(crate) struct Ledger {
     limit: u64,
     used: Mutex<u64>,
+}
+
+impl Ledger {
+    pub(crate) fn used(&self) -> u64 {
+        *self.used.lock().unwrap()
+    }
 }
 
 impl Quota for Ledger {
@@ -123,13 +129,13 @@ impl Quota for Ledger {
     }
 }
 
-fn tenant(id: &str, limit: u64) -> (Arc<Tenant>, Arc<Ledger>) {
+pub(crate) fn tenant(id: &str, limit: u64) -> (Arc<Tenant>, Arc<Ledger>) {
     let ledger = Arc::new(Ledger { limit, used: Mutex::default() });
     let id = TenantId::new(id).unwrap();
     (Arc::new(Tenant { id, quota: ledger.clone(), ..Tenant::default() }), ledger)
 }
 
-async fn ask_for(route: &Arc<Deployment>, tenant: &Arc<Tenant>, path: &str, text: &str) -> String {
+pub(crate) async fn ask_for(route: &Arc<Deployment>, tenant: &Arc<Tenant>, path: &str, text: &str) -> String {
     let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
     let request = Request::post(format!("http://test.invalid{path}")).body(body).unwrap();
     let answer = within(route.handle_for(tenant, request)).await.unwrap();
@@ -139,7 +145,7 @@ async fn ask_for(route: &Arc<Deployment>, tenant: &Arc<Tenant>, path: &str, text
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_charged_with_what_was_read_and_written() {
     let (route, (studio, ledger)) = (both().await, tenant("studio", 200));
-    let used = || *ledger.used.lock().unwrap();
+    let used = || ledger.used();
     let answer = ask_for(&route, &studio, "/chat", "echo max-tokens=100\nu hello").await;
     assert!(answer.contains("|1 0 3|"), "{answer}");
     assert_eq!(used(), 4, "what was not used comes back");

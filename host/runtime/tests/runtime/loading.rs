@@ -6,12 +6,12 @@ use atelier_runtime::{Code, Grants, Kind, Limits, RouteSpec, inspect};
 use crate::kit::{guest, runtime, spec, studio, text};
 
 /// The problems of a route that does not load, one per line.
-async fn problems(spec: RouteSpec) -> String {
+pub(crate) async fn problems(spec: RouteSpec) -> String {
     let error = runtime().deploy(spec).await.expect_err("the route should not load");
     error.problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
-fn assert_has(text: &str, parts: &[&str]) {
+pub(crate) fn assert_has(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }

@@ -2,6 +2,7 @@
 //! wasm32-wasip2 on first use. One binary, since linking wasmtime is what takes time.
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up ends it")]
 
+mod asking;
 mod bounds;
 mod cache;
 mod cancelling;

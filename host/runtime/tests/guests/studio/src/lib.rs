@@ -50,6 +50,7 @@ impl Guest for Studio {
             "/said" => talk::said(&text).await,
             "/leave-chat" => talk::leave(&text).await,
             "/intent" => paint::intent(&text).await,
+            "/intent-again" => paint::intent_again(&text).await,
             "/style" => paint::style(&text).await,
             "/select" => paint::select(&text).await,
             "/finish" => paint::finish(&text).await,

@@ -179,6 +179,16 @@ pub async fn intent(command: &str) -> String {
     }
 }
 
+/// Asks several times, and says how each went.
+pub async fn intent_again(text: &str) -> String {
+    let (count, command) = text.split_once(' ').unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..count.parse().unwrap() {
+        answers.push(intent(command).await);
+    }
+    answers.join("\n")
+}
+
 pub async fn style(text: &str) -> String {
     let prompt = styler::Prompt { text: text.into(), negative: None, model: None };
     match styler::style(prompt).await {
