@@ -16,13 +16,15 @@ use std::{env, fs};
 const GUESTS: &[(&str, &str)] = &[
     ("prompt-assist", "components/prompt-assist"),
     ("media", "components/media"),
+    ("intent-language", "plugins/intent-language"),
     ("style-illustrator", "plugins/style-illustrator"),
+    ("style-enhance", "plugins/style-enhance"),
     ("select-capable", "plugins/select-capable"),
     ("finish-fit", "plugins/finish-fit"),
 ];
 
 /// What else the guests are made of.
-const SHARED: &[&str] = &["components/kit", "wit", "Cargo.lock", "Cargo.toml"];
+const SHARED: &[&str] = &["components/kit", "plugins/kit", "wit", "Cargo.lock", "Cargo.toml"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);

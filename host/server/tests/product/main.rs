@@ -28,4 +28,5 @@ mod streaming;
 mod swapping;
 mod tenants;
 mod traces;
+mod understanding;
 mod wire;
