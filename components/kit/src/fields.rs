@@ -92,19 +92,55 @@ pub fn schema(table: Table) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-/// A body on its way to a typed request. Faults are collected; `finish` reports them.
+/// What ends the name of a field that a form may hold several times, as most clients write it.
+pub const SEVERAL: &str = "[]";
+
+/// A body on its way to a typed request. Faults are collected; `finish` and `check` report them.
 pub struct Reader {
     object: Map<String, Value>,
     faults: Vec<String>,
+    /// The first field that is at fault.
+    field: Option<String>,
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// Every fault, with its fix.
+    pub text: String,
+    /// The first field that is at fault, where a single field is.
+    pub field: Option<String>,
 }
 
 impl Reader {
     /// Parses a body and checks it for fields that the table does not have.
     pub fn new(body: &[u8], table: Table) -> Result<Self, String> {
         let object = parse(body)?;
-        let unknown = object.keys().filter(|key| table.iter().all(|field| field.key() != key.as_str()));
-        let faults = unknown.map(|key| unknown_field(key, table)).collect();
-        Ok(Self { object, faults })
+        let known: Vec<_> = table.iter().map(|field| field.key()).collect();
+        let mut reader = Self { object: Map::new(), faults: Vec::new(), field: None };
+        for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
+            reader.fault_of(key, unknown_field(key, &known));
+        }
+        Ok(Self { object, ..reader })
+    }
+
+    /// The texts of a form, by their names as sent. A field whose name in the table ends in [`SEVERAL`] may come often, with
+    /// or without that end; any other once. `files` are names that the form has beside the table's.
+    pub fn of_form(texts: Vec<(String, String)>, table: Table, files: &[&'static str]) -> Self {
+        let known: Vec<_> = table.iter().map(|field| field.key()).chain(files.iter().copied()).collect();
+        let mut reader = Self { object: Map::new(), faults: Vec::new(), field: None };
+        for (name, text) in texts {
+            let several = format!("{}{SEVERAL}", name.trim_end_matches(SEVERAL));
+            if known.contains(&several.as_str()) {
+                let entry = reader.object.entry(several).or_insert_with(|| Value::Array(Vec::new()));
+                entry.as_array_mut().into_iter().for_each(|list| list.push(text.as_str().into()));
+            } else if !known.contains(&name.as_str()) {
+                reader.fault_of(&name, unknown_field(&name, &known));
+            } else if reader.object.insert(name.clone(), text.into()).is_some() {
+                reader.fault_of(&name, format!("`{name}` is given twice; give it once"));
+            }
+        }
+        reader
     }
 
     /// The value of a field that is required or has a default. After a fault it is a placeholder: call `finish`.
@@ -114,7 +150,7 @@ impl Reader {
             (None, Presence::Default(value)) => value.clone(),
             (None, _) => {
                 let wanted = field.rule.wanted();
-                self.faults.push(format!("`{}` is missing; give {wanted}", field.name));
+                self.fault_of(field.name, format!("`{}` is missing; give {wanted}", field.name));
                 R::Value::default()
             }
         }
@@ -127,19 +163,38 @@ impl Reader {
         self.take(field.name, read)
     }
 
+    /// Whether the body has the field at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
     /// Reports a fault that no single field's rule can see.
     pub fn fault(&mut self, text: impl Into<String>) {
         self.faults.push(text.into());
     }
 
+    /// Reports a fault of a field.
+    pub fn fault_of(&mut self, name: &str, text: impl Into<String>) {
+        self.field.get_or_insert_with(|| shortened(name));
+        self.faults.push(text.into());
+    }
+
     /// The request, unless anything was wrong.
     pub fn finish<T>(self, request: T) -> Result<T, String> {
-        if self.faults.is_empty() { Ok(request) } else { Err(self.faults.join("; ")) }
+        self.check(request).map_err(|faults| faults.text)
+    }
+
+    /// The request, or what is wrong and where.
+    pub fn check<T>(self, request: T) -> Result<T, Faults> {
+        match self.faults.is_empty() {
+            true => Ok(request),
+            false => Err(Faults { text: self.faults.join("; "), field: self.field }),
+        }
     }
 
     /// A value, or a fault put on the list under the field's name.
     fn take<V>(&mut self, name: &str, read: Result<V, String>) -> Option<V> {
-        read.map_err(|fault| self.faults.push(format!("`{name}` {fault}"))).ok()
+        read.map_err(|fault| self.fault_of(name, format!("`{name}` {fault}"))).ok()
     }
 }
 
@@ -176,11 +231,14 @@ fn depth(body: &[u8]) -> usize {
     most
 }
 
-/// The name is the client's, so it is shown in part; the fields that exist are few and all named.
-fn unknown_field(key: &str, table: Table) -> String {
-    let known: Vec<_> = table.iter().map(|field| field.key()).collect();
-    let shown: String = key.chars().take(60).collect();
-    format!("`{shown}` is not a field; the fields are {}", known.join(", "))
+/// The fields that exist are few and all named.
+fn unknown_field(key: &str, known: &[&str]) -> String {
+    format!("`{}` is not a field; the fields are {}", shortened(key), known.join(", "))
+}
+
+/// A name that may be the client's own is shown in part.
+fn shortened(name: &str) -> String {
+    name.chars().take(60).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ pub mod docs;
 pub mod fields;
 pub mod host;
 pub mod http;
+pub mod intent;
+pub mod multipart;
+pub mod speech;
 pub mod sse;
 
 #[cfg(target_arch = "wasm32")]
@@ -19,3 +22,5 @@ pub mod wasm;
 
 pub use host::Host;
 pub use http::{Headers, Reply, Request, Response};
+pub use intent::Interpret;
+pub use speech::Speech;

@@ -5,6 +5,8 @@
 mod client;
 mod host;
 mod http;
+mod intent;
+mod speech;
 
 pub use host::Granted;
 pub use http::serve;

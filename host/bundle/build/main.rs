@@ -15,6 +15,7 @@ use std::{env, fs};
 /// Name, package folder. One namespace for components and plugins.
 const GUESTS: &[(&str, &str)] = &[
     ("prompt-assist", "components/prompt-assist"),
+    ("voice", "components/voice"),
     ("media", "components/media"),
     ("intent-language", "plugins/intent-language"),
     ("style-illustrator", "plugins/style-illustrator"),

@@ -115,3 +115,32 @@ fn the_schema_says_what_the_parser_does() {
     assert_eq!(schema["properties"]["size"]["enum"], json!(["1x1", "2x2"]));
     assert_eq!(schema["properties"]["strength"]["exclusiveMinimum"], json!(0.0));
 }
+
+static TIMES: Field<Choice> = Field::optional("times[]", Choice(&["word"]), "a list in a form");
+const FORM: Table = &[&PROMPT, &COUNT, &TIMES];
+
+fn form(texts: &[(&str, &str)]) -> Reader {
+    let texts = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    Reader::of_form(texts, FORM, &["file"])
+}
+
+#[test]
+fn texts_of_a_form_are_read_as_values_and_lists_may_come_often() {
+    let mut reader = form(&[("prompt", "a"), ("n", "3"), ("times[]", "word"), ("times", "segment")]);
+    assert_eq!((reader.value(&PROMPT), reader.value(&COUNT)), ("a".into(), 3));
+    assert_eq!(reader.object["times[]"], json!(["word", "segment"]));
+    assert_eq!(reader.check(()), Ok(()));
+}
+
+#[test]
+fn what_is_wrong_with_a_form_names_the_first_field_and_says_all() {
+    let mut reader = form(&[("prompt", "a"), ("prompt", "b"), ("who", "me"), ("n", "many")]);
+    reader.value(&COUNT);
+    let faults = reader.check(()).expect_err("three faults");
+    assert_eq!(faults.field.as_deref(), Some("prompt"));
+    assert_eq!(
+        faults.text,
+        "`prompt` is given twice; give it once; `who` is not a field; the fields are prompt, n, times[], file; `n` is \
+         \"many\", not a whole number; give a whole number from 1 to 4"
+    );
+}

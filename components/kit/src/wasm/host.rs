@@ -194,7 +194,7 @@ fn event(event: generation::Event) -> Event {
     }
 }
 
-fn generation_error(error: generation::Error) -> GenerationError {
+pub(super) fn generation_error(error: generation::Error) -> GenerationError {
     match error {
         generation::Error::AccessDenied(text) => GenerationError::AccessDenied(text),
         generation::Error::UnknownModel(text) => GenerationError::UnknownModel(text),

@@ -335,7 +335,7 @@ fn write(output: &Path, outcome: &Outcome, encoding: Encoding) -> anyhow::Result
 }
 
 /// `out.png` and 2 make `out-2.png`.
-fn numbered(output: &Path, number: usize) -> PathBuf {
+pub(super) fn numbered(output: &Path, number: usize) -> PathBuf {
     let stem = output.file_stem().unwrap_or_default().to_string_lossy();
     let extension = output.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
     output.with_file_name(format!("{stem}-{number}{}", extension.unwrap_or_default()))

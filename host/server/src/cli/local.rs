@@ -1,14 +1,21 @@
-//! Models in this very process, for verbs that work without a server.
+//! Models and handlers in this very process, for verbs that work without a server.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use atelier_inference::{ModelInfo, Scheduler};
+use atelier_runtime::Deployment;
 use bytes::Bytes;
 
 use super::Usage;
 use crate::app::{self, Located};
-use crate::config::{Config, Model};
+use crate::config::{Config, Model, Route, Variables};
+use crate::deploy::Deployer;
+use crate::metrics::Counts;
+use crate::vault::Vault;
+use crate::versions::Uploads;
 
 /// The manifest's model of that name.
 pub(super) fn named_model<'a>(asked: &str, config: &'a Config) -> Result<&'a Model, Usage> {
@@ -57,4 +64,24 @@ pub(super) fn none_here(config: &Config, made: &str) -> Usage {
 /// A file that is given by name.
 pub(super) fn read(path: &Path) -> anyhow::Result<Bytes> {
     Ok(std::fs::read(path).with_context(|| path.display().to_string())?.into())
+}
+
+/// A route's handler, as the manifest has it, with the granted models that are here and nobody's but this process's.
+pub(super) async fn handler(config: &Config, route: &Route) -> anyhow::Result<Arc<Deployment>> {
+    let is_granted = |model: &&Model| route.grants.models.contains(&model.id);
+    let models: Vec<Model> = config.models.iter().filter(is_granted).cloned().collect();
+    let located = app::locate(&models).await?;
+    let scheduler = app::scheduler(config, app::engine(config, &located)?)?;
+    let missing = located.into_iter().filter_map(|located| Some((located.model.id, located.files.err()?)));
+    let deployer = Deployer {
+        missing: missing.collect(),
+        runtime: app::runtime(config, &Variables::of_process(), scheduler)?,
+        builtin: app::builtin_component,
+        counts: Counts::new(config.telemetry.metric_labels),
+        signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
+        vault: Arc::new(Vault::new(config.store.data_dir.clone())),
+    };
+    // what operators uploaded to a running host is that host's
+    let draft = deployer.read(route, &Uploads::new(), None).await?;
+    Ok(deployer.deploy(draft).await?)
 }

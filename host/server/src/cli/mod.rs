@@ -10,6 +10,7 @@ mod config;
 mod generate;
 mod inspect;
 mod key;
+mod listen;
 mod local;
 mod models;
 mod queue;
@@ -49,6 +50,8 @@ enum Verb {
     Generate(Box<generate::Generate>),
     /// Write down what is said in a recording, without a server.
     Transcribe(Box<transcribe::Transcribe>),
+    /// Make, change and take back pictures by spoken commands, without a server.
+    Listen(Box<listen::Listen>),
     /// Talk with a language model, without a server.
     Chat(Box<chat::Chat>),
     /// List the models, fetch one, write one as a single file, or say what a running host keeps in memory.
@@ -119,6 +122,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Serve(arguments)) => serve::run(arguments).await,
         Some(Verb::Generate(arguments)) => generate::run(&arguments).await,
         Some(Verb::Transcribe(arguments)) => transcribe::run(&arguments).await,
+        Some(Verb::Listen(arguments)) => listen::run(&arguments).await,
         Some(Verb::Chat(arguments)) => chat::run(&arguments).await,
         Some(Verb::Models(arguments)) => models::run(arguments).await,
         Some(Verb::Inspect(arguments)) => inspect::run(&arguments),

@@ -17,3 +17,4 @@ mod reload;
 mod tenants;
 mod tls;
 mod transcribe;
+mod voice;

@@ -23,18 +23,22 @@ fn whisper() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/whisper/multilingual")
 }
 
-/// A wav file of one channel at 16 kHz.
-fn recording(folder: &TempDir, name: &str, samples: impl Iterator<Item = i16>) {
+/// A wav file of one channel.
+pub(crate) fn wav(rate: u32, samples: impl Iterator<Item = i16>) -> Vec<u8> {
     let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
     let mut file = b"RIFF".to_vec();
     file.extend((36 + data.len() as u32).to_le_bytes());
     file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(16_000u32.to_le_bytes());
-    file.extend(32_000u32.to_le_bytes());
+    file.extend(rate.to_le_bytes());
+    file.extend((2 * rate).to_le_bytes());
     file.extend(b"\x02\0\x10\0data");
     file.extend((data.len() as u32).to_le_bytes());
     file.extend(data);
-    std::fs::write(folder.path().join(name), file).unwrap();
+    file
+}
+
+fn recording(folder: &TempDir, name: &str, samples: impl Iterator<Item = i16>) {
+    std::fs::write(folder.path().join(name), wav(16_000, samples)).unwrap();
 }
 
 fn noise() -> impl Iterator<Item = i16> {

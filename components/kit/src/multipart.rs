@@ -1,0 +1,115 @@
+//! Forms with files (RFC 7578, `multipart/form-data`) of a request whose body has been read. What the fields mean is the
+//! handler's: it says which of them are files, and reads the others through its table.
+
+use bytes::Bytes;
+use futures::stream;
+
+use crate::Request;
+use crate::fields::{Reader, Table};
+
+/// The most parts of a form: more than any handler has fields and files.
+const MAX_PARTS: usize = 256;
+
+/// A form whose files are known by their names.
+#[derive(Debug, Default)]
+pub struct Form {
+    texts: Vec<(String, String)>,
+    files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Form {
+    /// Reads the form that a request holds. Parts under the names of `files` are files, whatever else their heads say; all
+    /// others are texts. The text of an error is to be shown.
+    pub async fn read(request: Request, files: &[&'static str]) -> Result<Self, String> {
+        let content_type = request.headers.get("content-type").unwrap_or_default();
+        let boundary = multer::parse_boundary(content_type)
+            .map_err(|_| "the body is no form; send multipart/form-data, as `curl -F` does".to_owned())?;
+        let body =
+            stream::once(futures::future::ok::<_, std::convert::Infallible>(Bytes::from(request.body)));
+        let mut parts = multer::Multipart::new(body, boundary);
+        let mut form = Self::default();
+        while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
+            let name = part.name().unwrap_or_default().to_owned();
+            let bytes = part.bytes().await.map_err(|error| broken(&error))?;
+            form.take(name, bytes, files)?;
+        }
+        Ok(form)
+    }
+
+    /// The files of a name, in the order in which they were sent.
+    pub fn files(&mut self, name: &str) -> Vec<Vec<u8>> {
+        self.files.extract_if(.., |(known, _)| *known == name).map(|(_, bytes)| bytes).collect()
+    }
+
+    /// The texts on their way to a typed request. `files` are those of [`Form::read`].
+    pub fn reader(self, table: Table, files: &[&'static str]) -> Reader {
+        Reader::of_form(self.texts, table, files)
+    }
+
+    fn take(&mut self, name: String, bytes: Bytes, files: &[&'static str]) -> Result<(), String> {
+        if self.texts.len() + self.files.len() == MAX_PARTS {
+            return Err(format!("the form has more than {MAX_PARTS} parts; send fewer"));
+        }
+        match files.iter().find(|known| **known == name) {
+            Some(known) => self.files.push((known, bytes.into())),
+            None => {
+                let text = String::from_utf8(bytes.into());
+                let shown = name.chars().take(60).collect::<String>();
+                self.texts.push((name, text.map_err(|_| format!("`{shown}` is not UTF-8; send text"))?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A body that is cut off, or was never a form.
+fn broken(error: &multer::Error) -> String {
+    format!("the form cannot be read: {error}; send it whole, as `curl -F` does")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    const FILES: &[&str] = &["file", "picture"];
+
+    fn read(body: &str) -> Result<Form, String> {
+        let content_type = "multipart/form-data; boundary=XX";
+        let headers = [("content-type", content_type)].into_iter().collect();
+        let body = body.replace('\n', "\r\n").into_bytes();
+        block_on(Form::read(Request { headers, body, ..Request::default() }, FILES))
+    }
+
+    fn part(name: &str, content: &str) -> String {
+        format!("--XX\ncontent-disposition: form-data; name=\"{name}\"\n\n{content}\n")
+    }
+
+    #[test]
+    fn files_are_told_by_their_names_and_keep_their_order() {
+        let body =
+            ["picture", "model", "picture", "file"].map(|name| part(name, &format!("a {name}"))).concat();
+        let mut form = read(&format!("{body}--XX--\n")).expect("a form");
+        assert_eq!(form.files("picture").len(), 2);
+        assert_eq!(form.files("file"), [b"a file"]);
+        assert_eq!(form.files("file"), Vec::<Vec<u8>>::new());
+        assert_eq!(form.texts, [("model".to_owned(), "a model".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_form_or_only_a_part_of_one_is_refused() {
+        let request = Request { body: b"{}".to_vec(), ..Request::default() };
+        let error = block_on(Form::read(request, FILES)).expect_err("no form");
+        assert!(error.contains("multipart/form-data"), "{error}");
+        for body in ["", "--XX", "--XX\nno head at all", &part("file", "cut off"), "nonsense\n"] {
+            assert!(read(body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_of_too_many_parts_is_refused() {
+        let body = part("a", "b").repeat(MAX_PARTS + 1) + "--XX--\n";
+        assert!(read(&body).expect_err("too many").contains("more than 256 parts"));
+    }
+}

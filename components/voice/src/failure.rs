@@ -1,0 +1,243 @@
+//! What went wrong, in OpenAI's error shape: `{"error": {"message", "type", "param", "code"}}`. Every error of a stage or
+//! capability is translated here, once.
+//!
+//! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace.
+
+use atelier_kit::Response;
+use atelier_kit::fields::Faults;
+use atelier_kit::host::{GenerationError, ImageError, StageError};
+use atelier_kit::intent::Intention;
+use atelier_kit::speech::AudioError;
+use serde_json::{Value, json};
+
+use crate::listen;
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    status: u16,
+    text: String,
+    /// The field that is at fault, where one is.
+    param: Option<String>,
+    /// For programs that tell one failure from another.
+    code: Option<&'static str>,
+    /// When to come back, for a full queue.
+    retry_after_ms: Option<u64>,
+    /// The methods of a path, for a wrong one.
+    allow: Option<&'static str>,
+    /// What was said, where the request came so far.
+    said: Option<String>,
+    /// What was understood, likewise.
+    intention: Option<Intention>,
+}
+
+impl Failure {
+    fn new(status: u16, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let (param, code, retry_after_ms, allow) = (None, None, None, None);
+        Self { status, text, param, code, retry_after_ms, allow, said: None, intention: None }
+    }
+
+    /// The request is wrong; the text names the field and the fix.
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::new(400, text)
+    }
+
+    /// The model that a request names is not this route's.
+    pub(crate) fn no_such_model(text: impl Into<String>) -> Self {
+        Self::new(404, text).about("model").coded("model_not_found")
+    }
+
+    /// No such path.
+    pub(crate) fn not_found(path: &str) -> Self {
+        let shown: String = path.chars().take(80).collect();
+        Self::new(404, format!("there is nothing at {shown}; /docs lists what there is")).coded("unknown_url")
+    }
+
+    /// The path takes other methods.
+    pub(crate) fn wrong_method(method: &str, allow: &'static str) -> Self {
+        let shown: String = method.chars().take(20).collect();
+        let failure = Self::new(405, format!("{shown} is not served here; use {allow}"));
+        Self { allow: Some(allow), ..failure.coded("method_not_supported") }
+    }
+
+    /// The body, or what is in it, is too large; the text names the limit.
+    pub(crate) fn too_large(text: impl Into<String>) -> Self {
+        Self::new(413, text).coded("too_large")
+    }
+
+    /// The request is understood, and there is nothing that it could be done with; the text says what would help.
+    pub(crate) fn impossible(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(422, text).coded(code)
+    }
+
+    /// A model or a plugin cannot be used or did not do its work.
+    pub(crate) fn backend(text: impl Into<String>) -> Self {
+        Self::new(502, text)
+    }
+
+    /// Nothing that was foreseen. What happened stays in the host's log.
+    fn unexpected() -> Self {
+        Self::new(500, "an unexpected error occurred; the server's log says more")
+    }
+
+    /// The same failure, of a field.
+    #[must_use]
+    pub(crate) fn about(self, param: &str) -> Self {
+        Self { param: Some(param.to_owned()), ..self }
+    }
+
+    /// The same failure, with a code.
+    #[must_use]
+    pub(crate) fn coded(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// The failure of a recording that a field holds. The host knows recordings, not requests.
+    pub(crate) fn of_recording(error: AudioError, field: &str) -> Self {
+        match error {
+            AudioError::Refused(text) => {
+                Self::invalid(format!("`{field}` cannot be read: {text}")).coded("invalid_file")
+            }
+            AudioError::TooLarge(text) => Self::too_large(format!("`{field}` is too large: {text}")),
+            AudioError::Failed(text) => Self::backend(text),
+        }
+        .about(field)
+    }
+
+    /// The failure of a picture that a field holds, or that was made.
+    pub(crate) fn of_picture(error: ImageError, field: &str) -> Self {
+        match error {
+            ImageError::Refused(text) => {
+                Self::invalid(format!("`{field}` cannot be read: {text}")).coded("invalid_file").about(field)
+            }
+            ImageError::Failed(text) => Self::backend(text),
+        }
+    }
+
+    /// The failure of the intent stage, over what was said.
+    pub(crate) fn of_intent(error: StageError, said: &str) -> Self {
+        let is_configured = !matches!(error, StageError::NotConfigured(_));
+        let failure = Self { said: Some(said.to_owned()), ..Self::from(error) };
+        if is_configured { failure } else { failure.coded("intent_not_configured") }
+    }
+
+    /// The same failure, with what was said and understood before it.
+    #[must_use]
+    pub(crate) fn after(self, said: &str, intention: &Intention) -> Self {
+        Self { said: Some(said.to_owned()), intention: Some(intention.clone()), ..self }
+    }
+
+    /// The error as OpenAI writes it, and beside it how far a command came.
+    pub(crate) fn body(&self) -> Value {
+        let kind = match self.status {
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let mut body =
+            json!({"error": {"message": self.text, "type": kind, "param": self.param, "code": self.code}});
+        if let Some(said) = &self.said {
+            body["transcript"] = said.as_str().into();
+        }
+        if let Some(intention) = &self.intention {
+            body["intent"] = listen::intent(intention);
+        }
+        body
+    }
+
+    /// The error as a response, with the headers that its status calls for.
+    pub(crate) fn response(&self) -> Response {
+        let mut response = Response::json(self.status, &self.body());
+        if let Some(allow) = self.allow {
+            response = response.with("allow", allow);
+        }
+        if let Some(ms) = self.retry_after_ms {
+            // rounded up: a client that comes back a moment early is refused again
+            let seconds = ms.div_ceil(1000).max(1).to_string();
+            response = response.with("retry-after", &seconds).with("x-should-retry", "true");
+        }
+        response
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self { param: faults.field, ..Self::invalid(faults.text) }
+    }
+}
+
+impl From<GenerationError> for Failure {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::Invalid { field, reason } => {
+                let field = requests_name(&field);
+                Self::invalid(format!("`{field}` {reason}")).about(&field)
+            }
+            GenerationError::Overloaded { reason, retry_after_ms } => {
+                let failure = Self::new(429, format!("{reason}; try again later")).coded("overloaded");
+                Self { retry_after_ms: Some(retry_after_ms), ..failure }
+            }
+            // the models were listed as granted just before, so these are faults of the host's side
+            GenerationError::AccessDenied(text)
+            | GenerationError::UnknownModel(text)
+            | GenerationError::Failed(text) => Self::backend(text),
+            GenerationError::Cancelled => Self::backend("the job was cancelled"),
+            GenerationError::WorkerGone => {
+                Self::backend("the inference worker has stopped; the host needs its operator")
+            }
+            // its text may be anything, so it is not shown
+            GenerationError::Other(_) => Self::unexpected(),
+        }
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Refused(text) => Self::invalid(text),
+            // callers that can do without a stage look for `NotConfigured` themselves
+            StageError::NotConfigured(text) | StageError::Failed(text) => Self::backend(text),
+        }
+    }
+}
+
+/// The request's name of what the host calls otherwise.
+fn requests_name(field: &str) -> String {
+    match field {
+        "initial-prompt" => "prompt".into(),
+        "temperatures" => "temperature".into(),
+        field => field.replace('-', "_"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back() {
+        let error = GenerationError::Overloaded { reason: "the queue is full".into(), retry_after_ms: 2100 };
+        let response = Failure::from(error).response();
+        assert_eq!(response.status, 429);
+        assert_eq!(response.headers.get("retry-after"), Some("3"));
+        assert_eq!(response.headers.get("x-should-retry"), Some("true"));
+    }
+
+    #[test]
+    fn an_unforeseen_error_shows_no_inner_text() {
+        let failure = Failure::from(GenerationError::Other("pointer 0xdeadbeef".into()));
+        assert_eq!((failure.status, failure.text.contains("dead")), (500, false));
+    }
+
+    #[test]
+    fn a_value_that_the_host_refuses_is_named_as_the_request_names_it() {
+        let error = GenerationError::Invalid { field: "initial-prompt".into(), reason: "is too long".into() };
+        let body = Failure::from(error).body();
+        assert_eq!(body["error"]["message"], "`prompt` is too long");
+        assert_eq!(
+            (&body["error"]["param"], &body["error"]["type"]),
+            (&json!("prompt"), &json!("invalid_request_error"))
+        );
+    }
+}
