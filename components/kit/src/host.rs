@@ -202,11 +202,26 @@ pub enum Source<'a, I> {
 pub enum GenerationError {
     AccessDenied(String),
     UnknownModel(String),
-    Invalid { field: String, reason: String },
-    Overloaded { reason: String, retry_after_ms: u64 },
+    Invalid {
+        field: String,
+        reason: String,
+    },
+    Overloaded {
+        reason: String,
+        retry_after_ms: u64,
+    },
     Cancelled,
     WorkerGone,
     Failed(String),
+    /// A model that is served elsewhere is not to be had now.
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// When another attempt is sensible, where that was told.
+        retry_after_ms: Option<u64>,
+    },
+    /// A model that is served elsewhere did not answer in time.
+    TimedOut(String),
     Other(String),
 }
 

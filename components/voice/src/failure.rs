@@ -182,6 +182,10 @@ impl From<GenerationError> for Failure {
             GenerationError::AccessDenied(text)
             | GenerationError::UnknownModel(text)
             | GenerationError::Failed(text) => Self::backend(text),
+            GenerationError::Unavailable { reason, retry_after_ms } => {
+                Self { retry_after_ms, ..Self::backend(reason) }
+            }
+            GenerationError::TimedOut(text) => Self::new(504, text).coded("timed_out"),
             GenerationError::Cancelled => Self::backend("the job was cancelled"),
             GenerationError::WorkerGone => {
                 Self::backend("the inference worker has stopped; the host needs its operator")

@@ -22,10 +22,14 @@ const GUESTS: &[(&str, &str)] = &[
     ("style-enhance", "plugins/style-enhance"),
     ("select-capable", "plugins/select-capable"),
     ("finish-fit", "plugins/finish-fit"),
+    ("provider-openai", "plugins/provider-openai"),
+    ("provider-ollama", "plugins/provider-ollama"),
+    ("provider-gemini", "plugins/provider-gemini"),
 ];
 
 /// What else the guests are made of.
-const SHARED: &[&str] = &["components/kit", "plugins/kit", "wit", "Cargo.lock", "Cargo.toml"];
+const SHARED: &[&str] =
+    &["components/kit", "plugins/kit", "plugins/provider-kit", "wit", "Cargo.lock", "Cargo.toml"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);

@@ -58,6 +58,17 @@ pub enum Error {
     /// The model could not be loaded or run.
     #[error("{0}")]
     Failed(String),
+    /// A model that is served elsewhere is not to be had now.
+    #[error("{reason}")]
+    Unavailable {
+        /// Whose it is and what happened; safe to show.
+        reason: String,
+        /// When another attempt is sensible, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// A model that is served elsewhere did not answer in time.
+    #[error("{0}")]
+    TimedOut(String),
 }
 
 impl Error {

@@ -6,13 +6,15 @@
 //! (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`);
 //! the worker thread (`worker.rs`) takes it, makes room for it and its model (`memory/`), asks the [`Engine`]
 //! (`engine.rs`) for a [`Run`] and steps that run to its end, sending [`Event`]s (`events.rs`); the [`Outcome`] holds
-//! what was made, such as [`Picture`]s (`picture.rs`). Dropping the ticket cancels the job before its next step. Operators look at the queue
+//! what was made, such as [`Picture`]s (`picture.rs`). What is made elsewhere has a ticket of the same kind, and an [`Errand`] (`errand.rs`) for
+//! whoever sees to it. Dropping the ticket cancels the job before its next step. Operators look at the queue
 //! through `view.rs`, at the models through `memory/`, and at what was counted through `metrics/`.
 //!
 //! Nothing here knows wasm, candle or HTTP; no inference happens on an async thread.
 
 pub mod chat;
 mod engine;
+mod errand;
 mod error;
 mod events;
 #[cfg(feature = "fake")]
@@ -34,8 +36,9 @@ mod ticket;
 mod view;
 mod worker;
 
-pub use chat::{ChatOptions, ChatOrder, ChatRequest, Circle, LanguageModel, Reply, Turn};
+pub use chat::{ChatOptions, ChatOrder, ChatRequest, Circle, LanguageModel, ProvidedOrder, Reply, Turn};
 pub use engine::{Engine, Estimate, Finished, HandOver, Made, Preview, Run, StepState};
+pub use errand::Errand;
 pub use error::{Error, Result};
 pub use events::{Event, EventReader, MAX_EVENTS};
 pub use image::{

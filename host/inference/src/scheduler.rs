@@ -14,14 +14,15 @@ use crate::events;
 use crate::ledger::{Counters, Ledger};
 use crate::measured::Measured;
 use crate::memory::{Command, MemoryConfig, Residency, Verb};
+use crate::metrics::ModelMetrics;
 use crate::queue::{Queue, Share};
 use crate::shared::{Entry, Shared, State};
 use crate::speech::SAMPLE_RATE;
-use crate::ticket::{CancelGuard, Ticket};
+use crate::ticket::{CancelGuard, Ticket, Works};
 use crate::worker::Worker;
 use crate::{
-    Catalog, ChatOrder, ChatRequest, Error, ImageOrder, ImageRequest, Job, ModelInfo, Order, Refine, Result,
-    SpeechOptions, SpeechOrder, TenantId, Turn,
+    Catalog, ChatOrder, ChatRequest, Error, ImageOrder, ImageRequest, Job, ModelId, ModelInfo, Order, Refine,
+    Result, SpeechOptions, SpeechOrder, TenantId, Turn,
 };
 
 /// Bounds of the queue.
@@ -151,8 +152,13 @@ impl Scheduler {
         })?;
         drop(state);
         self.shared.arrived.notify_one();
-        let guard = CancelGuard { cancel, shared: self.shared.clone() };
+        let guard = CancelGuard { cancel, works: Works::Worker(self.shared.clone()) };
         Ok(Ticket { id, events: reader, outcome: receiver, guard })
+    }
+
+    /// What is counted of a model by its name, of one that is served elsewhere as well.
+    pub fn metrics_of(&self, model: &ModelId) -> Arc<ModelMetrics> {
+        self.shared.model_names.get(model.as_str())
     }
 
     /// What each tenant may take from now on; a tenant that is not named has [`Share::default`]. Jobs that wait keep

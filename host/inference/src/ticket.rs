@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::events::EventReader;
 use crate::shared::Shared;
-use crate::{Error, JobId, Picture, Reply, Result, Transcript};
+use crate::{Error, JobId, ModelId, Picture, Reply, Result, Transcript};
 
 /// Where the time of a job went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Product {
 /// A finished job.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// What made it: another model than was ordered where that one was not to be had, which the notes say as well.
+    pub model: ModelId,
     /// Of the kind that was ordered.
     pub product: Product,
     /// What a user should know.
@@ -76,14 +78,26 @@ impl Ticket {
 /// Cancels its job when dropped.
 pub struct CancelGuard {
     pub(crate) cancel: Arc<AtomicBool>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) works: Works,
+}
+
+/// Who works on a job, and is told when it is not wanted any more.
+pub(crate) enum Works {
+    /// The worker thread, with its queue.
+    Worker(Arc<Shared>),
+    /// Somebody else, who waits for this.
+    Errand(Arc<Notify>),
 }
 
 impl CancelGuard {
     /// Cancels the job before its next step. Repeating it, or doing it after the end, is harmless.
     pub fn cancel(&self) {
-        if !self.cancel.swap(true, Ordering::Relaxed) {
-            self.shared.sweep();
+        if self.cancel.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match &self.works {
+            Works::Worker(shared) => shared.sweep(),
+            Works::Errand(unwanted) => unwanted.notify_one(),
         }
     }
 }

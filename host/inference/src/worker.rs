@@ -261,5 +261,5 @@ fn outcome(order: &Order, Finished { made, notes }: Finished, timings: Timings) 
         (Order::Chat(_), Made::Reply(reply)) => Product::Reply(reply),
         _ => return Err(Error::Failed("the engine made something else than was ordered".into())),
     };
-    Ok(Outcome { product, notes, timings })
+    Ok(Outcome { model: order.model().id.clone(), product, notes, timings })
 }

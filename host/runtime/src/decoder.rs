@@ -169,6 +169,7 @@ impl Medium {
             limits: Arc::new(limits),
             grants: Grants::default(),
             config: WasiConfigVariables::default(),
+            secret: None,
             stages: Stages::default(),
             // no route of the manifest: the decoder is counted as a component
             metrics: Arc::<RouteMetrics>::default(),

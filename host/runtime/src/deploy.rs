@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use atelier_inference::ModelId;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::handler::ProxyPre;
@@ -55,6 +56,7 @@ fn freeze(
         grants: spec.grants,
         config: WasiConfigVariables::from_iter(spec.config),
         stages,
+        secret: None,
         metrics: spec.metrics,
         plugin_failures: AtomicU64::new(0),
     };
@@ -86,9 +88,9 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn check_models(&mut self) {
-        let catalog = self.host.scheduler.catalog();
-        let unknown = self.spec.grants.models.iter().filter(|model| catalog.get(model).is_err());
-        let known = || catalog.iter().map(|info| info.id().to_string()).collect::<Vec<_>>().join(", ");
+        let is_known = |model: &&ModelId| self.host.model(model).is_some();
+        let unknown = self.spec.grants.models.iter().filter(|model| !is_known(model));
+        let known = || self.host.model_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let route = &self.spec.route;
         self.problems.extend(unknown.map(|model| LoadProblem::UnknownModel {
             route: route.clone(),
@@ -191,7 +193,7 @@ fn link(host: &Host, compiled: &Compiled, is_handler: bool) -> wasmtime::Result<
     linker.instantiate_pre(&compiled.component)
 }
 
-fn wrong_world(name: &str, found: Kind, wanted: &[Kind]) -> LoadProblem {
+pub(crate) fn wrong_world(name: &str, found: Kind, wanted: &[Kind]) -> LoadProblem {
     let first = wanted.first().copied().unwrap_or(Kind::Unknown);
     let export = wanted.iter().map(|kind| kind.export()).collect::<Vec<_>>().join("` or `");
     LoadProblem::WrongWorld {
@@ -251,5 +253,10 @@ fn is_known(interface: &str) -> bool {
 
 fn is_for_plugins(interface: &str) -> bool {
     let ours = ["atelier:host/types", "atelier:host/images", LANGUAGE];
-    ours.contains(&interface) || WASI.iter().any(|prefix| interface.starts_with(prefix))
+    ours.contains(&interface) || is_base(interface)
+}
+
+/// What every guest may import: its standard library does.
+pub(crate) fn is_base(interface: &str) -> bool {
+    WASI.iter().any(|prefix| interface.starts_with(prefix))
 }

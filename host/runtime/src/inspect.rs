@@ -22,6 +22,8 @@ pub enum Kind {
     Selector,
     /// Works on finished pictures.
     Finisher,
+    /// Serves models from elsewhere.
+    Provider,
     /// Decodes pictures.
     Decoder,
     /// None of these.
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Styler => "style plugin",
             Kind::Selector => "select plugin",
             Kind::Finisher => "finish plugin",
+            Kind::Provider => "provider of language models",
             Kind::Decoder => "media decoder",
             Kind::Unknown => "component of unknown kind",
         }
@@ -52,6 +55,7 @@ impl Kind {
             Kind::Styler => "atelier:host/style@0.1.0",
             Kind::Selector => "atelier:host/select@0.1.0",
             Kind::Finisher => "atelier:host/finish@0.1.0",
+            Kind::Provider => "atelier:host/provider-language@0.1.0",
             Kind::Decoder => "atelier:host/media@0.1.0",
             Kind::Unknown => "",
         }
@@ -65,6 +69,7 @@ impl Kind {
             (Kind::Styler, "atelier:host/style@0.1."),
             (Kind::Selector, "atelier:host/select@0.1."),
             (Kind::Finisher, "atelier:host/finish@0.1."),
+            (Kind::Provider, "atelier:host/provider-language@0.1."),
             (Kind::Decoder, "atelier:host/media@0.1."),
         ];
         let exported = |prefix: &str| exports.iter().any(|export| export.starts_with(prefix));

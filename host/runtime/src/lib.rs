@@ -7,7 +7,7 @@
 //! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`), or one that waited for it (`reuse/`), and
 //! is driven to its end or to its limit (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`,
 //! one file per WIT interface, on the generated types of `bindings/`. What strangers send as pictures and recordings is read in
-//! a sandbox as well (`decoder.rs`).
+//! a sandbox as well (`decoder.rs`). Models that are served elsewhere are asked through plugins in sandboxes of their own (`provider/`).
 //!
 //! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
 //! component and tenant (`metrics/`).
@@ -36,6 +36,7 @@ mod linker;
 mod metrics;
 mod outbound;
 mod persist;
+mod provider;
 mod recording;
 mod reuse;
 mod runtime;
@@ -57,6 +58,7 @@ pub use inspect::{Inspection, Kind, inspect};
 pub use limits::Limits;
 pub use metrics::{ComponentMetrics, Consumption, DoorStatus, LoadTimes, RouteMetrics, RuntimeMetrics};
 pub use outbound::{Origin, OriginError};
+pub use provider::{ProvidedSpec, ProvidedStatus, ProviderLimits, ProviderSpec, ProviderStatus, Secret};
 pub use recording::{AudioError, Recording};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{Code, Grants, Reuse, RouteSpec};

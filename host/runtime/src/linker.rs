@@ -1,4 +1,4 @@
-//! What exists for guests to import, in two linkers: one for handlers, one for plugins. What a route does not grant is
+//! What exists for guests to import, in three linkers: for handlers, for plugins, and for providers. What a route does not grant is
 //! refused by name before linking (`deploy.rs`), so the linkers are the same for every route.
 //!
 //! WASI is there in both generations at once: components for 0.3 still import parts of 0.2 from their standard library.
@@ -35,6 +35,15 @@ pub(crate) fn for_plugins(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> 
     let mut linker = wasi(engine)?;
     images::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     language::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    Ok(linker)
+}
+
+/// For providers: WASI with HTTP of both generations, and their configuration.
+pub(crate) fn for_providers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
+    let mut linker = wasi(engine)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, Sandbox::config)?;
     Ok(linker)
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use atelier_inference::metrics::Labelled;
-use atelier_inference::{Pixels, Scheduler};
+use atelier_inference::{ChatRequest, ModelId, ModelInfo, Pixels, ProvidedOrder, Scheduler, Ticket};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -19,11 +19,12 @@ use crate::context::Scope;
 use crate::decoder::Decoder;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
+use crate::provider::{Asking, Provided, ProvidedStatus, Providers};
 use crate::recording::decode_audio;
 use crate::sandbox::Sandbox;
 use crate::{
-    AudioError, Code, Deployment, Error, LoadError, Recording, RouteSpec, RuntimeMetrics, deploy, engine,
-    linker,
+    AudioError, Code, Deployment, Error, LoadError, ProviderSpec, ProviderStatus, Recording, RouteSpec,
+    RuntimeMetrics, Work, deploy, engine, linker,
 };
 
 /// One of so many places is kept for tenants that run less than their share.
@@ -66,6 +67,9 @@ pub(crate) struct Host {
     pub(crate) pooled: bool,
     pub(crate) handlers: Linker<Sandbox>,
     pub(crate) plugins: Linker<Sandbox>,
+    pub(crate) providers_linker: Linker<Sandbox>,
+    /// Set once, before any route is deployed.
+    providers: OnceLock<Providers>,
     pub(crate) compiler: Arc<Compiler>,
     pub(crate) scheduler: Scheduler,
     pub(crate) decoder: Decoder,
@@ -86,6 +90,30 @@ pub(crate) struct Host {
     pub(crate) generations: AtomicU64,
 }
 
+impl Host {
+    /// A model that is served elsewhere.
+    pub(crate) fn provided(&self, id: &ModelId) -> Option<&Arc<Provided>> {
+        self.all_provided().iter().find(|model| model.info.card.id == *id)
+    }
+
+    /// Every model that is served elsewhere, in the manifest's order.
+    pub(crate) fn all_provided(&self) -> &[Arc<Provided>] {
+        self.providers.get().map_or(&[], Providers::models)
+    }
+
+    /// A model, wherever it is served.
+    pub(crate) fn model(&self, id: &ModelId) -> Option<ModelInfo> {
+        let own = self.scheduler.catalog().get(id).ok().cloned();
+        own.or_else(|| self.provided(id).map(|model| ModelInfo::Language(model.info.clone())))
+    }
+
+    /// The names of all of them.
+    pub(crate) fn model_ids(&self) -> impl Iterator<Item = &ModelId> {
+        let elsewhere = self.all_provided().iter().map(|model| &model.info.card.id);
+        self.scheduler.catalog().iter().map(ModelInfo::id).chain(elsewhere)
+    }
+}
+
 /// Compiles, links and runs components. Cloning is cheap.
 #[derive(Clone)]
 pub struct Runtime {
@@ -100,6 +128,7 @@ impl Runtime {
         let link = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let (handlers, plugins) =
             (linker::for_handlers(&engine).map_err(link)?, linker::for_plugins(&engine).map_err(link)?);
+        let providers_linker = linker::for_providers(&engine).map_err(link)?;
         let max_instances = config.max_instances.min(shared.max_instances);
         let metrics = Arc::new(Metrics::default());
         let cache = config.cache_dir.as_deref().map(Cache::open).transpose()?;
@@ -122,6 +151,8 @@ impl Runtime {
             pooled: shared.pooled,
             handlers,
             plugins,
+            providers_linker,
+            providers: OnceLock::new(),
             compiler,
             scheduler,
             decoder,
@@ -136,6 +167,47 @@ impl Runtime {
             generations: AtomicU64::new(0),
         };
         Ok(Runtime { host: Arc::new(host) })
+    }
+
+    /// Sets up the providers of models that are served elsewhere, once and before any route is deployed; later calls change
+    /// nothing. The error holds every problem that was found.
+    pub async fn provide(&self, specs: Vec<ProviderSpec>) -> Result<(), LoadError> {
+        let providers = Providers::load(&self.host, specs).await?;
+        // whoever was first is what runs
+        let _ = self.host.providers.set(providers);
+        Ok(())
+    }
+
+    /// What happened at each provider so far.
+    pub fn providers(&self) -> Vec<ProviderStatus> {
+        self.host.providers.get().map(Providers::status).unwrap_or_default()
+    }
+
+    /// The models that are served elsewhere, in the manifest's order.
+    pub fn provided_models(&self) -> Vec<ProvidedStatus> {
+        self.host.all_provided().iter().map(|model| model.status()).collect()
+    }
+
+    /// Begins a reply of a model that is served elsewhere, on nobody's account; for work that no route asks for.
+    ///
+    /// # Errors
+    /// What of the request is wrong, or that there is no such model.
+    pub fn chat(&self, request: ChatRequest, model: &ModelId) -> atelier_inference::Result<Ticket> {
+        let unknown = || atelier_inference::Error::UnknownModel {
+            id: model.to_string(),
+            known: self.host.model_ids().map(ToString::to_string).collect(),
+        };
+        let model = self.host.provided(model).ok_or_else(unknown)?;
+        ProvidedOrder::new(request.clone(), &ModelInfo::Language(model.info.clone()))?;
+        let asking = Asking {
+            host: self.host.clone(),
+            tenant: Arc::default(),
+            route: "".into(),
+            scope: Scope::default(),
+            request,
+            work: Work::default(),
+        };
+        Ok(asking.begin(model.clone()))
     }
 
     /// Checks, compiles and links a route. The error holds every problem that was found. Nothing that runs is touched.

@@ -31,6 +31,7 @@ use crate::hub::{Hub, HubError, Wanted};
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
+use crate::providers::{self, Resolved};
 use crate::reload::{Reloader, Reports};
 use crate::rollout::Rollout;
 use crate::roster::Roster;
@@ -64,6 +65,9 @@ pub enum StartError {
     /// Clients' connections cannot be encrypted as the manifest wants.
     #[error("{0}")]
     Tls(String),
+    /// A provider of models cannot be set up.
+    #[error("{0}")]
+    Provider(String),
     /// This binary carries no decoder.
     #[error("this binary carries no component `{DECODER}`; build it with the bundle")]
     NoDecoder,
@@ -99,7 +103,7 @@ pub fn builtin_component(name: &str) -> Option<&'static [u8]> {
     atelier_bundle::component(name)
 }
 
-/// Finds every model's files in the cache that the environment names. Downloads nothing.
+/// Finds the files of every model that is not served elsewhere, in the cache that the environment names. Downloads nothing.
 pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
     let needs_hub = |model: &Model| matches!(model.source, ModelSource::Hub(_) | ModelSource::Catalog(_));
     // set up only when a model needs it
@@ -110,7 +114,7 @@ pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
 /// Finds every model's files; those of the hub only where there is one to look into.
 pub async fn locate_in(hub: Option<&Hub>, models: &[Model]) -> Vec<Located> {
     let mut located = Vec::with_capacity(models.len());
-    for model in models {
+    for model in models.iter().filter(|model| !matches!(model.source, ModelSource::Provider(_))) {
         let (files, fixed_adapters) = match find(hub, model).await {
             Ok((files, adapters)) => (Ok(files), adapters),
             Err(fix) => (Err(fix), Vec::new()),
@@ -143,6 +147,7 @@ async fn find(hub: Option<&Hub>, model: &Model) -> Result<(ModelFiles, Vec<PathB
                 None => ModelFiles::folder(folder),
             }
         }
+        ModelSource::Provider(_) => return Err("it is served elsewhere".into()),
         ModelSource::Catalog(entry) => {
             let folders = cached(hub, &entry.wanted()).await.ok_or_else(absent)?;
             return Ok(assemble(entry, &folders));
@@ -293,6 +298,20 @@ pub fn runtime(config: &Config, variables: &Variables, scheduler: Scheduler) -> 
     Ok(Runtime::new(runtime, scheduler, decoder)?)
 }
 
+/// Sets up the providers of these models, before any route is deployed. Answers with the models that cannot be had, each
+/// with what brings it.
+pub async fn provide(
+    config: &Config,
+    models: &[Model],
+    runtime: &Runtime,
+) -> Result<Vec<(ModelId, String)>, StartError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let resolved = providers::resolve(config, models, builtin_component, variable);
+    let Resolved { specs, missing } = resolved.map_err(StartError::Provider)?;
+    runtime.provide(specs).await.map_err(|error| StartError::Provider(error.to_string()))?;
+    Ok(missing)
+}
+
 /// A host that is ready to serve.
 pub struct App {
     config: Config,
@@ -335,15 +354,16 @@ impl App {
         config: Config,
         variables: Variables,
         engine: Box<dyn Engine>,
-        missing: Vec<(ModelId, String)>,
+        mut missing: Vec<(ModelId, String)>,
     ) -> Result<App, StartError> {
-        for (id, fix) in &missing {
-            tracing::warn!("model `{id}` is not here: {fix}");
-        }
         let tls = config.server.tls.as_ref().map(Tls::load).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let scheduler = scheduler(&config, engine)?;
         let runtime = runtime(&config, &variables, scheduler.clone())?;
+        missing.extend(provide(&config, &config.models, &runtime).await?);
+        for (id, fix) in &missing {
+            tracing::warn!("model `{id}` is not here: {fix}");
+        }
         let vault = Arc::new(Vault::new(config.store.data_dir.clone()));
         let missing: Arc<[(ModelId, String)]> = missing.into();
         let counts = Counts::new(config.telemetry.metric_labels);

@@ -170,7 +170,7 @@ impl Deployer {
 
 /// The bytes of a file that is believed, and not larger than it may be. Its size is looked at before there is memory for
 /// it, and what grows while it is read is read one byte too far at most.
-fn read(path: &Path, limit: usize, signing: &Signing) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, limit: usize, signing: &Signing) -> Result<Vec<u8>, String> {
     let bytes = read_within(path, limit as u64).map_err(|error| error.to_string())?;
     let too_large = || format!("has more than {limit} bytes (limits.component-bytes)");
     let bytes = bytes.ok_or_else(too_large)?;

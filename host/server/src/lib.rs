@@ -26,6 +26,7 @@ mod keys;
 mod live;
 mod manager;
 mod metrics;
+mod providers;
 mod reload;
 mod rollout;
 mod roster;

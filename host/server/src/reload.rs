@@ -236,6 +236,7 @@ impl Reloader {
             ("[telemetry]", config.telemetry != self.started.telemetry),
             ("[engine]", config.engine != self.started.engine),
             ("[store]", config.store != self.started.store),
+            ("[[provider]]", config.providers != self.started.providers),
             ("[[model]]", config.models != self.started.models),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

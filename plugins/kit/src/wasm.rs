@@ -58,8 +58,11 @@ fn silence(error: Error) -> Silence {
         Error::Overloaded(overload) => Silence::Failed(overload.reason),
         Error::Cancelled => Silence::Failed("the reply was cancelled".into()),
         Error::WorkerGone => Silence::Failed("the inference worker has stopped".into()),
-        Error::AccessDenied(text) | Error::UnknownModel(text) | Error::Failed(text) | Error::Other(text) => {
-            Silence::Failed(text)
-        }
+        Error::Unavailable(outage) => Silence::Failed(outage.reason),
+        Error::AccessDenied(text)
+        | Error::UnknownModel(text)
+        | Error::Failed(text)
+        | Error::TimedOut(text)
+        | Error::Other(text) => Silence::Failed(text),
     }
 }

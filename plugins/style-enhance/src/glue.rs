@@ -4,7 +4,7 @@
 
 wit_bindgen::generate!({
     path: "../../wit",
-    world: "atelier:host/styler",
+    world: "atelier:host/language-styler",
     with: {
         "atelier:host/language@0.1.0": atelier_kit_plugin::wasm::bindings::atelier::host::language,
     },

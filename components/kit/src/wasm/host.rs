@@ -207,6 +207,10 @@ pub(super) fn generation_error(error: generation::Error) -> GenerationError {
         generation::Error::Cancelled => GenerationError::Cancelled,
         generation::Error::WorkerGone => GenerationError::WorkerGone,
         generation::Error::Failed(text) => GenerationError::Failed(text),
+        generation::Error::Unavailable(it) => {
+            GenerationError::Unavailable { reason: it.reason, retry_after_ms: it.retry_after_ms }
+        }
+        generation::Error::TimedOut(text) => GenerationError::TimedOut(text),
         generation::Error::Other(text) => GenerationError::Other(text),
     }
 }

@@ -73,6 +73,17 @@ fn a_backend_that_fails_is_a_502() {
 }
 
 #[test]
+fn a_model_of_another_server_that_is_not_to_be_had_is_a_502_and_a_late_one_a_504() {
+    let away = GenerationError::Unavailable { reason: "it is away".into(), retry_after_ms: Some(1500) };
+    let host = Script { refuse: Some(away), ..Script::default() }.host();
+    let response = host.answer(post(GENERATE, r#"{"prompt": "a"}"#, "*/*"));
+    assert_eq!((response.status, response.headers.get("retry-after")), (502, Some("2")));
+    let late = GenerationError::TimedOut("no reply within 9 ms".into());
+    let host = Script { refuse: Some(late), ..Script::default() }.host();
+    assert_eq!(error(&host, &json!({"prompt": "a"})), (504, "no reply within 9 ms".into()));
+}
+
+#[test]
 fn a_named_model_that_is_not_granted_is_a_502_that_names_the_manifest_keys() {
     let host = Script::default().with_config("TEXT_TO_IMAGE_STABLE_DIFFUSION_MODEL_ID", "some/model").host();
     let (status, text) = error(&host, &json!({"prompt": "a"}));

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{LanguageModel, Schema, Turn};
+use super::{LanguageModel, ProvidedOptions, Schema, Turn};
 use crate::image::within;
 use crate::{Error, Result};
 
@@ -69,17 +69,45 @@ pub struct ChatOptions {
 }
 
 impl ChatRequest {
-    /// Decides every option, and leaves the conversation.
+    /// The same options for a model that is served elsewhere: ranges are checked, and what was not asked stays open.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the option that does not make sense, or not for this model.
-    pub(super) fn decide(self, model: &LanguageModel) -> Result<(Vec<Turn>, ChatOptions)> {
+    /// [`Error::Invalid`] names the option that does not make sense.
+    pub(super) fn leave_open(self, model: &LanguageModel) -> Result<(Vec<Turn>, ProvidedOptions)> {
+        self.check_stop_beside_schema()?;
+        let options = ProvidedOptions {
+            max_tokens: max_tokens(self.max_tokens, model)?,
+            temperature: self
+                .temperature
+                .map(|value| within("temperature", value, MAX_TEMPERATURE))
+                .transpose()?,
+            top_k: self.top_k,
+            top_p: self.top_p.map(top_p).transpose()?,
+            min_p: self.min_p.map(|value| within("min-p", value, 1.0)).transpose()?,
+            repeat_penalty: self.repeat_penalty.map(repeat_penalty).transpose()?,
+            seed: self.seed,
+            stop: stop(self.stop)?,
+            schema: self.schema.as_deref().map(Schema::parse).transpose()?,
+        };
+        Ok((self.turns, options))
+    }
+
+    fn check_stop_beside_schema(&self) -> Result<()> {
         if self.schema.is_some() && !self.stop.is_empty() {
             return Err(Error::invalid(
                 "stop",
                 "would cut a reply that is to fit a schema; leave one of the two out",
             ));
         }
+        Ok(())
+    }
+
+    /// Decides every option, and leaves the conversation.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the option that does not make sense, or not for this model.
+    pub(super) fn decide(self, model: &LanguageModel) -> Result<(Vec<Turn>, ChatOptions)> {
+        self.check_stop_beside_schema()?;
         let options = ChatOptions {
             max_tokens: max_tokens(self.max_tokens, model)?,
             temperature: within("temperature", self.temperature.unwrap_or(0.7), MAX_TEMPERATURE)?,

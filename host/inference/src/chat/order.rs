@@ -95,7 +95,8 @@ impl ChatOrder {
     }
 }
 
-fn check_turns(turns: &[Turn]) -> Result<()> {
+/// Whether a conversation is one that can be replied to.
+pub(super) fn check_turns(turns: &[Turn]) -> Result<()> {
     let invalid = |reason: String| Err(Error::invalid("turns", reason));
     if turns.len() > MAX_TURNS {
         return invalid(format!("{} turns; at most {MAX_TURNS}", turns.len()));

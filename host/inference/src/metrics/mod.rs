@@ -110,7 +110,7 @@ pub struct ModelMetrics {
 
 impl ModelMetrics {
     /// Counts a job's end.
-    pub(crate) fn ended<T>(&self, result: &Result<T>, took: Duration) {
+    pub fn ended<T>(&self, result: &Result<T>, took: Duration) {
         self.job.record(took);
         match result {
             Ok(_) => self.completed.count(),

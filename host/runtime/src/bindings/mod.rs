@@ -64,12 +64,6 @@ pub mod interpreter {
         path: "../../wit",
         world: "atelier:host/interpreter",
         exports: { default: async | store },
-        with: {
-            "atelier:host/types": crate::bindings::types,
-            "atelier:host/images": crate::bindings::images,
-            "atelier:host/generation": crate::bindings::generation,
-            "atelier:host/language": crate::bindings::language,
-        },
         require_store_data_send: true,
     });
 }
@@ -79,12 +73,6 @@ pub mod styler {
         path: "../../wit",
         world: "atelier:host/styler",
         exports: { default: async | store },
-        with: {
-            "atelier:host/types": crate::bindings::types,
-            "atelier:host/images": crate::bindings::images,
-            "atelier:host/generation": crate::bindings::generation,
-            "atelier:host/language": crate::bindings::language,
-        },
         require_store_data_send: true,
     });
 }
@@ -108,6 +96,16 @@ pub mod finisher {
             "atelier:host/types": crate::bindings::types,
             "atelier:host/images": crate::bindings::images,
         },
+        require_store_data_send: true,
+    });
+}
+
+pub mod provider {
+    // not the whole world: what it imports beside its own types is WASI's, and linked as such
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world provider { export atelier:host/provider-language@0.1.0; }",
+        exports: { default: async | store },
         require_store_data_send: true,
     });
 }

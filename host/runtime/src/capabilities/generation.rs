@@ -235,7 +235,7 @@ impl Sandbox {
         outcome: HostOutcome,
         meter: &Meter,
     ) -> Result<std::result::Result<Outcome, Error>> {
-        let HostOutcome { product: Product::Pictures(made), notes, timings } = outcome else {
+        let HostOutcome { product: Product::Pictures(made), notes, timings, .. } = outcome else {
             return Ok(Err(Error::Failed("the job made something else than pictures".into())));
         };
         let mut pictures = Vec::with_capacity(made.len());

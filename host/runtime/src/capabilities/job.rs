@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use atelier_inference::{
     CancelGuard, Error as HostError, EventReader, Job, JobId, ModelId, ModelInfo, Order,
-    Outcome as HostOutcome, Timings as HostTimings,
+    Outcome as HostOutcome, Ticket, Timings as HostTimings,
 };
 
 use crate::bindings::generation::{Error, Overload, Queued, Timings};
@@ -50,7 +50,7 @@ pub(super) fn granted(caller: &Caller, model: &str) -> std::result::Result<Model
         );
         return Err(Error::AccessDenied(text));
     }
-    caller.host.scheduler.catalog().get(&id).cloned().map_err(|_| {
+    caller.host.model(&id).ok_or_else(|| {
         let usable = grants.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
         Error::UnknownModel(format!("there is no model `{model}`; route `{route}` may use: {usable}"))
     })
@@ -73,10 +73,22 @@ pub(super) fn submit(
     span: OpenSpan,
 ) -> std::result::Result<Running, HostError> {
     let tenant = caller.meter.tenant();
+    let job = Job::new(order).for_tenant(tenant.id.clone(), tenant.priority);
+    begin(caller, work, held, span, || caller.host.scheduler.submit(job))
+}
+
+/// Charges the tenant and begins a job, whoever does it.
+pub(super) fn begin(
+    caller: &Caller,
+    work: Work,
+    held: HeldJob,
+    span: OpenSpan,
+    submit: impl FnOnce() -> std::result::Result<Ticket, HostError>,
+) -> std::result::Result<Running, HostError> {
+    let tenant = caller.meter.tenant();
     let over = |Exceeded { reason, retry_after }| HostError::Overloaded { reason, retry_after };
     tenant.quota.charge(work).inspect_err(|_| caller.meter.deny("quota")).map_err(over)?;
-    let job = Job::new(order).for_tenant(tenant.id.clone(), tenant.priority);
-    let submitted = caller.host.scheduler.submit(job).inspect_err(|error| {
+    let submitted = submit().inspect_err(|error| {
         tenant.quota.refund(work);
         if let HostError::Overloaded { .. } = error {
             caller.meter.deny("queue_full");
@@ -146,6 +158,8 @@ fn code(error: &HostError) -> &'static str {
         HostError::Cancelled => "cancelled",
         HostError::WorkerGone => "worker_gone",
         HostError::Overloaded { .. } => "overloaded",
+        HostError::Unavailable { .. } => "unavailable",
+        HostError::TimedOut(_) => "timed_out",
         _ => "failed",
     }
 }

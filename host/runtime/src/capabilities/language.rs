@@ -6,8 +6,8 @@ mod convert;
 use std::sync::Arc;
 
 use atelier_inference::{
-    ChatOrder, Circle, Error as HostError, Event as HostEvent, LanguageModel as HostModel,
-    Outcome as HostOutcome, Product,
+    ChatOrder, ChatRequest, Circle, Error as HostError, Event as HostEvent, LanguageModel as HostModel,
+    Outcome as HostOutcome, Product, ProvidedOrder, Turn,
 };
 use wasmtime::Result;
 use wasmtime::component::{Access as StoreAccess, Resource, StreamReader};
@@ -19,6 +19,8 @@ use crate::bindings::generation::{Error, Invalid};
 use crate::bindings::language::{
     Event, Host, HostCompletion, HostCompletionWithStore, HostWithStore, LanguageModel, Reply, Request,
 };
+use crate::context::OpenSpan;
+use crate::provider::Asking;
 use crate::sandbox::Sandbox;
 use crate::stage::Caller;
 
@@ -37,7 +39,10 @@ impl HostWithStore<Sandbox> for Capabilities {
         let (scheduler, grants) = (&caller.host.scheduler, &caller.route.grants.models);
         let granted = |model: &&Arc<HostModel>| grants.contains(&model.card.id);
         let describe = |model: &Arc<HostModel>| convert::describe(model, scheduler.is_loaded(&model.card.id));
-        Ok(scheduler.catalog().language_models().filter(granted).map(describe).collect())
+        let own = scheduler.catalog().language_models().filter(granted).map(describe);
+        let elsewhere = caller.host.all_provided().iter().map(|model| &model.info).filter(granted);
+        // there is nothing to load
+        Ok(own.chain(elsewhere.map(|model| convert::describe(model, true))).collect())
     }
 
     async fn chat(
@@ -52,19 +57,54 @@ impl HostWithStore<Sandbox> for Capabilities {
 fn start(caller: &Caller, request: Request) -> std::result::Result<RunningCompletion, Error> {
     let held = job::hold(caller)?;
     let info = job::granted(caller, &request.model)?;
-    let circle = Circle::new(&caller.meter.tenant().id, &caller.route.name);
-    let order = ChatOrder::new(request.into(), &info)?.within(circle);
-    let model = order.model.clone();
+    let request = ChatRequest::from(request);
+    let Some(provided) = caller.host.provided(info.id()) else {
+        let circle = Circle::new(&caller.meter.tenant().id, &caller.route.name);
+        let order = ChatOrder::new(request, &info)?.within(circle);
+        let (model, count) = (order.model.clone(), order.options.max_tokens);
+        let (span, work) = prepared(caller, &model, &order.turns, count)?;
+        return begun(caller, model, count, || job::submit(caller, order, work, held, span));
+    };
+    let order = ProvidedOrder::new(request.clone(), &info)?;
+    let (model, count) = (order.model.clone(), order.options.max_tokens);
+    let (span, work) = prepared(caller, &model, &order.turns, count)?;
+    let asking = Asking {
+        host: caller.host.clone(),
+        tenant: caller.meter.tenant().clone(),
+        route: caller.route.name.clone(),
+        scope: span.scope(),
+        request,
+        work,
+    };
+    begun(caller, model, count, || {
+        job::begin(caller, work, held, span, || Ok(asking.begin(provided.clone())))
+    })
+}
+
+/// Takes a request's tokens, and says what is written down of its job: a span, and what it is charged with.
+fn prepared(
+    caller: &Caller,
+    model: &HostModel,
+    turns: &[Turn],
+    count: u32,
+) -> std::result::Result<(OpenSpan, Work), Error> {
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || model.card.id.as_str());
-    span.set("atelier.turns", || order.turns.len() as u64);
-    span.set("atelier.max_tokens", || u64::from(order.options.max_tokens));
-    let count = order.options.max_tokens;
+    span.set("atelier.turns", || turns.len() as u64);
+    span.set("atelier.max_tokens", || u64::from(count));
     take_tokens(caller, count)?;
-    let work = Work { tokens: most_tokens(&order), ..Work::default() };
-    let running = job::submit(caller, order, work, held, span)
-        .inspect_err(|_| caller.meter.give_back_tokens(u64::from(count)))
-        .map_err(about_turns)?;
+    Ok((span, Work { tokens: most_tokens(turns, count), ..Work::default() }))
+}
+
+/// Hands the guest a job that began; gives back its tokens where it did not.
+fn begun(
+    caller: &Caller,
+    model: Arc<HostModel>,
+    count: u32,
+    begin: impl FnOnce() -> std::result::Result<job::Running, HostError>,
+) -> std::result::Result<RunningCompletion, Error> {
+    let running =
+        begin().inspect_err(|_| caller.meter.give_back_tokens(u64::from(count))).map_err(about_turns)?;
     Ok(Handle::new(model, running))
 }
 
@@ -77,10 +117,10 @@ fn take_tokens(caller: &Caller, count: u32) -> std::result::Result<(), Error> {
 }
 
 /// What a job is charged with until it is known what it used: a token stands for a byte at least.
-fn most_tokens(order: &ChatOrder) -> u64 {
+fn most_tokens(turns: &[Turn], count: u32) -> u64 {
     let turn = |text: &str| text.len() as u64 + TURN_TOKENS;
-    let read: u64 = order.turns.iter().map(|said| turn(&said.text)).sum();
-    read + u64::from(order.options.max_tokens)
+    let read: u64 = turns.iter().map(|said| turn(&said.text)).sum();
+    read + u64::from(count)
 }
 
 /// Where a job does not fit the memory, what a caller can change of it is the conversation.
@@ -121,17 +161,17 @@ impl HostCompletionWithStore<Sandbox> for Capabilities {
         access: &Access,
         job: Resource<RunningCompletion>,
     ) -> Result<std::result::Result<Reply, Error>> {
-        let (model, result) = match job::outcome(access, job).await? {
-            Ok(Ended { facts, result, .. }) => (facts, result),
+        let result = match job::outcome(access, job).await? {
+            Ok(Ended { result, .. }) => result,
             Err(error) => return Ok(Err(error)),
         };
         Ok(match result {
-            Ok(HostOutcome { product: Product::Reply(reply), notes, timings }) => Ok(Reply {
+            Ok(HostOutcome { model, product: Product::Reply(reply), notes, timings }) => Ok(Reply {
                 text: reply.text,
                 finish: reply.finish.into(),
                 usage: reply.usage.into(),
                 seed: reply.seed,
-                model: model.card.id.to_string(),
+                model: model.to_string(),
                 notes,
                 timings: timings.into(),
             }),

@@ -111,15 +111,17 @@ impl HostTranscriptionWithStore<Sandbox> for Capabilities {
             Err(error) => return Ok(Err(error)),
         };
         Ok(match result {
-            Ok(HostOutcome { product: Product::Transcript(transcript), notes, timings }) => Ok(Transcript {
-                text: transcript.text,
-                language: transcript.language.map(Into::into),
-                segments: transcript.segments.into_iter().map(Into::into).collect(),
-                seconds,
-                model: model.card.id.to_string(),
-                notes,
-                timings: timings.into(),
-            }),
+            Ok(HostOutcome { product: Product::Transcript(transcript), notes, timings, .. }) => {
+                Ok(Transcript {
+                    text: transcript.text,
+                    language: transcript.language.map(Into::into),
+                    segments: transcript.segments.into_iter().map(Into::into).collect(),
+                    seconds,
+                    model: model.card.id.to_string(),
+                    notes,
+                    timings: timings.into(),
+                })
+            }
             Ok(_) => Err(Error::Failed("the job made something else than a transcript".into())),
             Err(error) => Err(about_audio(error)),
         })

@@ -25,7 +25,7 @@ pub use child::compile_for_parent;
 pub use process::CompilerProgram;
 
 use crate::metrics::{ComponentMetrics, Metrics, count};
-use crate::{Code, LoadProblem, RouteSpec};
+use crate::{Code, Limits, LoadProblem, RouteSpec};
 
 /// Compilations at a time: each uses every core by itself, and takes memory.
 const COMPILERS: usize = 2;
@@ -62,11 +62,12 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     pub(crate) fn of(spec: &RouteSpec) -> Self {
-        Self {
-            route: spec.route.clone(),
-            cpu: spec.limits.compile,
-            memory_bytes: spec.limits.compile_memory_bytes,
-        }
+        Self::within(&spec.route, &spec.limits)
+    }
+
+    /// For whoever is named.
+    pub(crate) fn within(route: &str, limits: &Limits) -> Self {
+        Self { route: route.into(), cpu: limits.compile, memory_bytes: limits.compile_memory_bytes }
     }
 
     fn wall(&self) -> Duration {

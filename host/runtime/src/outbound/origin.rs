@@ -75,8 +75,14 @@ impl Origin {
         Some(Self { scheme, host: Host::of(host)?, port })
     }
 
-    pub(super) fn is_encrypted(&self) -> bool {
+    /// Whether TLS is spoken with it.
+    pub fn is_encrypted(&self) -> bool {
         self.scheme == "https"
+    }
+
+    /// Whether it is named by its very address.
+    pub fn is_address(&self) -> bool {
+        matches!(self.host, Host::Address(_))
     }
 
     /// As the header `host` wants it.

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::RequestContext;
+use crate::{RequestContext, Secret};
 
 /// Longest line handed on in one piece.
 const MAX_LINE: usize = 4_096;
@@ -20,6 +20,8 @@ const MAX_LINE: usize = 4_096;
 pub(crate) struct Log {
     route: Arc<str>,
     context: Arc<RequestContext>,
+    /// Never printed.
+    secret: Option<Secret>,
     printed: Mutex<Printed>,
 }
 
@@ -38,9 +40,14 @@ enum Stream {
 }
 
 impl Log {
-    pub(crate) fn new(route: Arc<str>, context: Arc<RequestContext>, limit: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        route: Arc<str>,
+        context: Arc<RequestContext>,
+        limit: usize,
+        secret: Option<Secret>,
+    ) -> Arc<Self> {
         let printed = Printed { left: limit, exceeded: false, lines: Default::default() };
-        Arc::new(Self { route, context, printed: Mutex::new(printed) })
+        Arc::new(Self { route, context, secret, printed: Mutex::new(printed) })
     }
 
     fn print(&self, stream: Stream, bytes: &[u8]) {
@@ -69,10 +76,15 @@ impl Log {
 
     fn emit(&self, stream: Stream, line: &mut Vec<u8>) {
         if !line.is_empty() {
-            let (text, id, route) = (harmless(line), self.context.id(), &self.route);
+            let (text, id, route) = (self.shown(line), self.context.id(), &self.route);
             tracing::info!(target: "guest", id, %route, stream = stream.name(), "{text}");
             line.clear();
         }
+    }
+
+    fn shown(&self, line: &[u8]) -> String {
+        let text = harmless(line);
+        self.secret.as_ref().map_or_else(|| text.clone(), |secret| secret.scrub(&text))
     }
 
     fn printed(&self) -> MutexGuard<'_, Printed> {
@@ -227,14 +239,14 @@ mod tests {
 
     #[test]
     fn bytes_past_the_limit_are_dropped() {
-        let log = Log::new("/x".into(), Arc::default(), 5);
+        let log = Log::new("/x".into(), Arc::default(), 5, None);
         let take = |wanted| log.take(&mut log.printed(), wanted);
         assert_eq!((take(3), take(3), take(3)), (3, 2, 0));
     }
 
     #[test]
     fn a_stream_of_0_2_prints_for_whoever_is_served_and_one_of_0_3_for_whoever_opened_it() {
-        let logs = [1, 2].map(|_| Log::new("/x".into(), Arc::default(), 100));
+        let logs = [1, 2].map(|_| Log::new("/x".into(), Arc::default(), 100, None));
         let left = || logs.each_ref().map(|log| log.printed().left);
         let output = Output::to(logs[0].clone());
         let (kept, opened) =

@@ -24,7 +24,7 @@ use crate::metrics::RouteMetrics;
 use crate::outbound::Outbound;
 use crate::runtime::Host;
 use crate::stage::Stages;
-use crate::{Grants, Limits};
+use crate::{Grants, Limits, Secret};
 
 pub(crate) use held::Held;
 pub(crate) use limiter::Limiter;
@@ -42,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) limits: Arc<Limits>,
     pub(crate) grants: Grants,
     pub(crate) config: WasiConfigVariables,
+    /// Part of the configuration that is taken out of what the guest prints.
+    pub(crate) secret: Option<Secret>,
     pub(crate) stages: Stages,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// Plugins of this deployment that failed by their own making.
@@ -72,7 +74,8 @@ struct Served {
 
 impl Served {
     fn new(host: Arc<Host>, route: Arc<Route>, meter: Arc<Meter>) -> Self {
-        let log = Log::new(route.name.clone(), meter.scope().context().clone(), route.limits.log_bytes);
+        let (context, limit) = (meter.scope().context().clone(), route.limits.log_bytes);
+        let log = Log::new(route.name.clone(), context, limit, route.secret.clone());
         Self { outbound: Outbound::new(host, route, meter.clone()), meter, log }
     }
 }

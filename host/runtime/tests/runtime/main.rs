@@ -17,6 +17,7 @@ mod messages;
 mod metrics;
 mod outbound;
 mod plugins;
+mod providers;
 mod recordings;
 mod reuse;
 mod serving;

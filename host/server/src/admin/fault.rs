@@ -140,7 +140,10 @@ impl Fault {
                 inference::Error::OutOfMemory(_) => "out_of_memory",
                 inference::Error::Overloaded { .. } => "busy",
                 inference::Error::WorkerGone => "worker_gone",
-                inference::Error::Cancelled | inference::Error::Failed(_) => "model_failed",
+                inference::Error::Cancelled
+                | inference::Error::Failed(_)
+                | inference::Error::Unavailable { .. }
+                | inference::Error::TimedOut(_) => "model_failed",
             },
             Fault::Version(fault) => match fault {
                 VersionFault::NoRoute(_) => "no_route",
@@ -196,7 +199,9 @@ fn status_of_model(error: &inference::Error) -> StatusCode {
         E::Invalid { .. } | E::TooLarge { .. } => StatusCode::CONFLICT,
         E::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         E::OutOfMemory(_) | E::WorkerGone => StatusCode::SERVICE_UNAVAILABLE,
-        E::Cancelled | E::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        E::Cancelled | E::Failed(_) | E::Unavailable { .. } | E::TimedOut(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
     }
 }
 

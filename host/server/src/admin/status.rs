@@ -66,6 +66,7 @@ impl View {
             "routes": self.routes(),
             "models": self.models(),
             "memory": self.scheduler.memory(),
+            "providers": self.runtime.providers(),
             "queue": self.queue(),
             "reload": self.reports.now(),
             "runtime": self.runtime.metrics(),
@@ -99,7 +100,13 @@ impl View {
         });
         let missing =
             self.missing.iter().map(|(id, fix)| json!({ "id": id, "state": "missing", "fix": fix }));
-        here.chain(missing).collect()
+        let elsewhere = self.runtime.provided_models().into_iter().map(|model| {
+            let mut value = json!(model);
+            value["kind"] = "language".into();
+            value["state"] = if model.left_alone { "left alone" } else { "elsewhere" }.into();
+            value
+        });
+        here.chain(elsewhere).chain(missing).collect()
     }
 
     /// One of them.

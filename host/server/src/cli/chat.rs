@@ -6,13 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use atelier_inference::chat::Role;
-use atelier_inference::{
-    ChatOrder, ChatRequest, Event, Job, ModelInfo, Outcome, Product, Reply, Scheduler, Turn,
-};
+use atelier_inference::{ChatRequest, Event, Outcome, Product, Reply, Ticket, Turn};
 use serde_json::{Value, json};
 
 use super::Common;
-use super::local::{first_model, named_model, none_here, scheduler_of};
+use super::local::{first_model, named_model, none_here};
+use super::talker::Talker;
 use crate::terminal::{Style, Terminal};
 
 #[derive(Debug, clap::Args)]
@@ -50,15 +49,14 @@ pub(super) async fn run(arguments: &Chat) -> anyhow::Result<()> {
     let model = match &arguments.model {
         Some(asked) => named_model(asked, &config)?,
         None => {
-            let first = first_model(&config, |info| info.language().is_ok()).await?;
+            let first = first_model(&config, |info| info.language().is_ok(), true).await?;
             first.ok_or_else(|| none_here(&config, "replies"))?
         }
     };
-    let scheduler = scheduler_of(&config, [model].into_iter()).await?;
-    let model = scheduler.catalog().get(&model.id)?.clone();
+    let talker = Talker::of(&config, model).await?;
     let system = arguments.system.iter().map(|text| Turn { role: Role::System, text: text.clone() });
     let (turns, terminal) = (system.collect(), arguments.common.terminal());
-    let mut talk = Talk { arguments, terminal, scheduler, model, schema, turns };
+    let mut talk = Talk { arguments, terminal, talker, schema, turns };
     match &arguments.question {
         Some(question) => talk.reply(question.clone()).await,
         None => talk.go_on().await,
@@ -69,8 +67,7 @@ pub(super) async fn run(arguments: &Chat) -> anyhow::Result<()> {
 struct Talk<'a> {
     arguments: &'a Chat,
     terminal: Terminal,
-    scheduler: Scheduler,
-    model: ModelInfo,
+    talker: Talker,
     schema: Option<String>,
     turns: Vec<Turn>,
 }
@@ -94,8 +91,7 @@ impl Talk<'_> {
     /// Asks, tells the reply as it comes, and keeps both for the next question.
     async fn reply(&mut self, question: String) -> anyhow::Result<()> {
         self.turns.push(Turn { role: Role::User, text: question });
-        let order = ChatOrder::new(self.request(), &self.model)?;
-        let outcome = self.follow(order).await?;
+        let outcome = self.follow(self.talker.begin(self.request())?).await?;
         let Product::Reply(reply) = &outcome.product else {
             anyhow::bail!("the job made something else than a reply");
         };
@@ -119,10 +115,9 @@ impl Talk<'_> {
     }
 
     /// Waits for the job and tells what is said on the way. Interrupting the process cancels it with everything else.
-    async fn follow(&self, order: ChatOrder) -> anyhow::Result<Outcome> {
-        let mut ticket = self.scheduler.submit(Job::new(order))?;
+    async fn follow(&self, mut ticket: Ticket) -> anyhow::Result<Outcome> {
         let bar = self.terminal.bar(0, "{msg}");
-        bar.set_message(format!("loading {}", self.model.id()));
+        bar.set_message(self.talker.waiting());
         bar.tick();
         while let Some(event) = ticket.events.next().await {
             if let Event::Said { text } = event {
@@ -136,12 +131,18 @@ impl Talk<'_> {
         if !self.terminal.json {
             self.terminal.line("");
         }
-        Ok(ticket.finish().await?)
+        let outcome = ticket.finish().await?;
+        if !self.terminal.json && outcome.model != *self.talker.id() {
+            for note in &outcome.notes {
+                self.terminal.line(self.terminal.paint(Style::Faint, note));
+            }
+        }
+        Ok(outcome)
     }
 
     fn answer(&self, reply: &Reply, outcome: &Outcome) -> Value {
         let mut value = json!(reply);
-        value["model"] = json!(self.model.id());
+        value["model"] = json!(outcome.model);
         value["notes"] = json!(outcome.notes);
         value["load_ms"] = (outcome.timings.load.as_millis() as u64).into();
         value["run_ms"] = (outcome.timings.run.as_millis() as u64).into();

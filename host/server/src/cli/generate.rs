@@ -123,7 +123,7 @@ pub(super) async fn run(arguments: &Generate) -> anyhow::Result<()> {
     let model = match &arguments.model {
         Some(asked) => named_model(asked, &config)?,
         None => {
-            let first = first_model(&config, |info| info.image().is_ok()).await?;
+            let first = first_model(&config, |info| info.image().is_ok(), false).await?;
             first.ok_or_else(|| none_here(&config, "pictures"))?
         }
     };

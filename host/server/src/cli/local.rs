@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Usage;
 use crate::app::{self, Located};
-use crate::config::{Config, Model, Route, Variables};
+use crate::config::{Config, Model, ModelSource, Route, Variables};
 use crate::deploy::Deployer;
 use crate::metrics::Counts;
 use crate::vault::Vault;
@@ -39,12 +39,20 @@ pub(super) async fn scheduler_of<'a>(
     Ok(app::scheduler(config, app::engine(config, &located)?)?)
 }
 
-/// The manifest's first model of a kind, if its files are here. Those after it are not looked at.
+/// The manifest's first model of a kind, if its files are here, or if it is served elsewhere and that will do. Those after it
+/// are not looked at.
 pub(super) async fn first_model(
     config: &Config,
     is_wanted: impl Fn(&ModelInfo) -> bool,
+    is_elsewhere_too: bool,
 ) -> anyhow::Result<Option<&Model>> {
     for model in &config.models {
+        if let ModelSource::Provider(_) = model.source {
+            match is_elsewhere_too {
+                true => return Ok(Some(model)),
+                false => continue,
+            }
+        }
         let located = app::locate(std::slice::from_ref(model)).await?;
         if app::engine(config, &located)?.models().iter().any(&is_wanted) {
             return Ok(Some(model));
@@ -73,9 +81,11 @@ pub(super) async fn handler(config: &Config, route: &Route) -> anyhow::Result<Ar
     let located = app::locate(&models).await?;
     let scheduler = app::scheduler(config, app::engine(config, &located)?)?;
     let missing = located.into_iter().filter_map(|located| Some((located.model.id, located.files.err()?)));
+    let runtime = app::runtime(config, &Variables::of_process(), scheduler)?;
+    let elsewhere = app::provide(config, &models, &runtime).await?;
     let deployer = Deployer {
-        missing: missing.collect(),
-        runtime: app::runtime(config, &Variables::of_process(), scheduler)?,
+        missing: missing.chain(elsewhere).collect(),
+        runtime,
         builtin: app::builtin_component,
         counts: Counts::new(config.telemetry.metric_labels),
         signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),

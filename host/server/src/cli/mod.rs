@@ -19,6 +19,7 @@ mod residency;
 mod route;
 mod serve;
 mod signing;
+mod talker;
 mod transcribe;
 
 use std::path::PathBuf;

@@ -85,10 +85,20 @@ async fn list(common: &Common) -> anyhow::Result<()> {
                 "idle_unload_s": model.idle_unload.map(|idle| idle.as_secs()),
             })
         };
-        terminal.json(&located.iter().map(row).collect::<Vec<_>>());
+        let elsewhere = elsewhere(&config).map(|model| {
+            json!({
+                "id": model.id,
+                "source": model.source.to_string(),
+                "description": model.description,
+                "available": true,
+                "context_length": model.context_length,
+                "fallback": model.fallback,
+            })
+        });
+        terminal.json(&located.iter().map(row).chain(elsewhere).collect::<Vec<_>>());
         return Ok(());
     }
-    let width = located.iter().map(|located| located.model.id.as_str().len()).max().unwrap_or_default();
+    let width = config.models.iter().map(|model| model.id.as_str().len()).max().unwrap_or_default();
     for row in &located {
         let (model, state) = (&row.model, state(&terminal, row, &config.engine));
         let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
@@ -97,10 +107,20 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             terminal.line(terminal.paint(Style::Faint, format_args!("{:width$}  {}", "", model.description)));
         }
     }
-    if located.is_empty() {
+    for model in elsewhere(&config) {
+        let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
+        let fallback = model.fallback.as_ref().map(|id| format!(", or {id} instead")).unwrap_or_default();
+        terminal.line(format_args!("{id}  {}  elsewhere{fallback}", model.source));
+    }
+    if config.models.is_empty() {
         terminal.line(format_args!("{} names no models; add a [[model]]", config.manifest));
     }
     Ok(())
+}
+
+/// The models that a provider serves.
+fn elsewhere(config: &Config) -> impl Iterator<Item = &config::Model> {
+    config.models.iter().filter(|model| matches!(model.source, ModelSource::Provider(_)))
 }
 
 /// Whether a model can be used, and what is to know of its memory.

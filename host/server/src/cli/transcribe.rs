@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: &Transcribe) -> anyhow::Result<()> {
     let model = match &arguments.model {
         Some(asked) => named_model(asked, &config)?,
         None => {
-            let first = first_model(&config, |info| info.speech().is_ok()).await?;
+            let first = first_model(&config, |info| info.speech().is_ok(), false).await?;
             first.ok_or_else(|| none_here(&config, "text from speech"))?
         }
     };

@@ -20,7 +20,7 @@ use super::types::{
     Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
-use super::{model, release, reuse};
+use super::{model, provider, release, reuse};
 
 const HOUR_MS: u64 = 3_600_000;
 const MIB: u64 = 1 << 20;
@@ -47,13 +47,14 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let engine = engine(root.table("engine"));
     let store = store(root.table("store"), context);
     let signing = signing(root.table("signing"));
-    let models = model::models(root.tables("model"), context);
+    let providers = provider::providers(root.tables("provider"), context);
+    let models = model::models(root.tables("model"), &providers, context);
     let tenants = tenant::tenants(root.tables("tenant"));
     let known = Known { models: &models, tenants: &tenants };
     let routes = routes(root.tables("route"), &known, context);
     root.finish();
     let manifest = Manifest::Embedded;
-    Config { manifest, server, log, telemetry, engine, store, signing, models, tenants, routes }
+    Config { manifest, server, log, telemetry, engine, store, signing, providers, models, tenants, routes }
 }
 
 fn server(table: Table<'_>, context: &Context<'_>) -> Server {
@@ -258,7 +259,7 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     })
 }
 
-fn code(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<CodeSource> {
+pub(super) fn code(table: &Table<'_>, found: &Found<String>, context: &Context<'_>) -> Option<CodeSource> {
     if let Some(name) = found.value.strip_prefix("builtin:") {
         return builtin(table, &found.at, name, &context.builtins.components).map(CodeSource::Builtin);
     }
@@ -351,6 +352,13 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
                 format!("`{}` is refined by `{refiner}`; add that to `grants.models` as well", model.id);
             table.problem(table.at(), text);
         }
+        if let Some(fallback) = model.fallback.as_ref().filter(|fallback| !granted.contains(fallback)) {
+            let text = format!(
+                "`{fallback}` replies where `{}` cannot; add that to `grants.models` as well",
+                model.id
+            );
+            table.problem(table.at(), text);
+        }
     }
     let models = granted;
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
@@ -359,7 +367,7 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
     Grants { models, outbound, outbound_private }
 }
 
-fn check_origin(text: &str) -> Result<(), String> {
+pub(super) fn check_origin(text: &str) -> Result<(), String> {
     if text.contains('*') {
         return Err(format!("`{text}` is no origin: every server is named by itself"));
     }

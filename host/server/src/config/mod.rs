@@ -2,13 +2,14 @@
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
 //! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `model.rs` reads
-//! models, `hub.rs` the names of the hub's, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
+//! models, `provider.rs` who serves them elsewhere, `hub.rs` the names of the hub's, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
 //! `problem.rs` is what is wrong with it.
 
 mod check;
 mod hub;
 mod model;
 mod problem;
+mod provider;
 mod raw;
 mod release;
 mod reuse;
@@ -24,6 +25,8 @@ pub(crate) use check::is_name;
 pub use hub::{HubRepo, HubSource};
 pub use model::Prediction;
 pub use problem::{ConfigError, Place, Problem};
+pub(crate) use provider::origin_of;
+pub use provider::{Provider, ProviderGrants, ProviderSource};
 pub use release::{Probe, Trial};
 pub use signing::{PublicKey, Signing, SigningKey};
 pub(crate) use tenant::MAX_KEYS;

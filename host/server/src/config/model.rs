@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::check::{Context, builtin, hint, name, one_of};
 use super::hub::HubSource;
+use super::provider::{Asked, CONTEXT_LENGTH, Provider, ProviderSource, check_models};
 use super::raw::{Found, Table};
 use super::types::{Adapter, Control, Model, ModelSource};
 use crate::catalog;
@@ -44,9 +45,9 @@ impl Prediction {
     }
 }
 
-pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model> {
+pub(super) fn models(tables: Vec<Table<'_>>, providers: &[Provider], context: &Context<'_>) -> Vec<Model> {
     let mut seen = BTreeSet::new();
-    let (mut models, mut asked) = (Vec::new(), Vec::new());
+    let (mut models, mut asked, mut refined) = (Vec::new(), Vec::new(), Vec::new());
     for mut table in tables {
         let id = name(&mut table, "model", "id", &mut seen);
         let source = match table.text("source") {
@@ -59,10 +60,12 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
         let controls = controls(&table, context);
         let (pin, preload, idle_unload) = keep(&table);
         let (refiner, refiner_share) = refiner(&table);
+        let kept = [("pin", pin), ("preload", preload)];
+        let (context_length, fallback) = elsewhere(&table, source.as_ref(), kept);
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
         let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
         let id = id.map(ModelId::new);
-        models.extend(id.map(|id| Model {
+        models.extend(id.clone().map(|id| Model {
             id,
             source,
             vae,
@@ -72,16 +75,20 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
             embeddings,
             refiner: refiner.as_ref().map(|found| ModelId::new(found.value.clone())),
             refiner_share,
+            context_length,
+            fallback: fallback.as_ref().map(|found| ModelId::new(found.value.clone())),
             description,
             pin,
             preload,
             idle_unload,
         }));
-        asked.push((table, refiner));
+        refined.push(refiner);
+        asked.push(Asked { table, id, fallback });
     }
-    // a model may be refined by one that stands below it
-    check_refiners(&models, &asked);
-    asked.into_iter().for_each(|(table, _)| table.finish());
+    // a model may be refined by one that stands below it, or fall back to it
+    check_refiners(&models, &asked, &refined);
+    check_models(&asked, &models, providers);
+    asked.into_iter().for_each(|asked| asked.table.finish());
     models
 }
 
@@ -89,7 +96,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, context: &Context<'_>) -> Vec<Model
 fn public(table: &Table<'_>, id: Option<&str>) -> Option<ModelSource> {
     let entry = id.and_then(catalog::find);
     if entry.is_none() {
-        let fix = "write source = \"builtin:…\", \"hub:owner/name\", \"catalog:…\", a folder, or a .safetensors \
+        let fix = "write source = \"builtin:…\", \"hub:owner/name\", \"catalog:…\", \"provider:…\", a folder, or a .safetensors \
                    or .gguf file, or give it the id of a public model (`atelier models catalog`)";
         table.missing("source", fix);
     }
@@ -116,9 +123,36 @@ fn refiner(table: &Table<'_>) -> (Option<Found<String>>, Option<f64>) {
     }
 }
 
-fn check_refiners(models: &[Model], asked: &[(Table<'_>, Option<Found<String>>)]) {
+/// What a model of a provider says besides, and what it cannot say: its files are not here.
+fn elsewhere(
+    table: &Table<'_>,
+    source: Option<&ModelSource>,
+    kept: [(&'static str, bool); 2],
+) -> (Option<u32>, Option<Found<String>>) {
+    let length = table.number("context-length", 1..=u64::from(u32::MAX)).map(|length| length as u32);
+    let fallback = table.text("fallback");
+    let is_elsewhere = matches!(source, Some(ModelSource::Provider(_)));
+    if is_elsewhere {
+        let of_files =
+            ["vae", "prediction", "adapters", "controls", "embeddings", "refiner", "idle-unload-s"];
+        let given = of_files.into_iter().filter(|key| table.has(key));
+        // what is false anyway may be said
+        let kept = kept.into_iter().filter_map(|(key, is_kept)| is_kept.then_some(key));
+        for key in given.chain(kept) {
+            let text =
+                format!("`{key}` is for models whose files are here, not for a provider's; leave it out");
+            table.problem(table.at(), text);
+        }
+    } else if length.is_some() {
+        let text = "`context-length` is for models of a provider: of others the files say it; leave it out";
+        table.problem(table.at(), text);
+    }
+    (is_elsewhere.then(|| length.unwrap_or(CONTEXT_LENGTH)), fallback)
+}
+
+fn check_refiners(models: &[Model], asked: &[Asked<'_>], refined: &[Option<Found<String>>]) {
     let known: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
-    for (table, found) in asked {
+    for (Asked { table, .. }, found) in asked.iter().zip(refined) {
         let Some(Found { value, at }) = found else { continue };
         if table.at().key == format!("model.{value}") {
             table.problem(at, "names the model itself; name another one");
@@ -142,6 +176,10 @@ fn model_source(table: &Table<'_>, found: &Found<String>, context: &Context<'_>)
     if text.starts_with("hub:") {
         let source = HubSource::parse(text);
         return source.map(ModelSource::Hub).map_err(|text| table.problem(&found.at, text)).ok();
+    }
+    if let Some(rest) = text.strip_prefix("provider:") {
+        let source = ProviderSource::parse(rest);
+        return source.map(ModelSource::Provider).map_err(|text| table.problem(&found.at, text)).ok();
     }
     if let Some(name) = text.strip_prefix("catalog:") {
         let entry = catalog::find(name);

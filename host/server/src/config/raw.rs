@@ -117,6 +117,11 @@ impl<'a> Table<'a> {
         &self.at
     }
 
+    /// Whether a key stands in it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+
     /// Whether it stands in the manifest.
     pub(super) fn is_given(&self) -> bool {
         self.entries.is_some()

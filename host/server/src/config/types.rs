@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 use super::hub::HubSource;
 use super::model::Prediction;
+use super::provider::{Provider, ProviderSource};
 use super::release::{Probe, Trial};
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
@@ -42,6 +43,9 @@ pub struct Config {
     /// Whose components are believed.
     #[serde(skip_serializing_if = "is_default")]
     pub signing: Signing,
+    /// Who serves models elsewhere, in order.
+    #[serde(rename = "provider", skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<Provider>,
     /// The models, in order.
     #[serde(rename = "model")]
     pub models: Vec<Model>,
@@ -234,6 +238,12 @@ pub struct Model {
     /// The share of the schedule after which that one takes over, between 0 and 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refiner_share: Option<f64>,
+    /// Of a provider's model: tokens that it holds, conversation and reply together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u32>,
+    /// Of a provider's model: which one replies when it is not to be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<ModelId>,
     /// One sentence for people.
     pub description: String,
     /// Whether it stays in memory once it is loaded.
@@ -280,6 +290,8 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// A single-file checkpoint.
     File(PathBuf),
+    /// Another server.
+    Provider(ProviderSource),
 }
 
 /// `[[route]]`
@@ -445,6 +457,7 @@ impl fmt::Display for ModelSource {
             Self::Hub(source) => write!(f, "hub:{source}"),
             Self::Catalog(entry) => write!(f, "catalog:{}", entry.name),
             Self::Folder(path) | Self::File(path) => write!(f, "{}", path.display()),
+            Self::Provider(source) => write!(f, "provider:{}/{}", source.provider, source.name),
         }
     }
 }
@@ -489,7 +502,7 @@ fn is_secret(key: &str) -> bool {
     ["key", "token", "secret", "password", "credential"].iter().any(|word| key.contains(word))
 }
 
-fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     let show = |(key, value): &(String, String)| {
         let value = if is_secret(key) { MASK.to_owned() } else { without_credentials(value) };
         (key.clone(), value)
@@ -534,7 +547,7 @@ fn path_or_off<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S
     }
 }
 
-fn displayed<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn displayed<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

@@ -10,7 +10,7 @@ use atelier_inference::{Counters, ModelId, ModelState, Scheduler, TenantsStatus}
 use atelier_runtime::{ComponentMetrics, Consumption, DoorStatus, Runtime};
 
 use super::page::{Family, Kind, Page};
-use super::{Counts, RouteCounts, TenantCounts, Traffic, process};
+use super::{Counts, RouteCounts, TenantCounts, Traffic, process, providers};
 use crate::http::Peers;
 use crate::live::Table;
 use crate::reload::Reports;
@@ -49,6 +49,7 @@ impl Sources<'_> {
         self.queue(&mut page);
         self.memory(&mut page);
         self.runtime(&mut page);
+        providers::write(&mut page, &self.runtime.providers());
         self.loads(&mut page);
         self.telemetry(&mut page);
         process::write(&mut page, self.uptime);

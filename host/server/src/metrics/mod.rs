@@ -8,6 +8,7 @@
 mod families;
 mod page;
 mod process;
+mod providers;
 
 use std::sync::Arc;
 use std::time::Duration;

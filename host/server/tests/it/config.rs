@@ -65,15 +65,18 @@ fn every_problem_of_an_invalid_manifest_is_named_with_its_line_its_key_and_the_f
 #[test]
 fn what_is_printed_loads_again_as_the_same_configuration() {
     std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let first = load(&folder().join("valid/whole.toml")).unwrap();
-    let printed = first.to_toml().unwrap();
-    let variables = Variables::default();
-    let second = Config::parse(&printed, "printed", Path::new(""), &variables, &builtins()).unwrap();
-    let unmasked = |mut config: Config| {
-        config.routes.iter_mut().for_each(|route| route.config.clear());
-        config
-    };
-    assert_eq!(unmasked(first), unmasked(second));
+    for name in ["valid/whole.toml", "valid/providers.toml"] {
+        let first = load(&folder().join(name)).unwrap();
+        let printed = first.to_toml().unwrap();
+        let variables = Variables::default();
+        let second = Config::parse(&printed, "printed", Path::new(""), &variables, &builtins()).unwrap();
+        let unmasked = |mut config: Config| {
+            config.routes.iter_mut().for_each(|route| route.config.clear());
+            config.providers.iter_mut().for_each(|provider| provider.config.clear());
+            config
+        };
+        assert_eq!(unmasked(first), unmasked(second), "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod house;
 mod hub;
 mod metrics;
 mod models;
+mod providers;
 mod reload;
 mod tenants;
 mod tls;

@@ -8,8 +8,8 @@ use atelier_inference::{
 };
 
 use crate::bindings::generation::{
-    Adapted, Control, Decoder, DeepCache, Emphasis, Error, Framing, Invalid, Overload, Refined, Refiner,
-    Refining, Request, SeedProfile, StepCache,
+    Adapted, Control, Decoder, DeepCache, Emphasis, Error, Framing, Invalid, Outage, Overload, Refined,
+    Refiner, Refining, Request, SeedProfile, StepCache,
 };
 
 impl From<Request> for ImageRequest {
@@ -144,6 +144,11 @@ impl From<HostError> for Error {
             HostError::Cancelled => Error::Cancelled,
             HostError::WorkerGone => Error::WorkerGone,
             HostError::Failed(text) => Error::Failed(text),
+            HostError::Unavailable { reason, retry_after } => {
+                let retry_after_ms = retry_after.map(|after| after.as_millis() as u64);
+                Error::Unavailable(Outage { reason, retry_after_ms })
+            }
+            HostError::TimedOut(text) => Error::TimedOut(text),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An intent plugin that does as the command says: `trap`, `refuse`, `ask` and a text for the first language model, or an
 //! intention as `action|target|prompt`.
 
-wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/interpreter" });
+wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/language-interpreter" });
 
 use atelier::host::language::{self, Request, Role, Turn};
 use exports::atelier::host::intent::{Action, Error, Guest, Intention};

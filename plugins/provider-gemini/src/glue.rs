@@ -1,0 +1,11 @@
+//! The thin side that faces the host: the export, and nothing else.
+
+#![allow(unsafe_code, missing_docs, reason = "the export macro generates it")]
+
+use provider_kit::wasm::Provider;
+
+use crate::Gemini;
+
+type Plugin = Provider<Gemini>;
+
+provider_kit::bindings::export!(Plugin);
