@@ -26,7 +26,7 @@ def orthogonal(g, rounds=5):
 
 def wants_muon(name, weight):
     """Inner weights of two or more dimensions; not the first and last layers, nor embeddings."""
-    outer = ("embedding", "conv_in", "conv_out", "naming")
+    outer = ("embed", "conv_in", "conv_out", "naming", "spelling")
     return weight.ndim >= 2 and min(weight.shape[0], weight[0].numel()) >= 16 and not any(o in name for o in outer)
 
 

@@ -32,7 +32,8 @@ class Threads:
     """Call `tick` after every training step."""
 
     def __init__(self):
-        self.most = len(os.sched_getaffinity(0))
+        allowed = len(os.sched_getaffinity(0))
+        self.most = min(allowed, int(os.environ.get("OMP_NUM_THREADS") or allowed))
         self.next_trial, self.plan, self.times, self.last = time.time() + 20, [], {}, time.time()
         if not torch.cuda.is_available() and not self._calm():
             torch.set_num_threads(1)

@@ -42,13 +42,16 @@ class Stop:
         self.asked = True
 
 
-class Run:
-    """A learner with modules `unet`, `text` and `naming`, its optimizer and averaged weights, and the file of its state."""
+# the learner's modules, with factors on the learning rate, and what its two losses are called
+PAINTING = {"unet": 1.0, "text": 0.3, "naming": 0.3}, ("denoise", "naming")
 
-    def __init__(self, learner, args, folder, device):
-        self.learner, self.device, self.path = learner, device, Path(folder) / "state.pt"
-        self.optimizer = optimizer_for({"unet": learner.unet, "text": learner.text, "naming": learner.naming}, args.rate,
-                                       {"text": 0.3, "naming": 0.3})
+
+class Run:
+    """A learner, its optimizer and averaged weights, and the file of its state."""
+
+    def __init__(self, learner, args, folder, device, modules=PAINTING[0], names=PAINTING[1]):
+        self.learner, self.device, self.path, self.names = learner, device, Path(folder) / "state.pt", names
+        self.optimizer = optimizer_for({name: getattr(learner, name) for name in modules}, args.rate, modules)
         self.average, self.step, self.spent = Average(learner, args.average), 0, 0.0
 
     def restore(self, begin):
@@ -69,25 +72,25 @@ class Run:
         part.rename(self.path)
 
     def learn(self, losses, args):
-        """Steps until the time is over. `losses(rng)` draws a batch and gives its denoising and its naming loss."""
+        """Steps until the time is over. `losses(rng)` draws a batch and gives its loss and that of the lesson beside."""
         rng, threads, recent = random.Random(self.step + 11), Threads(), []
         torch.manual_seed(self.step + 11)
-        clock = Clock(seconds_until(args.until) if args.until else args.seconds, self.spent)
+        self.clock = clock = Clock(seconds_until(args.until) if args.until else args.seconds, self.spent)
         saved, stop = time.time(), Stop()
         while not clock.over() and not stop.asked:
             set_rate(self.optimizer, rate(args.rate, clock.share(), self.step, 60, hold=args.hold))
-            denoise, name = losses(rng)
+            main, beside = losses(rng)
             self.optimizer.zero_grad(set_to_none=True)
-            (denoise + args.naming * name).backward()
+            (main + args.naming * beside).backward()
             nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
             self.optimizer.step()
             self.average.update(self.learner, self.step)
             threads.tick()
-            recent = recent[-19:] + [(denoise.item(), name.item())]
+            recent = recent[-19:] + [(main.item(), beside.item())]
             self.step += 1
             if self.step % 20 == 0:
-                d, n = np.mean(recent, 0)
-                print(f"step {self.step} {clock.spent():.0f}s denoise {d:.4f} naming {n:.3f} "
+                first, second = np.mean(recent, 0)
+                print(f"step {self.step} {clock.spent():.0f}s {self.names[0]} {first:.4f} {self.names[1]} {second:.3f} "
                       f"rate {self.optimizer.param_groups[0]['lr']:.2e}", flush=True)
             if time.time() - saved > SAVE_EVERY:
                 self.save(clock.spent())

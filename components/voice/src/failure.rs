@@ -25,9 +25,14 @@ pub(crate) struct Failure {
     retry_after_ms: Option<u64>,
     /// The methods of a path, for a wrong one.
     allow: Option<&'static str>,
-    /// What was said, where the request came so far.
-    said: Option<String>,
-    /// What was understood, likewise.
+    /// How far a command came.
+    came: Option<Box<Came>>,
+}
+
+/// How far a command came before it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Came {
+    said: String,
     intention: Option<Intention>,
 }
 
@@ -35,7 +40,7 @@ impl Failure {
     fn new(status: u16, text: impl Into<String>) -> Self {
         let text = text.into();
         let (param, code, retry_after_ms, allow) = (None, None, None, None);
-        Self { status, text, param, code, retry_after_ms, allow, said: None, intention: None }
+        Self { status, text, param, code, retry_after_ms, allow, came: None }
     }
 
     /// The request is wrong; the text names the field and the fix.
@@ -118,14 +123,16 @@ impl Failure {
     /// The failure of the intent stage, over what was said.
     pub(crate) fn of_intent(error: StageError, said: &str) -> Self {
         let is_configured = !matches!(error, StageError::NotConfigured(_));
-        let failure = Self { said: Some(said.to_owned()), ..Self::from(error) };
+        let came = Came { said: said.to_owned(), intention: None };
+        let failure = Self { came: Some(Box::new(came)), ..Self::from(error) };
         if is_configured { failure } else { failure.coded("intent_not_configured") }
     }
 
     /// The same failure, with what was said and understood before it.
     #[must_use]
     pub(crate) fn after(self, said: &str, intention: &Intention) -> Self {
-        Self { said: Some(said.to_owned()), intention: Some(intention.clone()), ..self }
+        let came = Came { said: said.to_owned(), intention: Some(intention.clone()) };
+        Self { came: Some(Box::new(came)), ..self }
     }
 
     /// The error as OpenAI writes it, and beside it how far a command came.
@@ -137,11 +144,11 @@ impl Failure {
         };
         let mut body =
             json!({"error": {"message": self.text, "type": kind, "param": self.param, "code": self.code}});
-        if let Some(said) = &self.said {
+        if let Some(Came { said, intention }) = self.came.as_deref() {
             body["transcript"] = said.as_str().into();
-        }
-        if let Some(intention) = &self.intention {
-            body["intent"] = listen::intent(intention);
+            if let Some(intention) = intention {
+                body["intent"] = listen::intent(intention);
+            }
         }
         body
     }

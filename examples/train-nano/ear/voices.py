@@ -24,9 +24,9 @@ TRAINING = (
     "iven2", "iven3", "iven4", "john", "kaukovalta", "klatt2", "klatt3", "klatt4", "marcelo", "max", "miguel", "norbert", "pablo",
     "pedro", "quincy", "rob", "robert", "robosoft", "robosoft3", "robosoft5", "sandro", "shelby", "travis", "zac", "",
 )
-VARIANTS = {"training": TRAINING, "validation": VALIDATION, "test": TEST}
+VARIANTS = {"train": TRAINING, "validation": VALIDATION, "test": TEST}
 # words a minute, pitch from 0 to 99, further pause between words in hundredths of a second
-WIDE = {"speed": (115, 215), "pitch": (25, 75), "gap": (0, 4)}
+WIDE = {"speed": (125, 235), "pitch": (25, 75), "gap": (0, 4)}
 USUAL = {"speed": (135, 185), "pitch": (35, 65), "gap": (0, 2)}
 
 
@@ -50,7 +50,7 @@ def voice_named(language, variant, accent=0, split="test"):
 
 def draw_voice(language, split, rng: random.Random):
     """Somebody of a split; those who train speak faster, slower, higher and lower than others."""
-    how = WIDE if split == "training" else USUAL
+    how = WIDE if split == "train" else USUAL
     name = _name(rng.choice(accents(language, split)), rng.choice(VARIANTS[split]))
     return Voice(name, *(rng.randint(*how[key]) for key in ("speed", "pitch", "gap")))
 

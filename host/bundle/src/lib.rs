@@ -59,7 +59,7 @@ mod tests {
         let manifest: toml::Table = DEFAULT_MANIFEST.parse().expect("toml");
         let models: Vec<_> = manifest["model"].as_array().expect("models").iter().collect();
         let named: Vec<_> = builtins(DEFAULT_MANIFEST);
-        assert_eq!(named.len(), models.len() + 4, "{named:?}");
+        assert_eq!(named.len(), models.len() + 7, "{named:?}");
         for name in named.iter().skip(models.len()) {
             assert!(component(name).is_some(), "{name}");
         }

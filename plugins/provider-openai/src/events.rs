@@ -34,9 +34,8 @@ impl Events for Chunks {
         if choice.pointer("/delta/refusal").is_some_and(Value::is_string) {
             return Err(Error::Refused("the model refuses to answer".into()));
         }
-        match choice.get("finish_reason").and_then(Value::as_str) {
-            Some(reason) => self.finish = Some(finish(reason, choice)?),
-            None => {}
+        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
+            self.finish = Some(finish(reason, choice)?);
         }
         Ok(())
     }

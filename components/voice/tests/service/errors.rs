@@ -19,10 +19,13 @@ fn error(host: &Fake, parts: &[(&str, &str)]) -> (u16, Value, String) {
     (status, error["param"].clone(), error["message"].as_str().unwrap_or_default().to_owned())
 }
 
+/// A field of a form, and what it holds.
+type Part = (&'static str, &'static str);
+
 #[test]
 fn what_fails_validation_is_a_400_that_names_the_field() {
     let host = Script::default().host();
-    let cases: [(&[(&str, &str)], &str, &str); 10] = [
+    let cases: [(&[Part], &str, &str); 10] = [
         (&[], "file", "`file` is wanted once"),
         (&[FILE, FILE], "file", "`file` is wanted once"),
         (&[FILE, ("response_format", "doc")], "response_format", "give one of json, text"),

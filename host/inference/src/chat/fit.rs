@@ -82,7 +82,6 @@ fn is_whole(number: &serde_json::Number) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::Schema;
-    use super::*;
 
     #[test]
     fn a_value_fits_or_the_place_is_named() {

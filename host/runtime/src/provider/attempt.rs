@@ -1,12 +1,12 @@
 //! One attempt: a plugin in a store of its own, which asks its server, and what it says. Whatever the plugin does, this ends
 //! with an end or a [`Trouble`].
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use atelier_inference::ProvidedOrder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Source, StreamConsumer, StreamResult};
 
@@ -52,19 +52,23 @@ impl Provided {
         let (route, tenant) = (provider.route.clone(), asking.tenant.clone());
         let meter = Meter::new(route.clone(), tenant, provider.component.clone(), span.scope());
         let call = Call { host: asking.host.clone(), route, meter: Arc::new(meter) };
-        let (sender, mut pieces) = mpsc::unbounded_channel();
+        let said = Arc::<Said>::default();
         let request = convert::request(order, &self.name);
-        let mut run = std::pin::pin!(task(run(call.clone(), provider.pre.clone(), request, sender)));
+        let mut run = pin!(task(run(call.clone(), provider.pre.clone(), request, said.clone())));
         let ended = loop {
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                Some(piece) = pieces.recv() => tell(piece),
-                ended = &mut run => break ended,
+                () = said.more.notified() => None,
+                ended = &mut run => Some(ended),
+            };
+            let text = said.take();
+            if !text.is_empty() {
+                tell(text);
+            }
+            if let Some(ended) = ended {
+                break ended;
             }
         };
-        while let Ok(piece) = pieces.try_recv() {
-            tell(piece);
-        }
         let ended = self.judge(ended, &call.meter);
         if let Err(trouble) = &ended {
             span.fail(trouble.kind);
@@ -94,7 +98,7 @@ async fn run(
     call: Call,
     pre: ProviderPre<Sandbox>,
     request: wit::Request,
-    pieces: mpsc::UnboundedSender<String>,
+    said: Arc<Said>,
 ) -> Result<Ended, Failure> {
     let (mut store, meter) = (call.store(), call.meter.clone());
     let work = async move {
@@ -106,7 +110,7 @@ async fn run(
                 Err(error) => return wasmtime::error::Ok(Err(Broken::Reported(error))),
             };
             let (ended, end) = oneshot::channel();
-            let parts = Parts { pieces, bytes: 0, ended: Some(ended) };
+            let parts = Parts { said, bytes: 0, ended: Some(ended) };
             accessor.with(|store| stream.pipe(store, parts))?;
             Ok(end.await.unwrap_or(Err(Broken::Silent)))
         };
@@ -115,9 +119,27 @@ async fn run(
     limited(call, work).await
 }
 
-/// Takes a reply's parts over. What waits to be told is no more than a reply may have.
+/// Text of a reply that waits to be told: no more than a reply may have.
+#[derive(Default)]
+struct Said {
+    text: Mutex<String>,
+    more: Notify,
+}
+
+impl Said {
+    fn add(&self, text: &str) {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        self.more.notify_one();
+    }
+
+    fn take(&self) -> String {
+        std::mem::take(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes a reply's parts over.
 struct Parts {
-    pieces: mpsc::UnboundedSender<String>,
+    said: Arc<Said>,
     bytes: usize,
     ended: Option<oneshot::Sender<Ended>>,
 }
@@ -129,8 +151,8 @@ impl Parts {
             wit::Part::Said(text) => {
                 self.bytes = self.bytes.saturating_add(text.len());
                 if self.bytes <= MAX_REPLY_BYTES {
-                    // whoever listened is gone: then this store goes as well
-                    return self.pieces.send(text).is_ok();
+                    self.said.add(&text);
+                    return true;
                 }
                 Err(Broken::TooLong)
             }

@@ -13,6 +13,7 @@ mod provider;
 mod raw;
 mod release;
 mod reuse;
+mod shown;
 mod signing;
 mod tenant;
 mod types;

@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 
 use super::check::{self, Context, hint, name};
 use super::raw::{Found, Table};
-use super::types::{CodeSource, Model, ModelSource, is_default, masked};
+use super::shown::{is_default, masked};
+use super::types::{CodeSource, Model, ModelSource};
 
 const HOUR_MS: u64 = 3_600_000;
 /// Tokens that a model elsewhere is taken to hold where the manifest does not say: most that are sold hold more.
@@ -24,7 +25,7 @@ pub struct Provider {
     /// Its name, as models name it.
     pub id: String,
     /// The plugin.
-    #[serde(serialize_with = "super::types::displayed")]
+    #[serde(serialize_with = "super::shown::displayed")]
     pub plugin: CodeSource,
     /// The server's address, with the path under which its interface is.
     pub base_url: String,

@@ -22,7 +22,7 @@ pub struct Probe {
     #[serde(serialize_with = "number")]
     pub status: StatusCode,
     /// For the whole answer.
-    #[serde(rename = "timeout-ms", serialize_with = "super::types::millis")]
+    #[serde(rename = "timeout-ms", serialize_with = "super::shown::millis")]
     pub timeout: Duration,
 }
 

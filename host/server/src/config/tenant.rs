@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::check::{hint, is_name, name};
 use super::raw::{At, Found, Table};
-use super::types::is_default;
+use super::shown::is_default;
 use crate::keys::{KeyHash, PREFIX};
 
 /// What makes a tenant's key.

@@ -1,7 +1,6 @@
 //! The checked configuration: what everyone else receives. Every reference in it resolves, every number is in range,
 //! every path is absolute or relative to the process. Serializes to the manifest's own form, with secrets masked.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,19 +9,20 @@ use std::time::Duration;
 
 use atelier_inference::{ModelId, TenantId};
 use atelier_runtime::Reuse;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::hub::HubSource;
 use super::model::Prediction;
 use super::provider::{Provider, ProviderSource};
 use super::release::{Probe, Trial};
+use super::shown::{
+    address_or_off, all_displayed, displayed, is_default, masked, maybe_displayed, millis, path_or_off,
+    seconds, seconds_if_any,
+};
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
 use crate::catalog::Entry;
 use crate::keys::KeyHash;
-
-/// What a value is shown as when its name says that it is a secret.
-const MASK: &str = "********";
 
 /// Everything that one host is told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -496,72 +496,6 @@ impl Route {
     }
 }
 
-/// Whether a configuration key names something that must not be shown.
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["key", "token", "secret", "password", "credential"].iter().any(|word| key.contains(word))
-}
-
-pub(super) fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
-    let show = |(key, value): &(String, String)| {
-        let value = if is_secret(key) { MASK.to_owned() } else { without_credentials(value) };
-        (key.clone(), value)
-    };
-    pairs.iter().map(show).collect::<BTreeMap<_, _>>().serialize(serializer)
-}
-
-/// `scheme://user:password@host` without what stands before the `@`.
-fn without_credentials(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://{MASK}{}", &rest[credentials.len()..]),
-        None => value.to_owned(),
-    }
-}
-
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-pub(super) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_millis() as u64)
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
-}
-
-fn seconds_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_secs()).serialize(serializer)
-}
-
-fn address_or_off<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&address.map_or("off".to_owned(), |address| address.to_string()))
-}
-
-fn path_or_off<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    match path {
-        Some(path) => path.serialize(serializer),
-        None => serializer.serialize_str("off"),
-    }
-}
-
-pub(super) fn displayed<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn maybe_displayed<T: fmt::Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.as_ref().map(ToString::to_string).serialize(serializer)
-}
-
-fn all_displayed<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(ToString::to_string))
-}
-
 #[cfg(test)]
 impl Route {
     /// An open route to a component that does not exist.
@@ -586,17 +520,5 @@ impl Route {
             trial: Trial::default(),
             config: Vec::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{is_secret, without_credentials};
-
-    #[test]
-    fn secrets_are_told_by_their_names_and_credentials_by_their_place() {
-        assert!(is_secret("OPENAI_API_KEY") && is_secret("s3-secret") && !is_secret("style"));
-        assert_eq!(without_credentials("redis://me:pass@cache:6379/0"), "redis://********@cache:6379/0");
-        assert_eq!(without_credentials("https://example.org/a@b"), "https://example.org/a@b");
     }
 }

@@ -1,5 +1,5 @@
 //! `atelier chat`: a language model from the hub to a reply. Its weights are random, so that what it says means nothing; that
-//! it is the same each time, and fits what was asked for, does.
+//! it is the same each time, and fits what was asked for, does. Last, the embedded model, whose replies mean something.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -158,4 +158,28 @@ fn what_cannot_be_replied_to_says_why() {
     let mute = with_manifest(NANO);
     let output = run(mute.path(), &["chat", "hello"]);
     assert!(failed(&output, 2).contains("names no model that makes replies"), "{}", text(&output.stderr));
+}
+
+/// What the plugin `intent-language` tells a model, and the embedded one learned; the engine's fixture has it, and the schema.
+fn golden() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/word/golden.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_embedded_word_understands_commands_and_enriches_prompts() {
+    let golden = golden();
+    let folder = with_manifest("[[model]]\nid = \"word\"\nsource = \"builtin:atelier-nano-word\"\n");
+    std::fs::write(folder.path().join("intent.json"), golden["schema"].as_str().unwrap()).unwrap();
+    let system = |task: &str| golden["system"][task].as_str().unwrap().to_owned();
+    let intent = system("intent");
+    let greedy = ["--temperature", "0", "--max-tokens", "160"];
+    for example in golden["examples"].as_array().unwrap() {
+        let (command, meant) = (example[0].as_str().unwrap(), example[1].as_str().unwrap());
+        let asked = [command, "--system", &intent, "--schema", "intent.json"];
+        assert_eq!(said(&folder, &[&asked, &greedy[..]].concat()).trim_end(), meant, "{command}");
+    }
+    let asked = ["a boat", "--system", &system("enhance")];
+    let richer = said(&folder, &[&asked, &greedy[..]].concat());
+    assert!(richer.contains(" boat, on the sea, on a sunny day"), "{richer}");
 }

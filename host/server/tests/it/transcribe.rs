@@ -1,5 +1,5 @@
 //! `atelier transcribe`: a model of speech from the hub to a transcript. Its weights are random, so that what it says of noise
-//! means nothing; that it is the same each time, and in every format, does.
+//! means nothing; that it is the same each time, and in every format, does. Last, the embedded model, which can listen.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -158,4 +158,36 @@ fn what_cannot_be_transcribed_says_why() {
     recording(&deaf, "noise.wav", noise());
     let output = run(deaf.path(), &["transcribe", "noise.wav"]);
     assert!(failed(&output, 2).contains("names no model that makes text from speech"));
+}
+
+/// The recordings of `examples/voice-loop`, by voices that the embedded model's training never heard.
+const SAID: [(&str, &str, &str); 6] = [
+    ("en-create.wav", "en", "create a red circle on a blue background"),
+    ("en-night.wav", "en", "make it night"),
+    ("en-back.wav", "en", "go back to the previous image"),
+    ("fi-luo.wav", "fi", "luo punainen ympyrä siniselle taustalle"),
+    ("fi-yo.wav", "fi", "tee siitä yö"),
+    ("fi-palaa.wav", "fi", "palaa edelliseen kuvaan"),
+];
+
+#[test]
+fn the_embedded_ear_writes_down_commands_in_two_languages_word_for_word() {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/voice-loop/recordings");
+    let folder = with_models("[[model]]\nid = \"ear\"\nsource = \"builtin:atelier-nano-ear\"\n");
+    for (file, language, said) in SAID {
+        let path = recordings.join(file);
+        let output = run(folder.path(), &["transcribe", path.to_str().unwrap(), "--words", "--json"]);
+        assert!(output.status.success(), "{file}: {}", text(&output.stderr));
+        let heard: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(heard["text"].as_str().map(str::trim), Some(said), "{file}: {heard}");
+        assert_eq!(heard["language"]["code"], language, "{file}");
+        let words = heard["segments"][0]["words"].as_array().unwrap();
+        assert_eq!(words.len(), said.split(' ').count(), "{file}: {words:?}");
+        let times: Vec<f64> =
+            words.iter().flat_map(|word| [&word["start"], &word["end"]]).filter_map(Value::as_f64).collect();
+        let seconds = heard["seconds"].as_f64().unwrap();
+        // the first word begins within the first half of the recording, the last one ends within it
+        assert!(times.is_sorted() && times[0] < seconds / 2.0, "{file}: {times:?}");
+        assert!(times[times.len() - 1] <= seconds, "{file}: {times:?}");
+    }
 }

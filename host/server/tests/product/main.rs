@@ -29,4 +29,5 @@ mod swapping;
 mod tenants;
 mod traces;
 mod understanding;
+mod voice;
 mod wire;
