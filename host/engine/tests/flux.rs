@@ -132,7 +132,7 @@ fn blocks_of_every_kind_widen_to_the_values_of_the_reference() {
     ] {
         let bytes = tensors[&format!("{name}/bytes")].flatten_all().unwrap().to_vec1::<u8>().unwrap();
         let expected = &tensors[&format!("{name}/values")];
-        let blocks = Blocks::new(encoding, expected.dims2().unwrap(), bytes).unwrap();
+        let blocks = Blocks::new(encoding, expected.dims2().unwrap(), &bytes).unwrap();
         worst.compare_scaled(name, &blocks.dequantize(&Device::Cpu).unwrap(), expected);
     }
 }

@@ -25,12 +25,12 @@ pub(super) const DEPTH: usize = 256;
 /// Whether this machine runs these kernels; where it does not, layers use tensor operations.
 /// Asked by layers at loading and by attention at each call; the standard library detects the features once.
 pub(super) fn is_available() -> bool {
-    f32::tile().is_some()
+    f32::tile(ROWS).is_some()
 }
 
 /// Whether it runs those of bf16 as well.
 pub(super) fn has_pairs() -> bool {
-    is_available() && Pair::tile().is_some()
+    is_available() && Pair::tile(ROWS).is_some()
 }
 
 /// Units that hold so many values along the depth.
@@ -204,7 +204,7 @@ impl<'a> Output<'a> {
         if rows == 0 || columns == 0 {
             return;
         }
-        let tile = U::tile().expect("callers ask whether the kernels are available");
+        let tile = U::tile(rows).expect("callers ask whether the kernels are available");
         #[expect(unsafe_code, reason = "vector instructions on panels whose sizes were just checked")]
         // SAFETY: this machine has the instructions; the asserts above keep every access inside of the panels and of the
         // result; different threads have different tiles.
@@ -296,10 +296,12 @@ mod tests {
     #[test]
     fn every_instruction_set_makes_the_tile_of_the_plain_loops() {
         assert!(is_available() || cfg!(not(target_arch = "x86_64")), "this machine tests nothing");
-        for size in [(12, 32), (7, 19), (1, 16), (6, 3)] {
-            tiles::single().for_each(|tile| tile_equals_the_plain_loops(tile, size));
-            // where the processor has none, asking for bf16 is refused
-            tiles::paired().into_iter().for_each(|tile| tile_equals_the_plain_loops(tile, size));
+        for size in [(12, 32), (7, 19), (4, 32), (1, 16), (6, 3)] {
+            for thin in [false].into_iter().chain((size.0 <= tiles::THIN).then_some(true)) {
+                tiles::single(thin).for_each(|tile| tile_equals_the_plain_loops(tile, size));
+                // where the processor has none, asking for bf16 is refused
+                tiles::paired(thin).into_iter().for_each(|tile| tile_equals_the_plain_loops(tile, size));
+            }
         }
     }
 

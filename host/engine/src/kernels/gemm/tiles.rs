@@ -1,41 +1,47 @@
 //! The innermost products in vector instructions: panels of 12 rows and of 32 columns, multiplied along their depth in
 //! registers. The only unsafe code of the product; `Output` checks every size before it calls one.
 
+use super::ROWS;
 use super::unit::Pair;
 
 /// The innermost product: panels of `A` and `B`, their depth in units, where in `C` the tile begins and the stride there,
 /// the rows and columns of the tile that exist, and whether `C` is added to.
 pub(super) type Tile<U> = unsafe fn((*const U, *const U), usize, (*mut f32, usize), (usize, usize), bool);
 
-/// Every product in f32 that this machine runs, the fastest first.
+/// Rows that a thin tile has at most: with so few, most of a whole tile's time would go into rows that do not exist.
+pub(super) const THIN: usize = 4;
+
+/// Every product in f32 that this machine runs, the fastest first; of whole tiles, or of thin ones.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn single() -> impl Iterator<Item = Tile<f32>> {
+pub(super) fn single(thin: bool) -> impl Iterator<Item = Tile<f32>> {
     use std::arch::is_x86_feature_detected as has;
-    let wide = has!("avx512f").then_some(avx512::tile as Tile<f32>);
+    let tile: Tile<f32> = if thin { avx512::tile::<THIN> } else { avx512::tile::<ROWS> };
+    let wide = has!("avx512f").then_some(tile);
     let narrow = (has!("avx2") && has!("fma")).then_some(avx2::tile as Tile<f32>);
     wide.into_iter().chain(narrow)
 }
 
-/// The product of bf16, if this machine runs it.
+/// The product of bf16, if this machine runs it; of a whole tile, or of a thin one.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn paired() -> Option<Tile<Pair>> {
+pub(super) fn paired(thin: bool) -> Option<Tile<Pair>> {
     use std::arch::is_x86_feature_detected as has;
-    (has!("avx512f") && has!("avx512bf16")).then_some(avx512::paired_tile as Tile<Pair>)
+    let tile: Tile<Pair> = if thin { avx512::paired_tile::<THIN> } else { avx512::paired_tile::<ROWS> };
+    (has!("avx512f") && has!("avx512bf16")).then_some(tile)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn single() -> impl Iterator<Item = Tile<f32>> {
+pub(super) fn single(_: bool) -> impl Iterator<Item = Tile<f32>> {
     std::iter::empty()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn paired() -> Option<Tile<Pair>> {
+pub(super) fn paired(_: bool) -> Option<Tile<Pair>> {
     None
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    //! 12 rows by 32 columns in 24 of the 32 vector registers, in f32 and of pairs of bf16.
+    //! 12 rows by 32 columns in 24 of the 32 vector registers, or fewer rows, in f32 and of pairs of bf16.
 
     use std::arch::x86_64::{
         __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
@@ -48,22 +54,22 @@ mod avx512 {
 
     const LANES: usize = 16;
 
-    /// A tile of `C` while it is summed.
-    type Sums = [[__m512; 2]; ROWS];
+    /// A line of a tile of `C` while it is summed.
+    type Sum = [__m512; 2];
 
     #[target_feature(enable = "avx512f")]
     #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
     #[inline]
     // SAFETY: `a` holds `depth` groups of 12 values and `b` of 32; `c` may be read and written at `rows` rows of
-    // `columns` values, `stride` apart.
-    pub(super) unsafe fn tile(
+    // `columns` values, `stride` apart. `HEIGHT`, at most 12, is how many rows are summed, and at least `rows`.
+    pub(super) unsafe fn tile<const HEIGHT: usize>(
         (mut a, mut b): (*const f32, *const f32),
         depth: usize,
         (c, stride): (*mut f32, usize),
         (rows, columns): (usize, usize),
         add: bool,
     ) {
-        let mut sums: Sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        let mut sums: [Sum; HEIGHT] = [[_mm512_setzero_ps(); 2]; HEIGHT];
         for _ in 0..depth {
             // SAFETY: both pointers move by one group per turn, `depth` turns in all
             unsafe {
@@ -85,14 +91,14 @@ mod avx512 {
     #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
     #[inline]
     // SAFETY: as for `tile`; the groups are of pairs.
-    pub(super) unsafe fn paired_tile(
+    pub(super) unsafe fn paired_tile<const HEIGHT: usize>(
         (mut a, mut b): (*const Pair, *const Pair),
         depth: usize,
         c: (*mut f32, usize),
         size: (usize, usize),
         add: bool,
     ) {
-        let mut sums: Sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        let mut sums: [Sum; HEIGHT] = [[_mm512_setzero_ps(); 2]; HEIGHT];
         for _ in 0..depth {
             // SAFETY: both pointers move by one group per turn, `depth` turns in all; a pair is 32 bits of which any are valid
             unsafe {
@@ -131,7 +137,12 @@ mod avx512 {
     // always: only as a part of the tile does it find the sums in registers; so the instructions are enabled there
     #[inline(always)]
     // SAFETY: as for `tile`, which the caller has the instructions of.
-    unsafe fn store(sums: &Sums, (c, stride): (*mut f32, usize), (rows, columns): (usize, usize), add: bool) {
+    unsafe fn store(
+        sums: &[Sum],
+        (c, stride): (*mut f32, usize),
+        (rows, columns): (usize, usize),
+        add: bool,
+    ) {
         // 1u64, because 32 columns would shift a u32 by its whole width
         let mask = ((1u64 << columns) - 1) as u32;
         let (left, right) = (mask as u16, (mask >> LANES) as u16);

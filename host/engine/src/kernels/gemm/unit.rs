@@ -14,8 +14,8 @@ pub(in super::super) trait Unit:
     /// How many.
     const DEPTHS: usize;
 
-    /// The fastest product of two panels that this machine runs, if it runs any.
-    fn tile() -> Option<Tile<Self>>;
+    /// The fastest product of two panels that this machine runs, if it runs any, for so many rows that exist.
+    fn tile(rows: usize) -> Option<Tile<Self>>;
 
     /// From the value of each depth, counted from 0.
     fn of(value: impl Fn(usize) -> f32) -> Self;
@@ -41,8 +41,8 @@ pub(in super::super) trait Unit:
 impl Unit for f32 {
     const DEPTHS: usize = 1;
 
-    fn tile() -> Option<Tile<Self>> {
-        tiles::single().next()
+    fn tile(rows: usize) -> Option<Tile<Self>> {
+        tiles::single(rows <= tiles::THIN).next()
     }
 
     fn of(value: impl Fn(usize) -> f32) -> Self {
@@ -96,8 +96,8 @@ fn rounded(value: f32) -> u32 {
 impl Unit for Pair {
     const DEPTHS: usize = 2;
 
-    fn tile() -> Option<Tile<Self>> {
-        tiles::paired()
+    fn tile(rows: usize) -> Option<Tile<Self>> {
+        tiles::paired(rows <= tiles::THIN)
     }
 
     fn of(value: impl Fn(usize) -> f32) -> Self {
