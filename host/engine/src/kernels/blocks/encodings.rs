@@ -230,13 +230,14 @@ fn lines_of_q6_k(block: &[Bytes; 210], mut sink: impl FnMut(usize, Line)) {
     for group in 0..16 {
         let own = &block[192 + group];
         let scale: Line = each(|row| scale[row] * f32::from(own[row] as i8));
+        let least: Line = each(|row| -32.0 * scale[row]);
         // the two halves of a block are alike; in each are four quarters of 32 values
         let (half, quarter) = (group / 8, group % 8 / 2);
         for k in group % 2 * 16..group % 2 * 16 + 16 {
             let (low, high) = (&block[64 * half + 32 * (quarter % 2) + k], &block[128 + 32 * half + k]);
             let upper = |row: usize| (i32::from(high[row]) >> (2 * quarter) & 3) << 4;
-            let code = |row: usize| (nibble(low[row], quarter / 2) | upper(row)) - 32;
-            sink(128 * half + 32 * quarter + k, each(|row| scale[row] * code(row) as f32));
+            let code = |row: usize| nibble(low[row], quarter / 2) | upper(row);
+            sink(128 * half + 32 * quarter + k, each(|row| scale[row].mul_add(code(row) as f32, least[row])));
         }
     }
 }
