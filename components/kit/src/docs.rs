@@ -3,6 +3,8 @@
 //!
 //! The document itself is the handler's; the pages fetch it from beside themselves.
 
+use serde_json::{Value, json};
+
 use crate::assets::Asset;
 use crate::http::{Request, Response};
 
@@ -42,6 +44,11 @@ const REDOC_START: &str = r##"window.onload = () => {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
      font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
+
+/// The schema of an object in an answer, which may gain properties: clients should not refuse unknown ones.
+pub fn object(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
 
 /// Answers `/docs`, `/redoc` and their files; nothing when the path is another. Paths are relative to the route's
 /// prefix, and so are the pages' links, so that they work under any.

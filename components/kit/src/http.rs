@@ -83,6 +83,15 @@ impl Response {
         Self::new(status, "application/json", value.to_string().into_bytes())
     }
 
+    /// The same response, which tells when to come back, if that is known.
+    #[must_use]
+    pub fn come_back_after(self, ms: Option<u64>) -> Self {
+        let Some(ms) = ms else { return self };
+        // rounded up: a client that comes back a moment early is refused again
+        let seconds = ms.div_ceil(1000).max(1).to_string();
+        self.with("retry-after", &seconds).with("x-should-retry", "true")
+    }
+
     /// The same answer with one more header.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -72,12 +72,7 @@ impl Failure {
         if let Some(allow) = self.allow {
             response = response.with("allow", allow);
         }
-        if let Some(ms) = self.retry_after_ms {
-            // rounded up: a client that comes back a moment early is refused again
-            let seconds = ms.div_ceil(1000).max(1).to_string();
-            response = response.with("retry-after", &seconds).with("x-should-retry", "true");
-        }
-        response
+        response.come_back_after(self.retry_after_ms)
     }
 }
 

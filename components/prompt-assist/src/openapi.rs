@@ -2,6 +2,7 @@
 //!
 //! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
+use atelier_kit::docs::object;
 use atelier_kit::fields::schema;
 use serde_json::{Value, json};
 
@@ -159,11 +160,6 @@ fn generation_response() -> Value {
         }),
         &["created_at_unix_timestamp", "data", "notes"],
     )
-}
-
-/// An object of an answer, which may gain properties: clients should not refuse unknown ones.
-fn object(properties: Value, required: &[&str]) -> Value {
-    json!({"type": "object", "properties": properties, "required": required})
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
+use atelier_kit::docs::object;
 use atelier_kit::fields::{Table, schema};
 use serde_json::{Value, json};
 
@@ -295,11 +296,6 @@ fn usage() -> Value {
 
 fn seconds() -> Value {
     json!({"type": "number", "description": "Seconds."})
-}
-
-/// An object of an answer, which may gain properties: clients should not refuse unknown ones.
-fn object(properties: Value, required: &[&str]) -> Value {
-    json!({"type": "object", "properties": properties, "required": required})
 }
 
 #[cfg(test)]
