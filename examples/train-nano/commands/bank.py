@@ -17,6 +17,8 @@ from commands.intention import Sentence, compact
 LANGUAGES = {"english": english, "finnish": finnish}
 SPLITS = ("train", "validation", "test")
 PARTS = 20
+# how often people ask for what, of a hundred
+SHARES = {"create": 38, "edit": 44, "undo": 8, "none": 10}
 
 
 def split_of(core):
@@ -25,13 +27,19 @@ def split_of(core):
     return {0: "test", 1: "validation"}.get(part, "train")
 
 
+def core(speak, rng: random.Random, beyond=0.0):
+    """A command without courtesies, and what it asks for. `beyond`: the share of objects from outside the nano world."""
+    (action,) = rng.choices(tuple(SHARES), tuple(SHARES.values()))
+    return speak.MAKERS[action](rng, beyond)
+
+
 def cores(split: str, language: str, rng: random.Random, beyond=0.0):
     """Commands without courtesies, with what they ask for, without end."""
     speak = LANGUAGES[language]
     while True:
         # nothing more is drawn where nothing lies beyond, so that the same seed gives the same sentences
         is_further = beyond and rng.random() < beyond
-        text, intention = further.core(rng, language) if is_further else speak.core(rng, beyond)
+        text, intention = further.core(rng, language) if is_further else core(speak, rng, beyond)
         if split_of(text) == split:
             yield text, intention
 

@@ -173,7 +173,7 @@ def _edit(rng, beyond):
     return text, edit(written(answer.format(it=named, **fields)), target)
 
 
-def _undo(rng):
+def _undo(rng, _):
     roll = rng.random()
     if roll < .3:
         text = rng.choice(UNDO_WHOLE)
@@ -186,7 +186,7 @@ def _undo(rng):
     return text, UNDO
 
 
-def _none(rng):
+def _none(rng, _):
     if rng.random() < .4:
         return rng.choice(NONE_WHOLE), NONE
     frame = rng.choice(NONE_FRAMES)
@@ -196,11 +196,8 @@ def _none(rng):
     return spoken(text), NONE
 
 
-def core(rng, beyond=0.0):
-    """A command without courtesies, and what it asks for. `beyond`: the share of objects from outside the nano world."""
-    action = rng.choices(("create", "edit", "undo", "none"), (38, 44, 8, 10))[0]
-    return {"create": lambda: _create(rng, beyond), "edit": lambda: _edit(rng, beyond), "undo": lambda: _undo(rng),
-            "none": lambda: _none(rng)}[action]()
+# what people ask for, each with what makes its commands
+MAKERS = {"create": _create, "edit": _edit, "undo": _undo, "none": _none}
 
 
 def courteous(rng, text):

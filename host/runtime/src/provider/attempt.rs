@@ -18,6 +18,7 @@ use crate::bindings::provider::exports::atelier::host::provider_language as wit;
 use crate::drive::{Call, limited};
 use crate::sandbox::{Meter, Sandbox};
 use crate::stage::task;
+
 /// Longest reply in bytes: more than the longest context that is sold.
 const MAX_REPLY_BYTES: usize = 4 << 20;
 /// Parts that are taken over at a time.
