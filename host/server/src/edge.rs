@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
 
+use crate::client::{self, Network};
 use crate::config::Server;
 use crate::failure::Refusal;
 use crate::http::{Access, Answer, Broken, Held, Pace, RequestBody, Service, Verdict, boxed};
@@ -28,6 +29,7 @@ pub(crate) struct Edge {
     live: Arc<Live>,
     limits: HeadLimits,
     body_pace: Pace,
+    trusted_proxies: Arc<[Network]>,
     counts: Arc<Counts>,
     tracer: Tracer,
 }
@@ -43,11 +45,17 @@ impl Edge {
     pub(crate) fn new(live: Arc<Live>, server: &Server, tracer: Tracer) -> Self {
         let &Server { header_bytes, max_headers, url_bytes, .. } = server;
         let limits = HeadLimits { header_bytes, max_headers, url_bytes };
-        let counts = live.counts.clone();
-        Self { live, counts, tracer, limits, body_pace: Pace::of_bodies(server) }
+        let (counts, body_pace) = (live.counts.clone(), Pace::of_bodies(server));
+        let trusted_proxies = server.trusted_proxies.clone().into();
+        Self { live, limits, body_pace, trusted_proxies, counts, tracer }
     }
 
-    async fn through(&self, mut request: Request<Incoming>, access: &mut Access) -> Result<Answer, Refusal> {
+    async fn through(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        access: &mut Access,
+    ) -> Result<Answer, Refusal> {
         let host = host(&request)?;
         let table = self.live.table();
         let slot = match table.router.find(host, request.method(), request.uri().path()) {
@@ -64,6 +72,9 @@ impl Edge {
         }
         if slot.gate.is_closed() {
             return Err(Refusal::Closed { route: slot.route.name.clone() });
+        }
+        if slot.route.grants.client_address {
+            client::tell(request.headers_mut(), peer, &self.trusted_proxies);
         }
         let begun = caller.member.begin()?;
         if let Some(deployed) = &slot.deployment {
@@ -108,7 +119,7 @@ impl Service for Edge {
         let mut access = Access::begin(&mut request, peer, &self.tracer);
         access.routed(self.counts.unrouted.clone());
         let result = match checked {
-            Ok(()) => self.through(request, &mut access).await,
+            Ok(()) => self.through(request, peer, &mut access).await,
             Err(refusal) => Err(refusal),
         };
         let answer = result.unwrap_or_else(|refusal| {

@@ -7,6 +7,7 @@
 //! - `vault.rs` keeps what operators changed while the host ran; `signing.rs` says whose components are believed
 //! - `keys.rs`, `roster.rs` and `tenants/` say who asks, and what is left of the allowance
 //! - `failure.rs` turns every error into an answer, once; `admin/` is the operators' address, `metrics/` counts
+//! - `client.rs` says where a request comes from, to components that may know
 //! - `manager.rs` tells systemd how the process is doing
 //! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
 //!
@@ -16,6 +17,7 @@ mod admin;
 pub mod app;
 pub mod catalog;
 pub mod cli;
+mod client;
 pub mod config;
 mod deploy;
 mod edge;

@@ -21,6 +21,7 @@ use super::types::{
 };
 use super::{Builtins, router_problem};
 use super::{model, provider, release, reuse};
+use crate::client::Network;
 
 const HOUR_MS: u64 = 3_600_000;
 const MIB: u64 = 1 << 20;
@@ -69,6 +70,7 @@ fn server(table: Table<'_>, context: &Context<'_>) -> Server {
         admin_keys: tenant::keys(&table, "admin-keys", ADMIN_VERB, &mut BTreeMap::new()),
         max_connections: size("max-connections", 4_096, 1, 1_000_000),
         max_connections_per_ip: size("max-connections-per-ip", 256, 1, 1_000_000),
+        trusted_proxies: trusted_proxies(&table),
         max_instances: size("max-instances", 128, 1, 10_000) as u32,
         max_waiting: size("max-waiting", 64, 0, 10_000),
         header_timeout: millis("header-timeout-ms", 10_000, 1),
@@ -90,6 +92,18 @@ fn server(table: Table<'_>, context: &Context<'_>) -> Server {
     };
     table.finish();
     server
+}
+
+fn trusted_proxies(server: &Table<'_>) -> Vec<Network> {
+    let network = |found: Found<String>| {
+        let network = found.value.parse().ok();
+        if network.is_none() {
+            let text = format!("wants addresses or networks such as \"10.0.0.0/8\", not `{}`", found.value);
+            server.problem(&found.at, text);
+        }
+        network
+    };
+    server.texts("trusted-proxies").into_iter().filter_map(network).collect()
 }
 
 fn tls(server: &Table<'_>, context: &Context<'_>) -> Option<Tls> {
@@ -363,8 +377,9 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
     let models = granted;
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
     let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
+    let client_address = table.boolean("client-address").unwrap_or(false);
     table.finish();
-    Grants { models, outbound, outbound_private }
+    Grants { models, outbound, outbound_private, client_address }
 }
 
 pub(super) fn check_origin(text: &str) -> Result<(), String> {

@@ -22,6 +22,7 @@ use super::shown::{
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
 use crate::catalog::Entry;
+use crate::client::Network;
 use crate::keys::KeyHash;
 
 /// Everything that one host is told.
@@ -85,6 +86,9 @@ pub struct Server {
     pub max_connections: usize,
     /// Connections at once of one client: an IPv4 address, or an IPv6 network of 64 bits.
     pub max_connections_per_ip: usize,
+    /// Proxies whose word about a client's address counts, for components that may know it.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
+    pub trusted_proxies: Vec<Network>,
     /// Components that run at once; a request beyond them waits for a moment and is then refused.
     pub max_instances: u32,
     /// Requests of one tenant that wait for a component to run; one more is refused at once.
@@ -371,6 +375,9 @@ pub struct Grants {
     /// Origins whose names may lead to this machine or its own network.
     #[serde(rename = "outbound-private", skip_serializing_if = "Vec::is_empty")]
     pub outbound_private: Vec<String>,
+    /// Whether the component learns from where each request comes, in `x-forwarded-for`.
+    #[serde(rename = "client-address", skip_serializing_if = "is_default")]
+    pub client_address: bool,
 }
 
 /// `limits` of a route.

@@ -136,3 +136,32 @@ async fn trailers_arrive_over_http_2() {
         assert_eq!(answer.to_bytes(), "see below");
     }
 }
+
+#[tokio::test]
+async fn a_component_learns_from_where_a_request_comes_where_it_may_and_from_nobody_but_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("guest.wasm"), guest("plain2")).unwrap();
+    let route = |name: &str, grants: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"/{name}\"\ncomponent = \"guest.wasm\"\ngrants = {{ {grants} }}\n"
+        )
+    };
+    let told = route("told", "client-address = true") + &route("untold", "");
+    let ask = |path: &'static str| {
+        format!(
+            "GET /{path}/echo HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 198.51.100.7\r\nx-real-ip: 6.6.6.6\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let host = Host::with(folder, Some(&told)).await;
+    let seen = raw(host.edge, ask("told").as_bytes()).await;
+    assert!(seen.contains("x-forwarded-for: 127.0.0.1\n") && !seen.contains("6.6.6.6"), "{seen}");
+    let seen = raw(host.edge, ask("untold").as_bytes()).await;
+    assert!(!seen.contains("127.0.0.1"), "{seen}");
+    // a proxy that is trusted is believed
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("guest.wasm"), guest("plain2")).unwrap();
+    let trusting = format!("[server]\ntrusted-proxies = [\"127.0.0.0/8\"]\n{told}");
+    let host = Host::with(folder, Some(&trusting)).await;
+    let seen = raw(host.edge, ask("told").as_bytes()).await;
+    assert!(seen.contains("x-forwarded-for: 198.51.100.7\n"), "{seen}");
+}
