@@ -50,6 +50,11 @@ pub fn object(properties: Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
+/// Under which path the route serves this component, without a slash at the end: the host says so, and strips it.
+pub fn base(request: &Request) -> &str {
+    request.headers.get("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/')
+}
+
 /// Answers `/docs`, `/redoc` and their files; nothing when the path is another. Paths are relative to the route's
 /// prefix, and so are the pages' links, so that they work under any.
 pub fn answer(request: &Request, title: &str) -> Option<Response> {

@@ -98,9 +98,7 @@ pub const SEVERAL: &str = "[]";
 /// A body on its way to a typed request. Faults are collected; `finish` and `check` report them.
 pub struct Reader {
     object: Map<String, Value>,
-    faults: Vec<String>,
-    /// The first field that is at fault.
-    field: Option<String>,
+    faults: Vec<Fault>,
 }
 
 /// What is wrong with a request.
@@ -110,32 +108,59 @@ pub struct Faults {
     pub text: String,
     /// The first field that is at fault, where a single field is.
     pub field: Option<String>,
+    /// The same, one by one.
+    pub each: Vec<Fault>,
 }
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of fault it is.
+    pub kind: FaultKind,
+    /// The field, where a single one is at fault.
+    pub field: Option<String>,
+    /// What is wrong, with its fix.
+    pub text: String,
+    /// What the field holds, a long text in part; null where it holds nothing.
+    pub given: Value,
+}
+
+/// What programs tell faults apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A field that must be there is not.
+    Missing,
+    /// There is no such field.
+    Unknown,
+    /// What a field holds cannot be used, or not beside the others.
+    Invalid,
+}
+
+/// The most characters of a value that a fault repeats.
+const MAX_GIVEN: usize = 200;
 
 impl Reader {
     /// Parses a body and checks it for fields that the table does not have.
     pub fn new(body: &[u8], table: Table) -> Result<Self, String> {
         let object = parse(body)?;
         let known: Vec<_> = table.iter().map(|field| field.key()).collect();
-        let mut reader = Self { object: Map::new(), faults: Vec::new(), field: None };
-        for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
-            reader.fault_of(key, unknown_field(key, &known));
-        }
-        Ok(Self { object, ..reader })
+        let unknown = object.iter().filter(|(key, _)| !known.contains(&key.as_str()));
+        let faults = unknown.map(|(key, value)| unknown_field(key, value, &known)).collect();
+        Ok(Self { object, faults })
     }
 
     /// The texts of a form, by their names as sent. A field whose name in the table ends in [`SEVERAL`] may come often, with
     /// or without that end; any other once. `files` are names that the form has beside the table's.
     pub fn of_form(texts: Vec<(String, String)>, table: Table, files: &[&'static str]) -> Self {
         let known: Vec<_> = table.iter().map(|field| field.key()).chain(files.iter().copied()).collect();
-        let mut reader = Self { object: Map::new(), faults: Vec::new(), field: None };
+        let mut reader = Self { object: Map::new(), faults: Vec::new() };
         for (name, text) in texts {
             let several = format!("{}{SEVERAL}", name.trim_end_matches(SEVERAL));
             if known.contains(&several.as_str()) {
                 let entry = reader.object.entry(several).or_insert_with(|| Value::Array(Vec::new()));
                 entry.as_array_mut().into_iter().for_each(|list| list.push(text.as_str().into()));
             } else if !known.contains(&name.as_str()) {
-                reader.fault_of(&name, unknown_field(&name, &known));
+                reader.faults.push(unknown_field(&name, &text.into(), &known));
             } else if reader.object.insert(name.clone(), text.into()).is_some() {
                 reader.fault_of(&name, format!("`{name}` is given twice; give it once"));
             }
@@ -149,8 +174,7 @@ impl Reader {
             (Some(value), _) => self.take(field.name, field.rule.read(value)).unwrap_or_default(),
             (None, Presence::Default(value)) => value.clone(),
             (None, _) => {
-                let wanted = field.rule.wanted();
-                self.fault_of(field.name, format!("`{}` is missing; give {wanted}", field.name));
+                self.missing(field.name, &field.rule.wanted());
                 R::Value::default()
             }
         }
@@ -170,13 +194,22 @@ impl Reader {
 
     /// Reports a fault that no single field's rule can see.
     pub fn fault(&mut self, text: impl Into<String>) {
-        self.faults.push(text.into());
+        self.put(FaultKind::Invalid, None, text.into());
     }
 
     /// Reports a fault of a field.
     pub fn fault_of(&mut self, name: &str, text: impl Into<String>) {
-        self.field.get_or_insert_with(|| shortened(name));
-        self.faults.push(text.into());
+        self.put(FaultKind::Invalid, Some(name), text.into());
+    }
+
+    /// Reports that a field must be there; `wanted` follows "give".
+    pub fn missing(&mut self, name: &str, wanted: &str) {
+        self.put(FaultKind::Missing, Some(name), format!("`{name}` is missing; give {wanted}"));
+    }
+
+    fn put(&mut self, kind: FaultKind, name: Option<&str>, text: String) {
+        let given = name.and_then(|name| self.object.get(name)).map_or(Value::Null, in_part);
+        self.faults.push(Fault { kind, field: name.map(shortened), text, given });
     }
 
     /// The request, unless anything was wrong.
@@ -188,13 +221,32 @@ impl Reader {
     pub fn check<T>(self, request: T) -> Result<T, Faults> {
         match self.faults.is_empty() {
             true => Ok(request),
-            false => Err(Faults { text: self.faults.join("; "), field: self.field }),
+            false => Err(Faults::from(self.faults)),
         }
     }
 
     /// A value, or a fault put on the list under the field's name.
     fn take<V>(&mut self, name: &str, read: Result<V, String>) -> Option<V> {
         read.map_err(|fault| self.fault_of(name, format!("`{name}` {fault}"))).ok()
+    }
+}
+
+impl From<Vec<Fault>> for Faults {
+    fn from(each: Vec<Fault>) -> Self {
+        let texts: Vec<_> = each.iter().map(|fault| fault.text.as_str()).collect();
+        let field = each.iter().find_map(|fault| fault.field.clone());
+        Self { text: texts.join("; "), field, each }
+    }
+}
+
+/// A value that is repeated to whoever sent it: whole, unless it is long.
+fn in_part(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.chars().count() > MAX_GIVEN => {
+            format!("{}…", text.chars().take(MAX_GIVEN).collect::<String>()).into()
+        }
+        Value::Object(_) | Value::Array(_) => Value::Null,
+        value => value.clone(),
     }
 }
 
@@ -232,8 +284,10 @@ fn depth(body: &[u8]) -> usize {
 }
 
 /// The fields that exist are few and all named.
-fn unknown_field(key: &str, known: &[&str]) -> String {
-    format!("`{}` is not a field; the fields are {}", shortened(key), known.join(", "))
+fn unknown_field(key: &str, value: &Value, known: &[&str]) -> Fault {
+    let field = shortened(key);
+    let text = format!("`{field}` is not a field; the fields are {}", known.join(", "));
+    Fault { kind: FaultKind::Unknown, field: Some(field), text, given: in_part(value) }
 }
 
 /// A name that may be the client's own is shown in part.

@@ -67,10 +67,18 @@ pub enum StepCacheKind {
 impl Model {
     /// Whether the model can make pictures of this size.
     pub fn allows(&self, size: Size) -> bool {
-        let fits = |side: u32| {
-            side >= self.min_side && side <= self.max_side && side.is_multiple_of(self.side_multiple.max(1))
-        };
-        fits(size.width) && fits(size.height)
+        self.sides().allow(size)
+    }
+
+    /// The size nearest to a picture's that the model can draw: the picture's own where it can, or else about as many pixels
+    /// as its native size has, in the picture's shape as far as its sides allow.
+    pub fn nearest(&self, size: Size) -> Size {
+        let found = if self.allows(size) { size } else { self.sides().nearest(size, self.native_size) };
+        if self.allows(found) { found } else { self.native_size }
+    }
+
+    fn sides(&self) -> Sides {
+        Sides { min: self.min_side, max: self.max_side, multiple: self.side_multiple.max(1) }
     }
 
     /// Whether `name` means this model: its id, its source, or its source without scheme or revision.
@@ -79,6 +87,32 @@ impl Model {
         let bare = self.source.split_once(':').map_or(self.source.as_str(), |(_, rest)| rest);
         let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
         [self.id.as_str(), &self.source, bare, unpinned].contains(&name)
+    }
+}
+
+/// The sides that a model can draw, in pixels; the multiple is at least 1.
+struct Sides {
+    min: u32,
+    max: u32,
+    multiple: u32,
+}
+
+impl Sides {
+    fn allow(&self, size: Size) -> bool {
+        let fits = |side: u32| side >= self.min && side <= self.max && side.is_multiple_of(self.multiple);
+        fits(size.width) && fits(size.height)
+    }
+
+    fn nearest(&self, size: Size, native: Size) -> Size {
+        let area = |size: Size| f64::from(size.width) * f64::from(size.height);
+        let scale = (area(native) / area(size).max(1.0)).sqrt();
+        // the least side is rounded up to a whole multiple, the most down
+        let (least, most) = (self.min.div_ceil(self.multiple), self.max / self.multiple);
+        let side = |pixels: u32| {
+            let multiples = (f64::from(pixels) * scale / f64::from(self.multiple)).round() as u32;
+            multiples.min(most).max(least).saturating_mul(self.multiple)
+        };
+        Size { width: side(size.width), height: side(size.height) }
     }
 }
 
@@ -147,6 +181,14 @@ pub enum StepCache {
     FirstBlock { threshold: f64 },
 }
 
+/// Who ends the pictures (`generation.refining`).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each case is documented in wit/generation.wit")]
+pub enum Refine {
+    Never,
+    By { model: String, share: Option<f64> },
+}
+
 /// What to generate (`generation.request`).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "each field is documented in wit/generation.wit")]
@@ -163,6 +205,7 @@ pub struct Order {
     pub preview_every: Option<u32>,
     /// Adapters of the model and their weights (`generation.adapted`).
     pub adapters: Vec<(String, f64)>,
+    pub refine: Option<Refine>,
     pub step_cache: Option<StepCache>,
 }
 
@@ -323,4 +366,25 @@ pub trait Host {
     ) -> Result<Self::Job, GenerationError>;
     /// Posts to another server that the route may reach, and gives status and body.
     async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nearest(sides: (u32, u32), native: u32, width: u32, height: u32) -> (u32, u32) {
+        let sides = Sides { min: sides.0, max: sides.1, multiple: 8 };
+        let size = sides.nearest(Size { width, height }, Size { width: native, height: native });
+        assert!(sides.allow(size), "{size}");
+        (size.width, size.height)
+    }
+
+    #[test]
+    fn a_picture_keeps_its_shape_where_the_model_can_draw_it() {
+        assert_eq!(nearest((256, 2048), 1024, 3000, 2000), (1256, 840));
+        assert_eq!(nearest((256, 2048), 1024, 100, 100), (1024, 1024));
+        assert_eq!(nearest((256, 2048), 1024, 60_000, 10), (2048, 256));
+        assert_eq!(nearest((128, 128), 128, 3000, 2000), (128, 128));
+        assert_eq!(nearest((60, 70), 64, 1, 4_000_000_000), (64, 64));
+    }
 }

@@ -7,11 +7,15 @@
 pub mod accept;
 pub mod assets;
 pub mod docs;
+#[cfg(feature = "fake")]
+pub mod fake;
+pub mod fastapi;
 pub mod fields;
 pub mod host;
 pub mod http;
 pub mod intent;
 pub mod multipart;
+pub mod settings;
 pub mod speech;
 pub mod sse;
 

@@ -30,10 +30,21 @@ impl Form {
         let mut form = Self::default();
         while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
+            let is_nameless = part.file_name() == Some("");
             let bytes = part.bytes().await.map_err(|error| broken(&error))?;
-            form.take(name, bytes, files)?;
+            // what a browser sends for a file that nobody chose (the HTML standard, "constructing the entry list")
+            if !(is_nameless && bytes.is_empty()) {
+                form.take(name, bytes, files)?;
+            }
         }
         Ok(form)
+    }
+
+    /// The form without texts that are empty, which FastAPI takes for fields that were left out.
+    #[must_use]
+    pub fn without_empty_texts(mut self) -> Self {
+        self.texts.retain(|(_, text)| !text.is_empty());
+        self
     }
 
     /// The files of a name, in the order in which they were sent.
@@ -95,6 +106,22 @@ mod tests {
         assert_eq!(form.files("file"), [b"a file"]);
         assert_eq!(form.files("file"), Vec::<Vec<u8>>::new());
         assert_eq!(form.texts, [("model".to_owned(), "a model".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_that_nobody_chose_is_not_there_and_an_empty_one_is() {
+        let file = |name: &str| {
+            format!("--XX\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\n\n\n")
+        };
+        let mut form = read(&format!("{}{}--XX--\n", file(""), file("empty.wav"))).expect("a form");
+        assert_eq!(form.files("file"), [b""]);
+    }
+
+    #[test]
+    fn empty_texts_may_count_as_left_out() {
+        let body = format!("{}{}--XX--\n", part("steps", ""), part("prompt", "a"));
+        let form = read(&body).expect("a form").without_empty_texts();
+        assert_eq!(form.texts, [("prompt".to_owned(), "a".to_owned())]);
     }
 
     #[test]

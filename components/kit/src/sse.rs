@@ -22,6 +22,16 @@ pub fn frame(event: &str, data: &Value) -> Vec<u8> {
     format!("event: {event}\ndata: {data}\n\n").into_bytes()
 }
 
+/// Sends an event. A client that has gone is noticed by the body's writer, which drops the whole work; nothing is to be done
+/// about it here.
+pub async fn send(writer: &mut BodyWriter, event: &str, data: &Value) {
+    let _ = writer.send(frame(event, data)).await;
+}
+
+/// Milliseconds of silence on a stream after which a comment is sent: well under the 30 to 60 seconds after which proxies
+/// close a quiet connection.
+pub const KEEP_ALIVE_MS: u64 = 10_000;
+
 /// The comment that keeps a quiet connection open.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 

@@ -20,10 +20,6 @@ const JSON: &str = "application/json";
 const PNG: &str = "image/png";
 const EVENTS: &str = "text/event-stream";
 
-/// Milliseconds of silence on an event stream after which a comment is sent.
-/// Well under the 30 to 60 seconds after which proxies close a quiet connection.
-const KEEP_ALIVE_MS: u64 = 10_000;
-
 /// The most bytes of a request body.
 pub const BODY_LIMIT: usize = MAX_BODY_BYTES;
 
@@ -49,10 +45,8 @@ async fn route<H: Host + Clone + 'static>(host: H, request: &Request) -> Result<
 
 /// The documentation, which is all that can be read.
 fn page(request: &Request) -> Result<Reply, Failure> {
-    // the host says under which path the route serves this component, and strips it
-    let base = request.headers.get("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
     let response = match request.path.as_str() {
-        "/openapi.json" => Some(Response::json(200, &openapi::document(base))),
+        "/openapi.json" => Some(Response::json(200, &openapi::document(docs::base(request)))),
         _ => docs::answer(request, openapi::TITLE),
     };
     let response = response.ok_or_else(|| Failure::not_found(&request.path))?;
@@ -111,5 +105,5 @@ async fn follow<H: Host>(host: H, generation: Generation, writer: atelier_kit::h
             Err(failure) => progress.send("error", &failure.body()).await,
         }
     };
-    sse::keeping_alive(writer, || host.sleep_ms(KEEP_ALIVE_MS), work).await;
+    sse::keeping_alive(writer, || host.sleep_ms(sse::KEEP_ALIVE_MS), work).await;
 }

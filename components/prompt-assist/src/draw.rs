@@ -113,6 +113,8 @@ fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress
         count: request.count,
         schedule: request.schedule.clone(),
         adapters: request.adapters.clone(),
+        // the manifest says whether a model is refined
+        refine: None,
         step_cache: request.step_cache,
         preview_every: progress.preview_every(request.steps.unwrap_or(model.default_steps)),
     }

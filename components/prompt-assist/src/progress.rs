@@ -4,7 +4,6 @@ use atelier_kit::http::BodyWriter;
 use atelier_kit::{host, sse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::SinkExt;
 use serde_json::{Value, json};
 
 /// How many previews a picture gets.
@@ -50,11 +49,10 @@ impl Progress {
         self.send(name, &data).await;
     }
 
-    /// Sends an event. A client that has gone is noticed by the body's writer, which drops the whole work.
+    /// Sends an event.
     pub(crate) async fn send(&mut self, name: &str, data: &Value) {
         if let Some(writer) = &mut self.0 {
-            // the failure is seen a second time by whoever polls the body, and acted on there
-            let _ = writer.send(sse::frame(name, data)).await;
+            sse::send(writer, name, data).await;
         }
     }
 }

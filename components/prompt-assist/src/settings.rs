@@ -2,6 +2,7 @@
 //! Each is read when a request needs it; a value that cannot be used is said by name.
 
 use atelier_kit::Host;
+use atelier_kit::settings::given;
 
 use crate::failure::Failure;
 
@@ -78,11 +79,6 @@ fn number(host: &impl Host, key: &str, default: f64, min: f64, max: f64) -> Resu
     let Some(text) = given(host, key) else { return Ok(default) };
     let found = text.parse().ok().filter(|number| (min..=max).contains(number));
     found.ok_or_else(|| unusable(key, &format!("a number from {min} to {max}")))
-}
-
-/// A key's text. Set to nothing is not set, as compose files and shells leave variables.
-fn given(host: &impl Host, key: &str) -> Option<String> {
-    host.config(key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A backend's failure and not the request's: the client can do nothing about the operator's variables.

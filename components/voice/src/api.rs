@@ -19,10 +19,6 @@ pub(crate) const MODELS: &str = "/v1/models";
 /// The most bytes of a request body: the largest file that OpenAI's interface takes, 25 MB, and room for the other parts.
 pub const BODY_LIMIT: usize = 26 << 20;
 
-/// Milliseconds of silence on an event stream after which a comment is sent.
-/// Well under the 30 to 60 seconds after which proxies close a quiet connection.
-pub(crate) const KEEP_ALIVE_MS: u64 = 10_000;
-
 /// Everything that this handler asks of its host.
 pub trait Ears: Host + Speech<Transcription: 'static> + Interpret + Clone + 'static {}
 
@@ -53,11 +49,9 @@ async fn route(host: impl Ears, request: Request) -> Result<Reply, Failure> {
 
 /// What can be read: the models and the documentation.
 async fn page(host: &impl Ears, request: &Request) -> Result<Reply, Failure> {
-    // the host says under which path the route serves this component, and strips it
-    let base = request.headers.get("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
     let response = match request.path.as_str() {
         MODELS => Some(Response::json(200, &models::list(host).await)),
-        "/openapi.json" => Some(Response::json(200, &openapi::document(base))),
+        "/openapi.json" => Some(Response::json(200, &openapi::document(docs::base(request)))),
         path => match path.strip_prefix(MODELS).and_then(|rest| rest.strip_prefix('/')) {
             Some(id) => Some(Response::json(200, &models::one(host, id).await?)),
             None => docs::answer(request, openapi::TITLE),

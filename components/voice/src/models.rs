@@ -2,6 +2,7 @@
 //! else the route's first.
 
 use atelier_kit::host::AbsentModel;
+use atelier_kit::settings::pairs;
 use atelier_kit::{Host, Speech};
 use serde_json::{Value, json};
 
@@ -48,18 +49,11 @@ async fn ids(host: &impl Speech) -> Vec<String> {
 
 /// Further names and the ids that they stand for.
 fn aliases(host: &impl Host) -> Result<Vec<(String, String)>, Failure> {
-    let text = host.config(ALIASES).unwrap_or_default();
-    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let pair = |entry: &str| {
-        let (name, id) = entry.split_once('=')?;
-        Some((name.trim().to_owned(), id.trim().to_owned()))
-    };
-    let wrong = || {
+    pairs(&host.config(ALIASES).unwrap_or_default()).ok_or_else(|| {
         let text =
             format!("the route's `config.{ALIASES}` cannot be used; write \"whisper-1=the-models-id\"");
         Failure::backend(text)
-    };
-    entries.map(|entry| pair(entry).ok_or_else(wrong)).collect()
+    })
 }
 
 /// Why a model cannot be used.

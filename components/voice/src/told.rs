@@ -4,10 +4,9 @@
 use atelier_kit::http::{BodyWriter, Reply};
 use atelier_kit::speech::{SpeechEvent, Transcription};
 use atelier_kit::sse;
-use futures::SinkExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::api::{Ears, KEEP_ALIVE_MS};
+use crate::api::Ears;
 use crate::failure::Failure;
 
 const DELTA: &str = "transcript.text.delta";
@@ -16,7 +15,7 @@ const DONE: &str = "transcript.text.done";
 /// The event stream of a job.
 pub(crate) fn as_it_comes<H: Ears>(host: H, job: H::Transcription) -> Reply {
     let producer = |writer: BodyWriter| async move {
-        sse::keeping_alive(writer.clone(), || host.sleep_ms(KEEP_ALIVE_MS), follow(job, writer)).await;
+        sse::keeping_alive(writer.clone(), || host.sleep_ms(sse::KEEP_ALIVE_MS), follow(job, writer)).await;
     };
     Reply::Stream(sse::head(), Box::new(|writer| Box::pin(producer(writer))))
 }
@@ -29,19 +28,14 @@ async fn follow(mut job: impl Transcription, mut writer: BodyWriter) {
         let text = if has_begun { text.as_str() } else { text.trim_start() };
         if !text.is_empty() {
             has_begun = true;
-            send(&mut writer, DELTA, &json!({"type": DELTA, "delta": text})).await;
+            sse::send(&mut writer, DELTA, &json!({"type": DELTA, "delta": text})).await;
         }
     }
     match job.outcome().await {
         Ok(transcript) => {
-            send(&mut writer, DONE, &json!({"type": DONE, "text": transcript.text.trim()})).await;
+            sse::send(&mut writer, DONE, &json!({"type": DONE, "text": transcript.text.trim()})).await;
         }
         // the stream has begun with status 200, so a failure can only be told as an event
-        Err(error) => send(&mut writer, "error", &Failure::from(error).body()).await,
+        Err(error) => sse::send(&mut writer, "error", &Failure::from(error).body()).await,
     }
-}
-
-/// Sends an event. A client that has gone is noticed by the body's writer, which drops the whole work.
-async fn send(writer: &mut BodyWriter, name: &str, data: &Value) {
-    let _ = writer.send(sse::frame(name, data)).await;
 }

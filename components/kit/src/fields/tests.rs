@@ -144,3 +144,17 @@ fn what_is_wrong_with_a_form_names_the_first_field_and_says_all() {
          \"many\", not a whole number; give a whole number from 1 to 4"
     );
 }
+
+#[test]
+fn faults_are_told_one_by_one_with_what_was_given() {
+    let long = "x".repeat(300);
+    let mut reader = form(&[("who", &long), ("n", "many")]);
+    reader.value(&PROMPT);
+    reader.value(&COUNT);
+    let each = reader.check(()).expect_err("three faults").each;
+    let kinds: Vec<_> = each.iter().map(|fault| (fault.kind, fault.field.as_deref())).collect();
+    let expected = [(FaultKind::Unknown, "who"), (FaultKind::Missing, "prompt"), (FaultKind::Invalid, "n")];
+    assert_eq!(kinds, expected.map(|(kind, field)| (kind, Some(field))));
+    assert_eq!(each[0].given.as_str().map(|text| text.chars().count()), Some(MAX_GIVEN + 1));
+    assert_eq!((&each[1].given, &each[2].given), (&Value::Null, &json!("many")));
+}

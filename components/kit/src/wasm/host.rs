@@ -8,7 +8,7 @@ use crate::bindings::wasi::clocks0_3_0::{monotonic_clock, system_clock};
 use crate::bindings::wasi::config::store;
 use crate::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, Source, StageError, StepCache, StepCacheKind,
+    Outcome, Prompt, Refine, Size, Source, StageError, StepCache, StepCacheKind,
 };
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
@@ -164,7 +164,7 @@ fn request(order: Order) -> generation::Request {
         decoder: None,
         adapters: order.adapters.into_iter().map(adapted).collect(),
         framing: None,
-        refine: None,
+        refine: order.refine.map(refining),
         step_cache: order.step_cache.map(step_cache),
         preview_every: order.preview_every,
     }
@@ -172,6 +172,13 @@ fn request(order: Order) -> generation::Request {
 
 fn adapted((id, weight): (String, f64)) -> generation::Adapted {
     generation::Adapted { id, weight }
+}
+
+fn refining(refine: Refine) -> generation::Refining {
+    match refine {
+        Refine::Never => generation::Refining::Never,
+        Refine::By { model, share } => generation::Refining::By(generation::Refiner { model, share }),
+    }
 }
 
 fn step_cache(cache: StepCache) -> generation::StepCache {

@@ -19,7 +19,7 @@ use atelier_kit::{accept, sse};
 use self::command::Command;
 use self::converse::converse;
 use self::progress::Progress;
-use crate::api::{Ears, KEEP_ALIVE_MS};
+use crate::api::Ears;
 use crate::failure::Failure;
 
 const JSON: &str = "application/json";
@@ -59,5 +59,5 @@ async fn follow<H: Ears>(host: H, command: Command, writer: BodyWriter) {
             Err(failure) => progress.send("error", &failure.body()).await,
         }
     };
-    sse::keeping_alive(writer, || host.sleep_ms(KEEP_ALIVE_MS), work).await;
+    sse::keeping_alive(writer, || host.sleep_ms(sse::KEEP_ALIVE_MS), work).await;
 }

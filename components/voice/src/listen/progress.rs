@@ -5,7 +5,6 @@ use atelier_kit::http::BodyWriter;
 use atelier_kit::intent::Intention;
 use atelier_kit::speech::SpeechEvent;
 use atelier_kit::sse;
-use futures::SinkExt;
 use serde_json::{Value, json};
 
 use super::answer;
@@ -68,11 +67,10 @@ impl Progress {
         self.send("progress", &json!({"stage": stage, "position": position, "eta_ms": eta_ms})).await;
     }
 
-    /// Sends an event. A client that has gone is noticed by the body's writer, which drops the whole work.
+    /// Sends an event.
     pub(crate) async fn send(&mut self, name: &str, data: &Value) {
         if let Some(writer) = &mut self.0 {
-            // the failure is seen a second time by whoever polls the body, and acted on there
-            let _ = writer.send(sse::frame(name, data)).await;
+            sse::send(writer, name, data).await;
         }
     }
 }

@@ -1,0 +1,235 @@
+//! A host for tests of handlers: it draws and hears what its script says, writes down what was asked of it, and computes
+//! nothing. Pictures are their sizes, recordings are the bytes that were sent. Compiled with the feature `fake` only.
+//!
+//! `exchange` has the requests that tests send and reads the answers; `script` is what a fake starts with.
+
+mod exchange;
+mod script;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures::future;
+
+use crate::host::{
+    AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
+    Outcome, Prompt, Size, Source, StageError,
+};
+use crate::speech::{AudioError, Speech, SpeechEvent, SpeechModel, SpeechOrder, Transcript, Transcription};
+
+pub use exchange::{events, form, get, json, whole};
+pub use script::{Script, drawing, said};
+
+/// What was asked of a fake.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Jobs of pictures, in order, refused ones included.
+    pub orders: Vec<Ordered>,
+    /// Jobs of speech, in order, refused ones included.
+    pub speech: Vec<SpeechOrder>,
+    /// What the select stage was told.
+    pub hints: Vec<Hints>,
+    /// Jobs that have ended or were given up.
+    pub jobs_dropped: usize,
+}
+
+/// A job of a picture as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ordered {
+    /// The order.
+    pub order: Order,
+    /// The size of the picture that it works on.
+    pub source: Option<Size>,
+    /// How much of that is to change.
+    pub strength: Option<f64>,
+}
+
+/// A scripted host; copies of it share script and record.
+#[derive(Clone, Debug)]
+pub struct Fake {
+    /// What it does.
+    pub script: Rc<Script>,
+    /// What was asked of it.
+    pub record: Rc<RefCell<Record>>,
+}
+
+/// A job of a picture: the script's events, then its end.
+pub struct FakeJob {
+    events: std::vec::IntoIter<Event>,
+    order: Order,
+    size: Size,
+    fake: Fake,
+}
+
+impl Drop for FakeJob {
+    fn drop(&mut self) {
+        self.fake.record.borrow_mut().jobs_dropped += 1;
+    }
+}
+
+impl Job for FakeJob {
+    type Image = Size;
+
+    async fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.next();
+        if event.is_none() && self.fake.script.never_ends {
+            future::pending::<()>().await;
+        }
+        event
+    }
+
+    async fn outcome(self) -> Result<Outcome<Size>, GenerationError> {
+        if let Some(error) = &self.fake.script.fails {
+            return Err(error.clone());
+        }
+        let first = self.order.seed.unwrap_or(7);
+        let pictures = (0..u64::from(self.order.count)).map(|i| (self.size, first + i)).collect();
+        let (model, notes) = (self.order.model.clone(), vec!["a note".into()]);
+        Ok(Outcome { pictures, model, size: self.size, notes })
+    }
+}
+
+impl Host for Fake {
+    type Image = Size;
+    type Job = FakeJob;
+
+    fn config(&self, key: &str) -> Option<String> {
+        self.script.config.get(key).cloned()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        1_700_000_000
+    }
+
+    async fn sleep_ms(&self, _ms: u64) {
+        future::pending().await
+    }
+
+    async fn models(&self) -> Vec<Model> {
+        self.script.models.clone()
+    }
+
+    async fn absent_models(&self) -> Vec<AbsentModel> {
+        self.script.absent.clone()
+    }
+
+    async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError> {
+        Ok(Prompt { text: format!("{}, styled", prompt.text), ..prompt })
+    }
+
+    async fn select(&self, hints: Hints, _candidates: &[Model]) -> Result<Choice, StageError> {
+        self.record.borrow_mut().hints.push(hints);
+        self.script.select.clone()
+    }
+
+    async fn finish(&self, picture: Size, _prompt: &str, target: Option<Size>) -> Result<Size, StageError> {
+        Ok(target.unwrap_or(picture))
+    }
+
+    /// Pictures are written as their sizes, such as `10x20`; anything else is none.
+    async fn decode(&self, bytes: Vec<u8>) -> Result<Size, ImageError> {
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let sides = text.split_once('x').and_then(|(width, height)| Some((width.parse(), height.parse())));
+        match sides {
+            Some((Ok(width), Ok(height))) => Ok(Size { width, height }),
+            _ => Err(ImageError::Refused("this is no picture".into())),
+        }
+    }
+
+    fn size(&self, picture: &Size) -> Size {
+        *picture
+    }
+
+    fn share(&self, picture: &Size) -> Size {
+        *picture
+    }
+
+    async fn resize(&self, _picture: &Size, size: Size) -> Result<Size, ImageError> {
+        Ok(size)
+    }
+
+    async fn png(&self, picture: &Size) -> Result<Vec<u8>, ImageError> {
+        Ok(format!("png {picture}").into_bytes())
+    }
+
+    async fn generate(&self, order: Order, source: Source<'_, Size>) -> Result<FakeJob, GenerationError> {
+        let (source, strength) = match source {
+            Source::None => (None, None),
+            Source::Start { picture, strength } | Source::Inpaint { picture, strength, .. } => {
+                (Some(*picture), strength)
+            }
+            Source::Edit { picture, guidance } => (Some(*picture), guidance),
+        };
+        self.record.borrow_mut().orders.push(Ordered { order: order.clone(), source, strength });
+        if let Some(error) = &self.script.refuse {
+            return Err(error.clone());
+        }
+        let native = self.script.models.iter().find(|model| model.id == order.model);
+        let native = native.ok_or_else(|| GenerationError::UnknownModel(order.model.clone()))?.native_size;
+        let size = order.size.unwrap_or(native);
+        Ok(FakeJob { events: self.script.events.clone().into_iter(), order, size, fake: self.clone() })
+    }
+
+    async fn post(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
+        Err(CallError("nothing is posted here".into()))
+    }
+}
+
+/// A job of speech: its end, and a word before it.
+pub struct FakeTranscription(Fake, bool);
+
+impl Drop for FakeTranscription {
+    fn drop(&mut self) {
+        self.0.record.borrow_mut().jobs_dropped += 1;
+    }
+}
+
+impl Transcription for FakeTranscription {
+    async fn next_event(&mut self) -> Option<SpeechEvent> {
+        let is_first = !std::mem::replace(&mut self.1, true);
+        is_first.then(|| SpeechEvent::Heard { text: "a".into(), heard_seconds: 1.0, total_seconds: 1.0 })
+    }
+
+    async fn outcome(self) -> Result<Transcript, GenerationError> {
+        match &self.0.script.fails {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.0.script.heard.clone()),
+        }
+    }
+}
+
+impl Speech for Fake {
+    type Recording = Vec<u8>;
+    type Transcription = FakeTranscription;
+
+    async fn speech_models(&self) -> Vec<SpeechModel> {
+        let ids = self.script.ears.iter();
+        let languages = vec!["en".to_owned(), "fr".to_owned()];
+        ids.map(|id| SpeechModel {
+            id: (*id).to_owned(),
+            description: String::new(),
+            languages: languages.clone(),
+        })
+        .collect()
+    }
+
+    async fn recording(&self, bytes: Vec<u8>) -> Result<Vec<u8>, AudioError> {
+        match bytes.as_slice() {
+            b"noise" => Err(AudioError::Refused("this is no recording".into())),
+            b"long" => Err(AudioError::TooLarge("601 seconds; limits.audio-seconds is 600".into())),
+            _ => Ok(bytes),
+        }
+    }
+
+    async fn transcribe(
+        &self,
+        order: SpeechOrder,
+        _recording: &Vec<u8>,
+    ) -> Result<FakeTranscription, GenerationError> {
+        self.record.borrow_mut().speech.push(order);
+        match &self.script.refuse {
+            Some(error) => Err(error.clone()),
+            None => Ok(FakeTranscription(self.clone(), false)),
+        }
+    }
+}

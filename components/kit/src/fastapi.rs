@@ -1,0 +1,224 @@
+//! Errors as FastAPI writes them: `{"detail": "..."}`, and for what fails validation `{"detail": [{type, loc, msg, input}]}`
+//! with 422. Every error of a capability is translated here, once, for all handlers that replace a FastAPI service.
+//!
+//! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace. What a
+//! request's fields are called is the handler's to say.
+
+use serde_json::{Value, json};
+
+use crate::Response;
+use crate::docs::object;
+use crate::fields::{Fault, FaultKind, Faults};
+use crate::host::{GenerationError, ImageError};
+use crate::http::BodyError;
+use crate::speech::AudioError;
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    status: u16,
+    detail: Value,
+    /// When to come back, for a full queue.
+    retry_after_ms: Option<u64>,
+    /// The methods of a path, for a wrong one.
+    allow: Option<&'static str>,
+}
+
+impl Failure {
+    /// A failure with a status and a text.
+    pub fn new(status: u16, text: impl Into<String>) -> Self {
+        Self { status, detail: Value::String(text.into()), retry_after_ms: None, allow: None }
+    }
+
+    /// No such path.
+    pub fn not_found() -> Self {
+        Self::new(404, "Not Found")
+    }
+
+    /// The path takes other methods.
+    pub fn wrong_method(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(405, "Method Not Allowed") }
+    }
+
+    /// A value of a field is wrong; the text says what would be right.
+    pub fn invalid(field: &str, text: impl Into<String>) -> Self {
+        Self::of_one(Some(field.to_owned()), text.into())
+    }
+
+    /// The body is none that can be read; the text says what to send.
+    pub fn unreadable(text: impl Into<String>) -> Self {
+        Self::of_one(None, text.into())
+    }
+
+    fn of_one(field: Option<String>, text: String) -> Self {
+        let fault = Fault { kind: FaultKind::Invalid, field, text, given: Value::Null };
+        Self::from(Faults::from(vec![fault]))
+    }
+
+    /// The body did not come as it should; `advice` is what to send where it is too large.
+    pub fn of_body(error: BodyError, max_bytes: usize, advice: &str) -> Self {
+        match error {
+            BodyError::TooLarge => {
+                Self::new(413, format!("the body has more than {max_bytes} bytes; {advice}"))
+            }
+            BodyError::Incomplete => Self::new(400, "the body broke off; send it whole"),
+        }
+    }
+
+    /// A model or a plugin cannot be used or did not do its work.
+    pub fn backend(text: impl Into<String>) -> Self {
+        Self::new(502, text)
+    }
+
+    /// The failure of a recording that a field holds. The host knows recordings, not requests.
+    pub fn of_recording(error: AudioError, field: &str) -> Self {
+        match error {
+            AudioError::Refused(text) => Self::new(400, format!("`{field}` cannot be read: {text}")),
+            AudioError::TooLarge(text) => Self::new(413, format!("`{field}` is too large: {text}")),
+            AudioError::Failed(text) => Self::backend(text),
+        }
+    }
+
+    /// The failure of a picture that a field holds, or that was made.
+    pub fn of_picture(error: ImageError, field: &str) -> Self {
+        match error {
+            ImageError::Refused(text) => Self::new(400, format!("`{field}` cannot be read: {text}")),
+            ImageError::Failed(text) => Self::backend(text),
+        }
+    }
+
+    /// The failure of a job. `called` gives the request's name of what the host calls otherwise.
+    pub fn of_job(error: GenerationError, called: impl Fn(&str) -> String) -> Self {
+        match error {
+            GenerationError::Invalid { field, reason } => {
+                let field = called(&field);
+                Self::invalid(&field, format!("`{field}` {reason}"))
+            }
+            GenerationError::Overloaded { reason, retry_after_ms } => {
+                let text = format!("{reason}; try again later");
+                Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text) }
+            }
+            // the models were listed as granted just before, so these are faults of the host's side
+            GenerationError::AccessDenied(text)
+            | GenerationError::UnknownModel(text)
+            | GenerationError::Failed(text) => Self::backend(text),
+            GenerationError::Unavailable { reason, retry_after_ms } => {
+                Self { retry_after_ms, ..Self::backend(reason) }
+            }
+            GenerationError::TimedOut(text) => Self::new(504, text),
+            GenerationError::Cancelled => Self::backend("the job was cancelled"),
+            GenerationError::WorkerGone => {
+                Self::backend("the inference worker has stopped; the host needs its operator")
+            }
+            // its text may be anything, so it is not shown; FastAPI says no more either
+            GenerationError::Other(_) => Self::new(500, "Internal Server Error"),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// What FastAPI has under `detail`: a text, or the list of what fails validation.
+    pub fn detail(&self) -> &Value {
+        &self.detail
+    }
+
+    /// The error as a response, with the headers that its status calls for.
+    pub fn response(&self) -> Response {
+        let mut response = Response::json(self.status, &json!({"detail": self.detail}));
+        if let Some(allow) = self.allow {
+            response = response.with("allow", allow);
+        }
+        response.come_back_after(self.retry_after_ms)
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        let detail = faults.each.iter().map(entry).collect();
+        Self { detail, ..Self::new(422, "") }
+    }
+}
+
+/// A fault in pydantic's words where it has one for that, and with our text.
+fn entry(fault: &Fault) -> Value {
+    let kind = match fault.kind {
+        FaultKind::Missing => "missing",
+        FaultKind::Unknown => "extra_forbidden",
+        FaultKind::Invalid => "value_error",
+    };
+    let place: Vec<_> = std::iter::once("body").chain(fault.field.as_deref()).collect();
+    json!({"type": kind, "loc": place, "msg": fault.text, "input": fault.given})
+}
+
+/// The schemas of both shapes, under FastAPI's names where it has one.
+pub fn schemas() -> Value {
+    let text = || json!({"type": "string"});
+    let place = json!({"anyOf": [{"type": "string"}, {"type": "integer"}]});
+    json!({
+        "ValidationError": object(json!({
+            "type": {"enum": ["missing", "extra_forbidden", "value_error"]},
+            "loc": {"type": "array", "items": place, "description": "`body` and the field's name."},
+            "msg": {"type": "string", "description": "What is wrong, and what would be right."},
+            "input": {"description": "What was sent; null where there is nothing, or where it is no text."},
+        }), &["type", "loc", "msg"]),
+        "HTTPValidationError": object(json!({
+            "detail": {"type": "array", "items": {"$ref": "#/components/schemas/ValidationError"}},
+        }), &["detail"]),
+        "HTTPError": object(json!({"detail": text()}), &["detail"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(failure: &Failure) -> Value {
+        serde_json::from_slice(&failure.response().body).expect("json")
+    }
+
+    #[test]
+    fn a_path_and_a_method_fail_in_fastapis_words() {
+        let failure = Failure::not_found();
+        assert_eq!((failure.status(), body(&failure)), (404, json!({"detail": "Not Found"})));
+        let failure = Failure::wrong_method("POST");
+        assert_eq!((failure.status(), body(&failure)), (405, json!({"detail": "Method Not Allowed"})));
+        assert_eq!(failure.response().headers.get("allow"), Some("POST"));
+    }
+
+    #[test]
+    fn what_fails_validation_is_a_list_of_places_and_texts() {
+        let missing = Fault {
+            kind: FaultKind::Missing,
+            field: Some("prompt".into()),
+            text: "`prompt` is missing; give text".into(),
+            given: Value::Null,
+        };
+        let unknown =
+            Fault { kind: FaultKind::Unknown, field: Some("x".into()), text: "no".into(), given: json!("1") };
+        let failure = Failure::from(Faults::from(vec![missing, unknown]));
+        let expected = json!({"detail": [
+            {"type": "missing", "loc": ["body", "prompt"], "msg": "`prompt` is missing; give text", "input": null},
+            {"type": "extra_forbidden", "loc": ["body", "x"], "msg": "no", "input": "1"},
+        ]});
+        assert_eq!((failure.status(), body(&failure)), (422, expected));
+    }
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back() {
+        let error = GenerationError::Overloaded { reason: "the queue is full".into(), retry_after_ms: 2100 };
+        let response = Failure::of_job(error, str::to_owned).response();
+        assert_eq!((response.status, response.headers.get("retry-after")), (429, Some("3")));
+    }
+
+    #[test]
+    fn what_a_job_refuses_is_a_field_in_the_requests_words_and_what_nobody_foresaw_is_not_shown() {
+        let error = GenerationError::Invalid { field: "refiner".into(), reason: "is none".into() };
+        let failure = Failure::of_job(error, |field| format!("use_{field}"));
+        assert_eq!(failure.detail()[0]["loc"], json!(["body", "use_refiner"]));
+        let failure = Failure::of_job(GenerationError::Other("pointer 0xdead".into()), str::to_owned);
+        assert_eq!((failure.status(), body(&failure)), (500, json!({"detail": "Internal Server Error"})));
+    }
+}
