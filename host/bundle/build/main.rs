@@ -16,6 +16,7 @@ use std::{env, fs};
 const GUESTS: &[(&str, &str)] = &[
     ("prompt-assist", "components/prompt-assist"),
     ("voice", "components/voice"),
+    ("chat-server", "components/chat-server"),
     ("media", "components/media"),
     ("intent-language", "plugins/intent-language"),
     ("style-illustrator", "plugins/style-illustrator"),

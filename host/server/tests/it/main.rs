@@ -4,6 +4,7 @@
 mod admin;
 mod catalog;
 mod chat;
+mod chat_server;
 mod cli;
 mod client;
 mod config;

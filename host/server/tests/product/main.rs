@@ -3,6 +3,7 @@
 
 mod admin;
 mod bombs;
+mod chat_server;
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "the client is shared with the other test binary, which uses all of it")]
 mod client;
