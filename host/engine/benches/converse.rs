@@ -1,5 +1,6 @@
 //! A language model of full size (Llama 3.2 1B, random weights) in blocks of four and of eight bits: how many tokens a second
-//! it reads and writes, beside llama.cpp in the same run. The ratios come last; over 1 we are faster.
+//! it reads and writes, beside llama.cpp in the same run; and how many it writes of four texts side by side, beside one. The
+//! ratios come last; over 1 we are faster, or four are done sooner together than one after another.
 //!
 //!     ATELIER_PYTHON=/path/to/python ATELIER_FULL_SIZE_DIR=/big/disk cargo bench -p atelier-engine --bench converse [KIND]...
 //!
@@ -11,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use atelier_engine::ModelFiles;
-use atelier_engine::models::llama::{LlamaNetwork, likeliest};
+use atelier_engine::models::llama::{LlamaNetwork, Text, likeliest};
 use candle_core::Device;
 use serde::Deserialize;
 
@@ -21,6 +22,8 @@ const DIR: &str = "ATELIER_FULL_SIZE_DIR";
 /// Tokens that are read at once, and written one after another, as in `converse.py`.
 const READ: usize = 512;
 const WRITTEN: usize = 64;
+/// Texts side by side, as many as the manifest's default lets there be.
+const TOGETHER: usize = 4;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -53,13 +56,17 @@ fn compare(kinds: &[String]) -> Result<(), Error> {
             script("make", &file, kind)?;
         }
         let theirs: Taken = serde_json::from_str(&script("run", &file, kind)?)?;
-        let ours = measure(&file)?;
+        let (ours, together) = measure(&file)?;
         for (side, Taken { read, write }) in [("atelier", &ours), ("llama.cpp", &theirs)] {
             let (read, write) = (READ as f64 / read, WRITTEN as f64 / write);
             println!("{kind} {side:<10} reads {read:>7.1} tokens/s  writes {write:>6.1} tokens/s");
         }
+        let all = (TOGETHER * WRITTEN) as f64 / together;
+        println!("{kind} {TOGETHER} texts    write {all:>6.1} tokens/s in sum");
         let (read, write) = (theirs.read / ours.read, theirs.write / ours.write);
+        let together = TOGETHER as f64 * ours.write / together;
         ratios.push(format!("{kind}: reading {read:.2}x, writing {write:.2}x of llama.cpp"));
+        ratios.push(format!("{kind}: {TOGETHER} texts at once {together:.2}x of one, in sum"));
     }
     println!("{}", ratios.join("\n"));
     Ok(())
@@ -77,7 +84,8 @@ fn script(verb: &str, file: &Path, kind: &str) -> Result<String, Error> {
     Ok(String::from_utf8(output.stdout)?.lines().last().unwrap_or_default().to_owned())
 }
 
-fn measure(file: &Path) -> Result<Taken, Error> {
+/// What one text takes, and what writing several at once does, in seconds.
+fn measure(file: &Path) -> Result<(Taken, f64), Error> {
     let network = LlamaNetwork::open(&ModelFiles::single_file(file, None), &Device::Cpu)?;
     let tokens: Vec<u32> = (0..READ + WRITTEN).map(|index| (7 + 31 * index % 1000) as u32).collect();
     // warms up
@@ -91,5 +99,24 @@ fn measure(file: &Path) -> Result<Taken, Error> {
         // the token that a reply would go on with is found, as in earnest
         likeliest(&network.logits(&network.extend(&mut text, &[*token])?)?)?;
     }
-    Ok(Taken { read, write: began.elapsed().as_secs_f64() })
+    let write = began.elapsed().as_secs_f64();
+    Ok((Taken { read, write }, measure_together(&network, &tokens)?))
+}
+
+fn measure_together(network: &LlamaNetwork, tokens: &[u32]) -> Result<f64, Error> {
+    let begin = |_| -> Result<Text, Error> {
+        let mut text = network.text(READ + WRITTEN)?;
+        network.extend(&mut text, &tokens[..READ])?;
+        Ok(text)
+    };
+    let mut texts = (0..TOGETHER).map(begin).collect::<Result<Vec<_>, _>>()?;
+    let mut texts: Vec<&mut Text> = texts.iter_mut().collect();
+    let began = Instant::now();
+    for token in &tokens[READ..] {
+        let logits = network.extend_each(&mut texts, &[*token; TOGETHER])?;
+        for row in 0..TOGETHER {
+            likeliest(&logits.narrow(0, row, 1)?)?;
+        }
+    }
+    Ok(began.elapsed().as_secs_f64())
 }

@@ -1,21 +1,21 @@
 //! What the engine says of memory, held against what the process really allocates. The tests take turns: the allocator
 //! counts for the whole process.
 
+#[path = "memory/replies.rs"]
+mod replies;
+
 use std::io::Cursor;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use atelier_engine::converse::{ChatModel, Description};
 use atelier_engine::kernels::have_bf16;
 use atelier_engine::{
     CandleEngine, DeviceChoice, EngineConfig, Extras, ModelFiles, ModelSpec, PrecisionChoice,
 };
-use atelier_inference::chat::{ChatRequest, Role, Turn};
 use atelier_inference::speech::{SAMPLE_RATE, Timestamps};
 use atelier_inference::{
-    ChatOrder, Control, Engine, Error, ImageOrder, ImageRequest, Job, MemoryConfig, ModelCard, ModelId,
-    ModelInfo, Order, Pixels, QueueConfig, Scheduler, SchedulerConfig, Size, Source, SpeechOptions,
-    SpeechOrder, StepCache, StepState,
+    Control, Engine, Error, ImageOrder, ImageRequest, Job, MemoryConfig, ModelId, Order, Pixels, QueueConfig,
+    Scheduler, SchedulerConfig, Size, Source, SpeechOptions, SpeechOrder, StepCache, StepState,
 };
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor};
@@ -53,7 +53,6 @@ const EDIT: &str = "tests/golden/fixtures/instruct";
 const FLUX: &str = "tests/golden/fixtures/flux-schnell";
 const WHISPER: &str = "tests/golden/whisper/multilingual";
 /// A language model of two layers.
-const QWEN: &str = "tests/golden/language/qwen2/published";
 /// FLUX's denoiser, beside the folder.
 const FLUX_FILE: &str = "flux1-schnell.safetensors";
 
@@ -187,44 +186,6 @@ fn widened(weights: &[u8]) -> &'static [u8] {
         let shape: Vec<usize> = tensor.dims().iter().map(side).collect();
         let large = Tensor::randn(0.0f32, 0.1, shape, &Device::Cpu).unwrap();
         (name, large)
-    };
-    let large: Vec<_> = small.into_iter().map(widen).collect();
-    safetensors::serialize(large, None).unwrap().leak()
-}
-
-/// A language model with a context of some length and layers of some width, out of the small one's files.
-fn qwen() -> ModelFiles {
-    const CONFIG: [(&str, &str); 3] = [
-        (r#""hidden_size": 16"#, r#""hidden_size": 256"#),
-        (r#""intermediate_size": 24"#, r#""intermediate_size": 1024"#),
-        (r#""max_position_embeddings": 512"#, r#""max_position_embeddings": 4096"#),
-    ];
-    let mut files = listed(QWEN);
-    for (name, bytes) in &mut files {
-        *bytes = match *name {
-            "config.json" => {
-                let text = String::from_utf8(bytes.to_vec()).unwrap();
-                CONFIG.iter().fold(text, |text, (from, to)| text.replace(from, to)).into_bytes().leak()
-            }
-            "model.safetensors" => widened_qwen(bytes),
-            _ => *bytes,
-        };
-    }
-    ModelFiles::embedded(files.leak())
-}
-
-fn widened_qwen(weights: &[u8]) -> &'static [u8] {
-    let small = candle_core::safetensors::load_buffer(weights, &Device::Cpu).unwrap();
-    let widen = |(name, tensor): (String, Tensor)| {
-        // two heads of keys
-        let side = |side: &usize| match *side {
-            16 => 256,
-            24 => 1024,
-            8 => 128,
-            other => other,
-        };
-        let shape: Vec<usize> = tensor.dims().iter().map(side).collect();
-        (name, Tensor::randn(0.0f32, 0.1, shape, &Device::Cpu).unwrap())
     };
     let large: Vec<_> = small.into_iter().map(widen).collect();
     safetensors::serialize(large, None).unwrap().leak()
@@ -395,37 +356,6 @@ fn a_transcription_takes_no_more_than_was_estimated_and_at_least_half_of_it() {
         let (took, estimate) = (ALLOCATOR.peak_usage() - before, engine.estimate()(&order) as usize);
         println!("{name}: took {took}, estimated {estimate}");
         assert!(took <= estimate && estimate <= took * FACTOR, "{name}: took {took}, estimated {estimate}");
-    }
-}
-
-#[test]
-fn a_reply_takes_no_more_than_was_estimated() {
-    let _turn = turn();
-    let files = qwen();
-    let card = ModelCard {
-        id: ModelId::new("talker"),
-        family: "qwen2".into(),
-        source: "test".into(),
-        description: String::new(),
-        memory_bytes: 0,
-        device: "cpu".into(),
-    };
-    let Description { model: info, footprint, .. } = ChatModel::describe(&files, card).unwrap();
-    let model = Arc::new(ChatModel::open(&files, &Device::Cpu).unwrap());
-    let info: ModelInfo = info.into();
-    for (name, words, tokens) in [("short", 3, 20), ("long question", 900, 5), ("long reply", 5, 400)] {
-        let turns = vec![Turn { role: Role::User, text: "create a red circle ".repeat(words / 4 + 1) }];
-        let request =
-            ChatRequest { turns, max_tokens: Some(tokens), seed: Some(1), ..ChatRequest::default() };
-        let order = Arc::new(ChatOrder::new(request, &info).unwrap());
-        // what is kept for the next one belongs to the model: here nothing is new any more
-        model.converse(order.clone()).unwrap().finish().unwrap();
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        model.converse(order.clone()).unwrap().finish().unwrap();
-        let (took, estimate) = (ALLOCATOR.peak_usage() - before, footprint.bytes(&order) as usize);
-        println!("{name}: took {took}, estimated {estimate}");
-        assert!(took <= estimate, "{name}: took {took}, estimated {estimate}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the worker thread needs of an engine, and nothing more. A run is a generator: between two steps the worker may
-//! cancel, report, or take another run's step.
+//! cancel, report, or take another run's step; of runs that say so, it may take the next steps together.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -38,15 +38,28 @@ pub trait Engine: Send {
         let _ = left;
         Err(Error::Failed(format!("the engine does not refine what model `{}` begins", order.model.card.id)))
     }
+
+    /// Does the next step of several runs of one model, each of which says [`Run::can_join`], and gives what became of each,
+    /// in their order. To a run it is as if it had been alone, to the bit; an error is that of its run, and the others go on.
+    /// An engine that reads its weights once for all of them does it here.
+    fn step_together(&mut self, runs: &mut [&mut dyn Run]) -> Vec<Result<StepState>> {
+        runs.iter_mut().map(|run| run.next_step()).collect()
+    }
 }
 
 /// What a run leaves to the next one. Known to its engine alone, and small beside any model.
 pub struct HandOver(pub Box<dyn Any>);
 
-/// One order on its way through its model: the denoiser's steps, or the tokens of a transcription or a reply.
-pub trait Run {
+/// One order on its way through its model: the denoiser's steps, or the tokens of a transcription or a reply. An engine knows
+/// its own runs again by their type.
+pub trait Run: Any {
     /// Does one step, or ends the run. Not called again after `Done`, `HandOver` or an error.
     fn next_step(&mut self) -> Result<StepState>;
+
+    /// Whether the next step can be done together with those of other runs, in [`Engine::step_together`].
+    fn can_join(&self) -> bool {
+        false
+    }
 
     /// What is left to the order's refiner, after `HandOver`. Lets go of the model.
     fn hand_over(self: Box<Self>) -> Result<HandOver> {

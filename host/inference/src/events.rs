@@ -18,7 +18,7 @@ pub const MAX_EVENTS: usize = 64;
 pub enum Event {
     /// It waits; sent again whenever the position changes.
     Queued {
-        /// Jobs ahead of it, the running one included.
+        /// Jobs ahead of it, those that run included.
         position: u32,
         /// Time until it is expected to start, once enough was measured.
         eta: Option<Duration>,

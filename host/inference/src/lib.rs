@@ -5,7 +5,8 @@
 //! [`Scheduler::submit`] puts it into the bounded queue (`scheduler.rs`, `queue/`), which is fair between tenants
 //! (`tenant.rs`), and answers with a [`Ticket`] (`ticket.rs`);
 //! the worker thread (`worker.rs`) takes it, makes room for it and its model (`memory/`), asks the [`Engine`]
-//! (`engine.rs`) for a [`Run`] and steps that run to its end, sending [`Event`]s (`events.rs`); the [`Outcome`] holds
+//! (`engine.rs`) for a [`Run`] and steps that run to its end, beside others where it may (`running.rs`), sending [`Event`]s
+//! (`events.rs`); the [`Outcome`] holds
 //! what was made, such as [`Picture`]s (`picture.rs`). What is made elsewhere has a ticket of the same kind, and an [`Errand`] (`errand.rs`) for
 //! whoever sees to it. Dropping the ticket cancels the job before its next step. Operators look at the queue
 //! through `view.rs`, at the models through `memory/`, and at what was counted through `metrics/`.
@@ -28,6 +29,7 @@ pub mod metrics;
 mod model;
 pub mod picture;
 mod queue;
+mod running;
 mod scheduler;
 mod shared;
 pub mod speech;

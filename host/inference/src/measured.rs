@@ -1,10 +1,11 @@
 //! What was measured of each model, and what jobs will therefore cost. Knows no clocks: times come in from the worker. What
-//! is loaded comes in as well: [`Outlook`] is the copy of both that one decision of the queue goes by.
+//! is loaded and what runs come in as well: [`Outlook`] is the copy of all that one decision of the queue goes by.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::Kind;
+use crate::queue::Course;
 
 /// Nanoseconds per 1,000 units of work before the first job was measured. Only the proportions between waiting jobs
 /// depend on it; no time is told to anybody before one was measured.
@@ -64,17 +65,35 @@ impl Measured {
     }
 }
 
-/// What jobs will cost, and which models are in memory: as it is, or as it will be.
+/// What jobs will cost, which models are in memory, and what runs: as it is, or as it will be.
 #[derive(Debug, Clone)]
 pub(crate) struct Outlook {
     measured: Measured,
     /// By the model's place in the catalog.
     loaded: Vec<bool>,
+    course: Course,
 }
 
 impl Outlook {
     pub(crate) fn new(measured: &Measured, loaded: impl IntoIterator<Item = bool>) -> Self {
-        Self { measured: measured.clone(), loaded: loaded.into_iter().collect() }
+        Self { measured: measured.clone(), loaded: loaded.into_iter().collect(), course: Course::new(1) }
+    }
+
+    /// The same with what runs.
+    pub(crate) fn with(self, course: Course) -> Self {
+        Self { course, ..self }
+    }
+
+    /// The batch that jobs of a model may be in, by the model; none where each runs alone.
+    pub(crate) fn batch(&self, model: usize) -> Option<usize> {
+        self.measured.models.get(model).filter(|own| own.kind == Kind::Language).map(|_| model)
+    }
+
+    /// When a job starts that is next, in nanoseconds from now. From then on it runs, and its model is in memory.
+    pub(crate) fn start(&mut self, model: usize, work: u64) -> u64 {
+        let start = self.course.start(self.batch(model), self.cost(model, work));
+        self.assume_loaded(model);
+        start
     }
 
     /// What a job will probably cost in nanoseconds of the worker, loading included; at least 1.

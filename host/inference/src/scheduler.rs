@@ -33,11 +33,14 @@ pub struct QueueConfig {
     /// How often a job may be passed by one whose model is loaded already, and how far behind it that one may be;
     /// `engine.reorder-window` in the manifest. 0 switches it off.
     pub reorder_window: usize,
+    /// Conversations of one language model that are answered side by side; `engine.conversations` in the manifest. With 1, one
+    /// is answered after the other.
+    pub conversations: usize,
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { depth: 64, reorder_window: 4 }
+        Self { depth: 64, reorder_window: 4, conversations: 4 }
     }
 }
 
@@ -74,6 +77,8 @@ pub struct QueueStatus {
     pub waiting: usize,
     /// Whether a job runs.
     pub running: bool,
+    /// How many do: of conversations side by side there are several.
+    pub running_jobs: usize,
     /// Whether the worker thread lives.
     pub alive: bool,
     /// The most jobs that may wait.
@@ -110,7 +115,8 @@ impl Scheduler {
             residency: Residency::new(budget, models, &memory)?,
             preloading: commands.len(),
             commands,
-            running: None,
+            running: Vec::new(),
+            conversations: queue.conversations.max(1),
             open: true,
             ledger: Ledger::default(),
         };
@@ -174,7 +180,8 @@ impl Scheduler {
         let state = self.shared.lock();
         QueueStatus {
             waiting: state.queue.len(),
-            running: state.running.is_some(),
+            running: !state.running.is_empty(),
+            running_jobs: state.running.len(),
             alive: state.open,
             depth: self.depth,
             counters: state.ledger.total,

@@ -1,5 +1,6 @@
-//! What handles and the worker share: the queue, the running job, what was measured, and which models are in memory.
-//! Every waiting job is told from here where it stands, in the order in which the queue will really serve it.
+//! What handles and the worker share: the queue, the running jobs, what was measured, and which models are in memory.
+//! Every waiting job is told from here where it stands, in the order in which the queue will really serve it. What is known of
+//! those that run, and who joins them, is in `running.rs`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,10 @@ use crate::ledger::Ledger;
 use crate::measured::{Measured, Outlook};
 use crate::memory::{Command, Demand, Residency, Resident};
 use crate::metrics::{Labelled, ModelMetrics};
-use crate::queue::{Charge, Full, Place, Queue};
+use crate::queue::{Full, Place, Queue};
+use crate::running::Running;
 use crate::ticket::Outcome;
-use crate::{Catalog, Error, Job, JobId, ModelId, Priority, Result, TenantId};
+use crate::{Catalog, Error, Job, ModelId, Result, TenantId};
 
 /// Models that are counted apart; a bound on what monitoring has to keep.
 const MAX_MODELS: usize = 256;
@@ -55,6 +57,11 @@ impl Entry {
             .map(|(id, place)| self.demand(id, place))
     }
 
+    /// What it wants for its own model.
+    pub(crate) fn own_demand(&self) -> Demand {
+        self.demand(&self.job.order.model().id, self.model)
+    }
+
     fn demand(&self, id: &ModelId, model: usize) -> Demand {
         let order = &self.job.order;
         let what = format!("{} with model `{id}`", order.title());
@@ -62,34 +69,10 @@ impl Entry {
     }
 }
 
-/// The job that the worker has.
-pub(crate) struct Running {
-    pub(crate) id: JobId,
-    pub(crate) tenant: TenantId,
-    pub(crate) priority: Priority,
-    pub(crate) model: ModelId,
-    /// The place in the catalog of that model, or of the refiner once it has taken over.
-    pub(crate) place: usize,
-    pub(crate) submitted: SystemTime,
-    pub(crate) began: Instant,
-    /// What it will probably take.
-    pub(crate) estimate: Duration,
-    pub(crate) cancel: Arc<AtomicBool>,
-    /// To be settled when it ends.
-    pub(crate) charge: Charge,
-}
-
-impl Running {
-    /// What it will probably still take.
-    pub(crate) fn left(&self) -> Duration {
-        self.estimate.saturating_sub(self.began.elapsed())
-    }
-}
-
 /// Where a waiting job stands.
 pub(crate) struct Standing<'a> {
     pub(crate) entry: &'a Entry,
-    /// Jobs ahead of it, the running one included.
+    /// Jobs ahead of it, those that run included.
     pub(crate) position: u32,
     /// Time until it starts, once enough was measured.
     pub(crate) eta: Option<Duration>,
@@ -103,7 +86,10 @@ pub(crate) struct State {
     pub(crate) commands: VecDeque<Command>,
     /// Of these, and the one under way, how many are of the start.
     pub(crate) preloading: usize,
-    pub(crate) running: Option<Running>,
+    /// Those of a batch, or one; in the order in which they began.
+    pub(crate) running: Vec<Running>,
+    /// Most jobs of a batch; at least 1.
+    pub(crate) conversations: usize,
     /// False once the worker has ended, or every handle is gone.
     pub(crate) open: bool,
     pub(crate) ledger: Ledger,
@@ -112,10 +98,10 @@ pub(crate) struct State {
 impl State {
     /// Every waiting job, in the order in which they will be served.
     pub(crate) fn standings(&self) -> Vec<Standing<'_>> {
-        let left = self.running.as_ref().map_or(Duration::ZERO, Running::left);
-        let (first, is_known) = (u32::from(self.running.is_some()), self.measured.is_known());
+        let first = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        let is_known = self.measured.is_known();
         let standing = |(position, (entry, start))| {
-            let eta = is_known.then(|| left + Duration::from_nanos(start));
+            let eta = is_known.then(|| Duration::from_nanos(start));
             Standing { entry, position, eta }
         };
         (first..).zip(self.queue.forecast(&self.outlook())).map(standing).collect()
@@ -124,7 +110,7 @@ impl State {
     /// What the queue goes by once the running job has loaded its model; if that fails, it is seen right after.
     pub(crate) fn outlook(&self) -> Outlook {
         let loaded = self.residency.iter().map(Resident::is_loaded);
-        let mut outlook = Outlook::new(&self.measured, loaded);
+        let mut outlook = Outlook::new(&self.measured, loaded).with(self.course());
         self.running.iter().for_each(|running| outlook.assume_loaded(running.place));
         outlook
     }

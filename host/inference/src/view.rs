@@ -26,7 +26,7 @@ pub struct JobStatus {
     pub priority: Priority,
     /// Whether it runs.
     pub running: bool,
-    /// Jobs of all tenants ahead of it, the running one included.
+    /// Jobs of all tenants ahead of it, those that run included; 0 for those that run.
     pub position: u32,
     /// When it was submitted; serialized as milliseconds since 1970.
     #[serde(rename = "since_ms", serialize_with = "unix_millis")]
@@ -61,7 +61,8 @@ impl Scheduler {
     /// Every job that runs or waits, in the order in which they will be served; only a tenant's own when one is given.
     pub fn jobs(&self, tenant: Option<&TenantId>) -> Vec<JobStatus> {
         let state = self.shared.lock();
-        let running = state.running.iter().map(|running| JobStatus {
+        let course = state.course();
+        let running = state.running.iter().enumerate().map(|(place, running)| JobStatus {
             id: running.id.clone(),
             tenant: running.tenant.clone(),
             model: running.model.clone(),
@@ -69,7 +70,7 @@ impl Scheduler {
             running: true,
             position: 0,
             since: running.submitted,
-            eta: state.measured.is_known().then(|| running.left()),
+            eta: state.measured.is_known().then(|| Duration::from_nanos(course.end(place))),
         });
         let waiting = state.standings().into_iter().map(|Standing { entry, position, eta }| JobStatus {
             id: entry.job.id.clone(),
@@ -89,7 +90,7 @@ impl Scheduler {
         let state = self.shared.lock();
         let is_it =
             |job: &JobId, of: &TenantId| job.as_str() == id && tenant.is_none_or(|tenant| tenant == of);
-        let running = state.running.as_ref().filter(|running| is_it(&running.id, &running.tenant));
+        let running = state.running.iter().find(|running| is_it(&running.id, &running.tenant));
         let cancel = match running {
             Some(running) => Some(running.cancel.clone()),
             None => {
@@ -112,7 +113,7 @@ impl Scheduler {
     pub fn tenants(&self) -> TenantsStatus {
         let state = self.shared.lock();
         let status = |(tenant, counters): (&TenantId, &Counters)| {
-            let running = state.running.as_ref().is_some_and(|running| running.tenant == *tenant);
+            let running = state.running.iter().any(|running| running.tenant == *tenant);
             let status = TenantStatus { waiting: state.queue.waiting(tenant), running, counters: *counters };
             (tenant.clone(), status)
         };

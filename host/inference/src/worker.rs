@@ -1,19 +1,20 @@
 //! The one thread that owns the engine. It takes a job, steps its run, and looks between steps whether the job is
-//! still wanted. Between jobs it loads and unloads what operators asked for, and unloads what was idle for too long. When
+//! still wanted; conversations of one model run side by side (`batch.rs`). How a job ends is in `end.rs`. Between jobs it loads and unloads what operators asked for, and unloads what was idle for too long. When
 //! the thread ends, even by a panic, every waiting caller learns it at once.
+
+mod batch;
+mod end;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Engine, Finished, HandOver, Made, Run, StepState};
+use crate::engine::{Engine, Finished, HandOver, Run, StepState};
 use crate::events::Event;
-use crate::measured::nanos;
 use crate::memory::{Command, Demand, Loader, Ready, Verb};
 use crate::metrics::ModelMetrics;
-use crate::picture::{Parameters, Picture};
-use crate::shared::{Entry, Running, Shared, State};
-use crate::ticket::{Outcome, Product, Timings};
+use crate::shared::{Entry, Shared};
 use crate::{Catalog, Error, Order, Result};
+use end::Took;
 
 pub(crate) struct Worker {
     loader: Loader,
@@ -42,7 +43,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.open = false;
-        state.running = None;
+        state.running.clear();
         state.preloading = 0;
         // dropping an entry closes its ticket's channel, which reads as WorkerGone; a command's likewise
         drop(state.queue.take_if(|_| true));
@@ -59,6 +60,7 @@ impl Worker {
     pub(crate) fn run(mut self) {
         while let Some(task) = self.next() {
             match task {
+                Task::Job(entry) if matches!(entry.job.order, Order::Chat(_)) => self.converse(*entry),
                 Task::Job(entry) => self.work(*entry),
                 Task::Command(command) => self.obey(command),
                 Task::Unload => self.loader.unload_idle(),
@@ -77,8 +79,7 @@ impl Worker {
             if idle.is_some_and(|left| left.is_zero()) {
                 return Some(Task::Unload);
             }
-            if let Some(entry) = take(&mut state) {
-                state.tell_positions();
+            if let Some(entry) = state.take() {
                 return Some(Task::Job(Box::new(entry)));
             }
             if !state.open {
@@ -89,21 +90,21 @@ impl Worker {
     }
 
     fn work(&mut self, entry: Entry) {
-        let queue = entry.since.elapsed();
+        let began = self.announce(&entry);
+        let (result, load) = match self.produce(&entry, began) {
+            Ok((finished, load)) => (Ok(finished), load),
+            Err(error) => (Err(error), Duration::ZERO),
+        };
+        self.conclude(entry, Took { began, load, work: began.elapsed() }, result);
+    }
+
+    /// It is a job's turn, from now on.
+    fn announce(&self, entry: &Entry) -> Instant {
         if let Some(metrics) = self.metrics(entry.model) {
-            metrics.queue_wait.record(queue);
+            metrics.queue_wait.record(entry.since.elapsed());
         }
         entry.events.send(Event::Started);
-        let began = Instant::now();
-        let result = self.produce(&entry, began).and_then(|(finished, load)| {
-            let run = began.elapsed().saturating_sub(load);
-            outcome(&entry.job.order, finished, Timings { queue, load, run })
-        });
-        [Some(entry.model), entry.refiner].into_iter().flatten().for_each(|model| self.loader.touch(model));
-        self.loader.relieve(entry.model, &result);
-        self.account(&entry, &result);
-        // the caller may be gone by now, which is fine: the work is done or dropped
-        let _ = entry.outcome.send(result);
+        Instant::now()
     }
 
     fn produce(&mut self, entry: &Entry, began: Instant) -> Result<(Finished, Duration)> {
@@ -176,22 +177,23 @@ impl Worker {
             match run.next_step()? {
                 StepState::Done(finished) => return Ok(End::Done(finished)),
                 StepState::HandOver => return run.hand_over().map(End::HandOver),
-                StepState::Step { step, total, previews } => {
-                    self.count_step(entry, model, stepped.elapsed());
-                    entry.events.send(Event::Step { step, total, elapsed: began.elapsed() });
-                    previews.into_iter().for_each(|preview| entry.events.send(Event::Preview(preview)));
-                }
-                StepState::Heard(delta) => {
-                    self.count_step(entry, model, stepped.elapsed());
-                    entry.events.send(Event::Heard(delta));
-                }
-                StepState::Said(text) => {
-                    self.count_step(entry, model, stepped.elapsed());
-                    if !text.is_empty() {
-                        entry.events.send(Event::Said { text });
-                    }
-                }
+                state => self.tell(entry, model, state, (stepped.elapsed(), began)),
             }
+        }
+    }
+
+    /// Tells what a step did that took so long, of a job that began then.
+    fn tell(&self, entry: &Entry, model: usize, state: StepState, (took, began): (Duration, Instant)) {
+        self.count_step(entry, model, took);
+        match state {
+            StepState::Step { step, total, previews } => {
+                entry.events.send(Event::Step { step, total, elapsed: began.elapsed() });
+                previews.into_iter().for_each(|preview| entry.events.send(Event::Preview(preview)));
+            }
+            StepState::Heard(delta) => entry.events.send(Event::Heard(delta)),
+            StepState::Said(text) if !text.is_empty() => entry.events.send(Event::Said { text }),
+            // the ends are the callers'
+            StepState::Said(_) | StepState::HandOver | StepState::Done(_) => {}
         }
     }
 
@@ -201,65 +203,4 @@ impl Worker {
         }
         self.line.0.lock().ledger.count(&entry.job.tenant, |counters| counters.steps += 1);
     }
-
-    /// Charges the job's tenant for the time that the job really took, however it ended.
-    fn account(&self, entry: &Entry, result: &Result<Outcome>) {
-        let mut state = self.line.0.lock();
-        let state = &mut *state;
-        let Some(Running { began, charge, .. }) = state.running.take() else { return };
-        let took = began.elapsed();
-        if let Some(metrics) = self.metrics(entry.model) {
-            metrics.ended(result, took);
-        }
-        state.queue.settle(charge, nanos(took));
-        if let Ok(Outcome { timings: Timings { load, run, .. }, .. }) = result {
-            state.measured.learn(entry.model, entry.job.order.work(), *load, *run);
-        }
-        state.ledger.count(&entry.job.tenant, |counters| {
-            counters.work += took;
-            match result {
-                Ok(_) => counters.completed += 1,
-                Err(Error::Cancelled) => counters.cancelled += 1,
-                Err(_) => counters.failed += 1,
-            }
-        });
-    }
-}
-
-/// Takes the next job out of the line; it runs from now on.
-fn take(state: &mut State) -> Option<Entry> {
-    let outlook = state.outlook();
-    let (entry, charge) = state.queue.pop(&outlook)?;
-    let Entry { job, model, submitted, cancel, .. } = &entry;
-    let estimate = Duration::from_nanos(outlook.cost(*model, job.order.work()));
-    state.running = Some(Running {
-        id: job.id.clone(),
-        tenant: job.tenant.clone(),
-        priority: job.priority,
-        model: job.order.model().id.clone(),
-        place: *model,
-        submitted: *submitted,
-        began: Instant::now(),
-        estimate,
-        cancel: cancel.clone(),
-        charge,
-    });
-    Some(entry)
-}
-
-/// What an engine made, if it is what was ordered.
-fn outcome(order: &Order, Finished { made, notes }: Finished, timings: Timings) -> Result<Outcome> {
-    let product = match (order, made) {
-        (Order::Image(order), Made::Pictures(pictures)) => {
-            let picture = |(index, pixels)| {
-                let parameters = Parameters::of(order, index, &notes);
-                Picture { pixels, parameters: Some(Arc::new(parameters)) }
-            };
-            Product::Pictures(pictures.into_iter().enumerate().map(picture).collect())
-        }
-        (Order::Speech(_), Made::Transcript(transcript)) => Product::Transcript(transcript),
-        (Order::Chat(_), Made::Reply(reply)) => Product::Reply(reply),
-        _ => return Err(Error::Failed("the engine made something else than was ordered".into())),
-    };
-    Ok(Outcome { model: order.model().id.clone(), product, notes, timings })
 }

@@ -272,8 +272,8 @@ pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, S
 
 /// The scheduler in front of an engine.
 pub fn scheduler(config: &Config, engine: Box<dyn Engine>) -> Result<Scheduler, StartError> {
-    let queue =
-        QueueConfig { depth: config.engine.queue_depth, reorder_window: config.engine.reorder_window };
+    let config::Engine { queue_depth: depth, reorder_window, conversations, .. } = config.engine;
+    let queue = QueueConfig { depth, reorder_window, conversations };
     let keep = |model: &Model| {
         let Model { id, pin, preload, idle_unload, .. } = model;
         (id.clone(), Keep { pinned: *pin, preload: *preload, idle_unload: *idle_unload })

@@ -7,8 +7,8 @@
 //! - A conversation that is too long is refused, where others drop its beginning.
 //! - Numbers of positions are kept in f32, as the reference computes.
 //!
-//! Texts are apart from the model and from each other: one thread steps one reply at a time, in any order. Knows neither
-//! jobs nor the catalog.
+//! Texts are apart from the model and from each other: one thread steps replies one at a time, in any order, or those that
+//! write together (`together`). Knows neither jobs nor the catalog.
 
 mod constraint;
 mod footprint;
@@ -18,6 +18,7 @@ mod prefixes;
 mod run;
 mod sampler;
 mod template;
+mod together;
 mod wording;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -35,6 +36,7 @@ use prefixes::Prefixes;
 pub use footprint::Footprint;
 pub use run::{Conversation, ConverseState};
 pub use sampler::Sampler;
+pub use together::step_together;
 pub use wording::Wording;
 
 /// Most schemas whose masks are kept.

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use super::ChatModel;
 use super::constraint::Constraint;
 use super::output::Output;
@@ -55,6 +53,14 @@ enum Stage {
     Over(Reply),
 }
 
+/// What a step comes to before the network is asked.
+pub(super) enum Chosen {
+    /// A token was written, with this text, and what follows is to be asked for.
+    Next { token: u32, text: String },
+    /// The step is done.
+    Done(ConverseState),
+}
+
 impl Conversation {
     /// Writes the conversation down for the model, and begins with what was computed before for the same circle.
     ///
@@ -92,14 +98,50 @@ impl Conversation {
     /// # Errors
     /// [`Error::Tensor`] and [`Error::NotFinite`] from the network; then there is nothing more to be had.
     pub fn next_step(&mut self) -> Result<ConverseState> {
+        match self.choose()? {
+            Chosen::Next { token, text } => self.ask(token).map(|()| ConverseState::Step(text)),
+            Chosen::Done(state) => Ok(state),
+        }
+    }
+
+    /// Whether the next step may be taken together with those of other replies of the model: all but those that read.
+    pub fn can_join(&self) -> bool {
+        !matches!(self.stage, Stage::Reading) && self.model.network().can_join()
+    }
+
+    /// The next step up to where the network is asked what follows a token; a part of the conversation is read as a whole.
+    pub(super) fn choose(&mut self) -> Result<Chosen> {
         match std::mem::replace(&mut self.stage, Stage::Reading) {
-            Stage::Reading => self.read(),
+            Stage::Reading => self.read().map(Chosen::Done),
             Stage::Writing(logits) => self.write(logits),
             Stage::Over(reply) => {
                 self.stage = Stage::Over(reply.clone());
-                Ok(ConverseState::Done(reply))
+                Ok(Chosen::Done(ConverseState::Done(reply)))
             }
         }
+    }
+
+    /// Asks what follows a token.
+    pub(super) fn ask(&mut self, token: u32) -> Result<()> {
+        let state = self.model.network().extend(&mut self.text, &[token])?;
+        let logits = self.model.network().logits(&state)?.flatten_all()?.to_vec1()?;
+        self.follow(logits);
+        Ok(())
+    }
+
+    /// The network said what follows the last token.
+    pub(super) fn follow(&mut self, logits: Vec<f32>) {
+        self.stage = Stage::Writing(logits);
+    }
+
+    /// Its model.
+    pub(super) fn model(&self) -> &Arc<ChatModel> {
+        &self.model
+    }
+
+    /// Keys and values so far.
+    pub(super) fn text(&mut self) -> &mut Text {
+        &mut self.text
     }
 
     /// Goes on to the end.
@@ -120,15 +162,17 @@ impl Conversation {
         let to = self.prompt.min(from + CHUNK);
         // nothing is left to be read only after an error, which ends a run
         let part = self.ids.get(from..to).filter(|part| !part.is_empty()).ok_or(NO_TOKEN)?;
-        let state = self.model.network().extend(&mut self.text, part)?;
+        let network = self.model.network();
+        let state = network.extend(&mut self.text, part)?;
         if to == self.prompt {
-            self.stage = Stage::Writing(self.logits(&state)?);
+            let logits = network.logits(&state)?.flatten_all()?.to_vec1()?;
+            self.follow(logits);
         }
         Ok(ConverseState::Step(String::new()))
     }
 
     /// The next token.
-    fn write(&mut self, mut logits: Vec<f32>) -> Result<ConverseState> {
+    fn write(&mut self, mut logits: Vec<f32>) -> Result<Chosen> {
         let left = self.limit - (self.ids.len() - self.prompt);
         let token = match &mut self.constraint {
             Some(constraint) => constraint.choose(&mut logits, &mut self.sampler, left)?,
@@ -137,7 +181,7 @@ impl Conversation {
         self.ids.push(token);
         let tokenizer = self.model.wording().tokenizer();
         if tokenizer.is_end(token) {
-            return self.end(Finish::End);
+            return self.end(Finish::End, String::new());
         }
         let text = self.output.push(tokenizer.bytes(token));
         self.told.push_str(&text);
@@ -147,20 +191,14 @@ impl Conversation {
             _ if left == 1 => Some(Finish::Length),
             _ => None,
         };
-        if let Some(finish) = finish {
-            return self.end_after(finish, text);
+        match finish {
+            Some(finish) => self.end(finish, text),
+            None => Ok(Chosen::Next { token, text }),
         }
-        let state = self.model.network().extend(&mut self.text, &[token])?;
-        self.stage = Stage::Writing(self.logits(&state)?);
-        Ok(ConverseState::Step(text))
-    }
-
-    fn end(&mut self, finish: Finish) -> Result<ConverseState> {
-        self.end_after(finish, String::new())
     }
 
     /// What was held back comes out with the last text.
-    fn end_after(&mut self, finish: Finish, mut text: String) -> Result<ConverseState> {
+    fn end(&mut self, finish: Finish, mut text: String) -> Result<Chosen> {
         let rest = self.output.finish();
         text.push_str(&rest);
         self.told.push_str(&rest);
@@ -177,11 +215,7 @@ impl Conversation {
             },
             seed: self.order.options.seed,
         });
-        Ok(ConverseState::Step(text))
-    }
-
-    fn logits(&self, state: &Tensor) -> Result<Vec<f32>> {
-        Ok(self.model.network().logits(state)?.flatten_all()?.to_vec1()?)
+        Ok(Chosen::Done(ConverseState::Step(text)))
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use atelier_inference::{
     self as inference, DefaultRefiner, Estimate, HandOver, ImageOrder, ModelCard, ModelId, ModelInfo, Order,
-    Precision, Run,
+    Precision, Run, StepState,
 };
 use candle_core::Device;
 use serde::Deserialize;
@@ -319,6 +319,10 @@ impl inference::Engine for CandleEngine {
             Order::Speech(order) => Box::new(self.listener(&order.model.card.id)?.start(order)?),
             Order::Chat(order) => Box::new(self.talker(&order.model.card.id)?.start(order)?),
         })
+    }
+
+    fn step_together(&mut self, runs: &mut [&mut dyn Run]) -> Vec<inference::Result<StepState>> {
+        talker::step_together(runs)
     }
 
     fn take_over(&mut self, order: &ImageOrder, left: HandOver) -> inference::Result<Box<dyn Run>> {

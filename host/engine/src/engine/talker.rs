@@ -1,5 +1,6 @@
 //! A model that replies: its catalog entry, and its network while it is loaded.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use atelier_inference::{self as inference, ChatOrder, Finished, LanguageModel, M
 use candle_core::Device;
 
 use super::ModelSpec;
-use crate::converse::{ChatModel, Conversation, ConverseState, Description, Footprint};
+use crate::converse::{self, ChatModel, Conversation, ConverseState, Description, Footprint};
 use crate::files::ModelFiles;
 use crate::{Error, Result};
 
@@ -60,11 +61,31 @@ impl Talker {
 
 impl Run for Conversation {
     fn next_step(&mut self) -> inference::Result<StepState> {
-        Ok(match Conversation::next_step(self)? {
-            ConverseState::Step(text) => StepState::Said(text),
-            ConverseState::Done(reply) => {
-                StepState::Done(Finished { made: Made::Reply(reply), notes: Vec::new() })
-            }
-        })
+        state(Conversation::next_step(self))
     }
+
+    fn can_join(&self) -> bool {
+        Conversation::can_join(self)
+    }
+}
+
+/// One step of several runs: together where all are replies, otherwise one after another.
+pub(super) fn step_together(runs: &mut [&mut dyn Run]) -> Vec<inference::Result<StepState>> {
+    let is_reply = |run: &&mut dyn Run| (&**run as &dyn Any).is::<Conversation>();
+    if !runs.iter().all(is_reply) {
+        return runs.iter_mut().map(|run| run.next_step()).collect();
+    }
+    let mut replies: Vec<&mut Conversation> =
+        runs.iter_mut().filter_map(|run| (&mut **run as &mut dyn Any).downcast_mut()).collect();
+    converse::step_together(&mut replies).into_iter().map(state).collect()
+}
+
+/// What a step of a reply did, for the domain.
+fn state(stepped: Result<ConverseState>) -> inference::Result<StepState> {
+    Ok(match stepped? {
+        ConverseState::Step(text) => StepState::Said(text),
+        ConverseState::Done(reply) => {
+            StepState::Done(Finished { made: Made::Reply(reply), notes: Vec::new() })
+        }
+    })
 }

@@ -32,14 +32,15 @@ pub use embedding::Embedding;
 pub use layout::{to_pixels, to_tokens, upsample_nearest};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
-pub use past::{Heads, Past, Seen, attention_to_past};
+pub use past::{Heads, Past, Seen, attend_each, attention_to_past};
 pub use rotary::{Pairs, Rotation, Turned};
 pub use rows::{RmsNorm, modulated_norm};
 
 use atelier_inference::Precision;
 use candle_core::{CpuStorage, Device, Layout, Result};
 
-/// Whether layers on this device pack a picture piece by piece, instead of unrolling it whole by tensor operations.
+/// Whether layers on this device have kernels of ours. These pack a picture piece by piece, where tensor operations unroll it
+/// whole, and to a row of their input it is the same, to the bit, which others are beside it.
 pub(crate) fn are_packed(device: &Device) -> bool {
     device.is_cpu() && gemm::is_available()
 }

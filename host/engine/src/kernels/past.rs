@@ -107,6 +107,11 @@ impl Past {
         Ok(())
     }
 
+    /// Goes back to the first `count` positions; nothing where there are no more.
+    pub fn truncate(&mut self, count: usize) {
+        self.length = self.length.min(count);
+    }
+
     /// A copy of the first `count` positions: keys and values (rows, count, width).
     ///
     /// # Errors
@@ -129,6 +134,29 @@ impl Past {
         }
         Ok(())
     }
+}
+
+/// One new position of each of several texts: row `i` of queries, keys and values (1, texts, width) is that of past `i`, and
+/// sees nothing but that.
+///
+/// # Errors
+/// As [`Past::attend`]; other texts than rows.
+pub fn attend_each<'a>(
+    pasts: impl Iterator<Item = &'a mut Past>,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: Heads,
+) -> Result<Tensor> {
+    let row = |x: &Tensor, index: usize| x.narrow(1, index, 1);
+    let attended = pasts
+        .enumerate()
+        .map(|(index, past)| past.attend(&row(q, index)?, &row(k, index)?, &row(v, index)?, heads))
+        .collect::<Result<Vec<_>>>()?;
+    if attended.len() != q.dim(1)? {
+        candle_core::bail!("{} texts for {:?}", attended.len(), q.shape());
+    }
+    Tensor::cat(&attended, 1)
 }
 
 /// `softmax(q k^T * scale) v` per head, over the keys that each query sees. `q` is (rows, queries, heads * d), `k` and `v`
@@ -340,6 +368,30 @@ mod tests {
             expected.narrow(1, 5, 1).unwrap().contiguous().unwrap().index_select(&order, 0).unwrap();
         assert_close(&out, &expected, 1e-6);
         assert!(past.attend(&last, &last, &last, Heads::plain(2)).is_err(), "there is room for six");
+    }
+
+    #[test]
+    fn texts_beside_each_other_see_only_themselves_and_go_back() {
+        let x = ramp((1, 2, 8), 1);
+        let row = |index| x.narrow(1, index, 1).unwrap();
+        let heads = Heads::plain(2);
+        let begun = |count: usize| {
+            let (mut past, first) = (Past::new(1, 4, 8, &Device::Cpu).unwrap(), ramp((1, count, 8), 5));
+            past.add(&first, &first).unwrap();
+            past
+        };
+        let alone = [
+            begun(3).attend(&row(0), &row(0), &row(0), heads),
+            begun(1).attend(&row(1), &row(1), &row(1), heads),
+        ];
+        let alone = Tensor::cat(&alone.map(Result::unwrap), 1).unwrap();
+        let mut pasts = [begun(3), begun(1)];
+        assert_close(&attend_each(pasts.iter_mut(), &x, &x, &x, heads).unwrap(), &alone, 0.0);
+        // the first is full by now
+        assert!(attend_each(pasts.iter_mut(), &x, &x, &x, heads).is_err());
+        pasts.iter_mut().zip([3, 1]).for_each(|(past, count)| past.truncate(count));
+        assert_close(&attend_each(pasts.iter_mut(), &x, &x, &x, heads).unwrap(), &alone, 0.0);
+        assert!(attend_each(pasts.iter_mut().take(1), &x, &x, &x, heads).is_err());
     }
 
     #[test]

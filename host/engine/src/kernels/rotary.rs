@@ -73,12 +73,26 @@ impl Rotation {
         turned: Turned,
         device: &Device,
     ) -> Result<Self> {
+        let places: Vec<_> = (first..first + count).map(|at| (at, frequencies)).collect();
+        Self::of_places(&places, scale, turned, device)
+    }
+
+    /// Each token stands somewhere else, in a text with frequencies of its own; all have as many. Otherwise as
+    /// [`Rotation::of_text`], to the bit.
+    pub fn of_places(
+        places: &[(usize, &[f64])],
+        scale: f64,
+        turned: Turned,
+        device: &Device,
+    ) -> Result<Self> {
+        let angles = places.first().map_or(0, |(_, frequencies)| frequencies.len());
         let table = |of: fn(f64) -> f64| {
-            let row = |at: usize| {
-                frequencies.iter().map(move |frequency| (of(at as f64 * frequency) * scale) as f32)
+            let row = |(at, frequencies): &(usize, &[f64])| {
+                let at = *at as f64;
+                frequencies.iter().map(|frequency| (of(at * frequency) * scale) as f32).collect::<Vec<_>>()
             };
-            let values: Vec<f32> = (first..first + count).flat_map(row).collect();
-            Tensor::from_vec(values, (count, frequencies.len()), device)
+            let values: Vec<f32> = places.iter().flat_map(row).collect();
+            Tensor::from_vec(values, (places.len(), angles), device)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)?, turned })
     }
@@ -219,6 +233,15 @@ mod tests {
             let last = |x: &Tensor| x.narrow(2, 4, 1).unwrap();
             assert_close(&last(&whole), &last(&x), 0.0);
         }
+        let turned = Turned { pairs: Pairs::Halves, head: 5 };
+        let places = [(3, &frequencies[..]), (0, &[0.5, 0.2]), (6, &frequencies)];
+        let apart = Rotation::of_places(&places, 1.5, turned, &Device::Cpu).unwrap();
+        let rows = Tensor::cat(&[3, 1, 6].map(|at| x.narrow(1, at, 1).unwrap()), 1).unwrap();
+        let alone = Rotation::of_text(6, 1, &frequencies, 1.5, turned, &Device::Cpu).unwrap();
+        let last = apart.apply(&rows).unwrap().narrow(1, 2, 1).unwrap();
+        assert_close(&last, &alone.apply(&x.narrow(1, 6, 1).unwrap()).unwrap(), 0.0);
+        let uneven = [(0, &frequencies[..]), (0, &frequencies[..1])];
+        assert!(Rotation::of_places(&uneven, 1.0, turned, &Device::Cpu).is_err());
         let turned = Turned { pairs: Pairs::Halves, head: 4 };
         let rotation = Rotation::of_text(1, 1, &[1.0, 0.0], 1.0, turned, &Device::Cpu).unwrap();
         let x = Tensor::new(&[[[1.0f32, 2.0, 0.0, 3.0]]], &Device::Cpu).unwrap();

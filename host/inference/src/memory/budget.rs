@@ -9,7 +9,7 @@ pub struct MemoryStatus {
     pub budget: u64,
     /// Taken by the models that are loaded.
     pub models: u64,
-    /// Taken by the job that runs.
+    /// Taken by the jobs that run.
     pub runs: u64,
 }
 

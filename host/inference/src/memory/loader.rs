@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::residency::Grant;
 use super::{Demand, Lease};
-use crate::engine::{Engine, HandOver, Run};
+use crate::engine::{Engine, HandOver, Run, StepState};
 use crate::shared::Shared;
 use crate::{Catalog, Error, Order, Result};
 
@@ -49,6 +49,11 @@ impl Loader {
     /// The run of an order whose model is ready.
     pub(crate) fn begin(&mut self, order: &Order) -> Result<Box<dyn Run>> {
         self.engine.begin(order)
+    }
+
+    /// The next step of several runs at once.
+    pub(crate) fn step_together(&mut self, runs: &mut [&mut dyn Run]) -> Vec<Result<StepState>> {
+        self.engine.step_together(runs)
     }
 
     /// The run of an order whose refiner is ready.

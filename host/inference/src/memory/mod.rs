@@ -4,7 +4,8 @@
 //!
 //! Two things are counted: a model while it is loaded, and a job's run while it runs. Both hold a lease, which gives its
 //! bytes back when it is dropped, however the job ended. A job takes its lease before anything is loaded for it, so that
-//! what loading needs for a moment has room as well.
+//! what loading needs for a moment has room as well. Who is to run beside others takes its lease before it begins, out of what
+//! is free; nothing is unloaded for it.
 
 mod budget;
 mod loader;

@@ -1,5 +1,5 @@
 //! What operators see of the models and may do with them. Loading and unloading are done by the worker between two jobs,
-//! before the next one: so an unload waits for the job that runs, and no job ever loses its model.
+//! before the next one: so an unload waits for what runs, which nobody joins meanwhile, and no job ever loses its model.
 
 use std::time::Duration;
 

@@ -168,6 +168,11 @@ impl Residency {
         }
     }
 
+    /// Takes bytes for one more run of a model that is in memory, where they are free: nothing gives way to it.
+    pub(crate) fn lease_run(&self, model: usize, bytes: u64) -> Option<Lease> {
+        self.is_loaded(model).then(|| self.budget.lease(Purpose::Run, bytes)).flatten()
+    }
+
     /// The model is on its way into memory.
     pub(crate) fn begin_loading(&mut self, model: usize) {
         self.change(model, |model| model.is_loading = true);

@@ -96,7 +96,7 @@ pub struct ModelMetrics {
     pub queue_wait: Histogram,
     /// Loading the weights, where it was needed.
     pub load: Histogram,
-    /// One denoising step of a whole batch, or one step of a transcription or a reply.
+    /// One denoising step of a whole batch, or one step of a transcription or a reply, those beside it included.
     pub step: Histogram,
     /// From a job's turn to its end, however it ended.
     pub job: Histogram,

@@ -1,7 +1,9 @@
 //! The waiting line as a plain data structure: no threads, no clocks; costs and what is loaded come in as [`Outlook`].
 //! Bounded in total and per tenant. Fair between tenants (`order.rs`), by priority within one (`line.rs`), and in the
-//! order of arrival where neither decides; cancelled entries are dropped where they stand.
+//! order of arrival where neither decides; cancelled entries are dropped where they stand. When entries will start is
+//! foretold in `course.rs`.
 
+mod course;
 mod line;
 mod order;
 #[cfg(test)]
@@ -12,6 +14,7 @@ use std::num::NonZeroU32;
 
 use crate::measured::Outlook;
 use crate::{Priority, TenantId};
+pub(crate) use course::Course;
 pub(crate) use order::Charge;
 use order::{Added, Order};
 
@@ -89,7 +92,13 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Takes the entry whose turn it is. Its charge has to be settled when it has run.
+    /// The entry whose turn it is.
+    pub(crate) fn peek(&self, outlook: &Outlook) -> Option<&T> {
+        let number = self.order.peek(outlook)?;
+        self.entries.get(&number).map(|(_, entry)| entry)
+    }
+
+    /// Takes the entry whose turn it is, the one of [`Queue::peek`]. Its charge has to be settled when it has run.
     pub(crate) fn pop(&mut self, outlook: &Outlook) -> Option<(T, Charge)> {
         let (slot, charge) = self.order.pop(outlook)?;
         let (_, entry) = self.entries.remove(&slot.number)?;
@@ -112,15 +121,14 @@ impl<T> Queue<T> {
         taken.into_values().map(|(_, entry)| entry).collect()
     }
 
-    /// The entries in the order in which they will be served if none comes, each with the nanoseconds until its start,
-    /// counted from the end of what runs now. Found by serving a copy of the order to its end.
+    /// The entries in the order in which they will be served if none comes, each with the nanoseconds until its start.
+    /// Found by serving a copy of the order to its end.
     pub(crate) fn forecast(&self, outlook: &Outlook) -> Vec<(&T, u64)> {
-        let (mut order, mut outlook, mut start) = (self.order.clone(), outlook.clone(), 0_u64);
+        let (mut order, mut outlook) = (self.order.clone(), outlook.clone());
         let mut forecast = Vec::with_capacity(self.entries.len());
         while let Some((slot, _)) = order.pop(&outlook) {
+            let start = outlook.start(slot.model, slot.work);
             forecast.extend(self.entries.get(&slot.number).map(|(_, entry)| (entry, start)));
-            start = start.saturating_add(outlook.cost(slot.model, slot.work));
-            outlook.assume_loaded(slot.model);
         }
         forecast
     }

@@ -3,8 +3,9 @@
 //!
 //! Each tenant has a line with a virtual start time, which moves on by cost over share whenever one of its entries is
 //! served; the line with the smallest start is next. So two tenants that both wait get work in the proportion of their
-//! shares, within twice the sum of one turn of each. Virtual time never runs backwards and a line that comes back from
-//! idling starts at the present, so idling earns nothing.
+//! shares, within twice the sum of one turn of each. Entries that run side by side are charged what they will probably cost
+//! until their ends, and then two tenants may be as many turns apart. Virtual time never runs backwards and a line that
+//! comes back from idling starts at the present, so idling earns nothing.
 //!
 //! The window: when the next entry's model is not loaded, the first of the entries behind it whose model is loaded may go
 //! before it. Another tenant's entry may do so only while its line starts before the second turn of every line that it
@@ -80,6 +81,12 @@ impl Order {
             }
             line.push(priority, add.number, add.model, add.work);
         });
+    }
+
+    /// The number of the next entry.
+    pub(super) fn peek(&self, outlook: &Outlook) -> Option<u64> {
+        let Choice { tenant, index, .. } = self.choose(outlook)?;
+        Some(self.lines.get(&tenant)?.front().get(index)?.number)
     }
 
     /// Takes the next entry and charges its tenant what it will probably cost.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use super::line::AGEING;
 use super::order::MAX_DEBTS;
-use super::{Full, Place, Queue, Share};
+use super::{Charge, Course, Full, Place, Queue, Share};
 use crate::measured::{Measured, Outlook};
 use crate::model::Kind;
 use crate::{Priority, TenantId};
@@ -102,6 +102,7 @@ fn one_tenant_with_one_priority_is_served_in_the_order_of_arrival_under_any_mix_
             let forecast: Vec<u64> = queue.forecast(&cold()).into_iter().map(|(entry, _)| *entry).collect();
             assert_eq!(forecast, list, "seed {seed}");
             assert_eq!((queue.len(), queue.waiting(&own)), (list.len(), list.len()));
+            assert_eq!(queue.peek(&cold()), list.first());
         }
     }
 }
@@ -137,6 +138,59 @@ fn work_is_in_proportion_to_shares_within_one_turn_of_each() {
             }
         }
     }
+}
+
+/// The same where several run side by side: each is charged what was thought until its end, so that as many turns of each may
+/// lie between two tenants.
+#[test]
+fn work_side_by_side_is_in_proportion_to_shares_within_so_many_turns_of_each() {
+    const MAX_WORK: u64 = 1_000;
+    const AT_A_TIME: usize = 4;
+    for seed in 1..=40 {
+        let mut walk = Walk(seed);
+        let weights: Vec<u32> = (0..4).map(|_| 1 + walk.below(20) as u32).collect();
+        let (mut queue, mut running) = (roomy(&weights, WINDOW), Vec::<((u64, Place), Charge)>::new());
+        let mut done = vec![0.0_f64; weights.len()];
+        let add = |queue: &mut Queue<(u64, Place)>, walk: &mut Walk, number: u64| {
+            let place = Place { tenant: tenant(number), ..walk.place(1, MAX_WORK) };
+            queue.push(&place, (number, place.clone())).unwrap();
+        };
+        (0..4).for_each(|number| (0..6).for_each(|_| add(&mut queue, &mut walk, number)));
+        for _ in 0..1_500 {
+            let outlook = with_loaded(walk.below(MODELS as u64) as usize);
+            running.push(queue.pop(&outlook).unwrap());
+            if running.len() < AT_A_TIME {
+                continue;
+            }
+            let ((number, place), charge) = running.remove(walk.below(AT_A_TIME as u64) as usize);
+            let real = 1 + walk.below(2 * place.work);
+            queue.settle(charge, real);
+            done[number as usize] += real as f64 / f64::from(weights[number as usize]);
+            add(&mut queue, &mut walk, number);
+            for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+                let turn = |tenant: usize| 2.0 * MAX_WORK as f64 / f64::from(weights[tenant]);
+                let (apart, most) = ((done[a] - done[b]).abs(), AT_A_TIME as f64 * (turn(a) + turn(b)));
+                assert!(apart <= most + 0.01, "seed {seed}: {a} and {b} are {apart} apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn conversations_are_foretold_to_start_beside_each_other_and_pictures_after_all_that_run() {
+    let (own, mut queue) = (TenantId::default(), Queue::new(9, 0));
+    for (name, model, work) in [("beside", 0, 30), ("third", 0, 30), ("picture", 1, 5), ("last", 0, 7)] {
+        queue.push(&place(&own, Priority::Normal, model, work), name).unwrap();
+    }
+    let mut course = Course::new(2);
+    course.run(Some(0), 10);
+    let outlook = Outlook::new(&Measured::new([Kind::Language, Kind::Image]), [true; 2]).with(course);
+    // the first two share the worker for 20; then the third takes the place of the one that ran
+    let expected = [("beside", 0), ("third", 20), ("picture", 70), ("last", 75)];
+    let forecast: Vec<(&str, u64)> =
+        queue.forecast(&outlook).into_iter().map(|(name, start)| (*name, start)).collect();
+    assert_eq!(forecast, expected);
+    assert_eq!(queue.peek(&outlook), Some(&"beside"));
 }
 
 #[test]

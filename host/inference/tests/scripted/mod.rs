@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod talk;
+
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -19,17 +21,21 @@ pub(crate) const MODEL_BYTES: u64 = 1_000_000;
 /// What the engine proposes as a budget: one model, and a run of any size that it allows.
 const MEMORY_BYTES: u64 = 1_500_000;
 
+fn card() -> ModelCard {
+    ModelCard {
+        id: ModelId::new("scripted"),
+        family: "scripted".into(),
+        source: "scripted".into(),
+        description: "does what a test says".into(),
+        memory_bytes: MODEL_BYTES,
+        device: "cpu".into(),
+    }
+}
+
 /// A model that allows everything, in sides of 8 to 64 pixels.
 pub(crate) fn model() -> ImageModel {
     ImageModel {
-        card: ModelCard {
-            id: ModelId::new("scripted"),
-            family: "scripted".into(),
-            source: "scripted".into(),
-            description: "does what a test says".into(),
-            memory_bytes: MODEL_BYTES,
-            device: "cpu".into(),
-        },
+        card: card(),
         features: Features::ALL,
         native_size: Size { width: 64, height: 32 },
         min_side: 8,
@@ -90,6 +96,8 @@ struct State {
     moves: Vec<String>,
     unloadable: Option<ModelId>,
     steps: u32,
+    /// Of conversations: who took part in each step.
+    said: Vec<String>,
 }
 
 /// The test's hand on the engine.

@@ -90,6 +90,27 @@ async fn a_job_that_is_cancelled_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_conversation_does_not_wait_for_the_end_of_a_long_one() {
+    let engine = FakeEngine { step: Duration::from_millis(5), talkers: &["echo"], ..FakeEngine::default() };
+    let scheduler = Scheduler::start(Box::new(engine), QueueConfig::default()).unwrap();
+    let studio = studio();
+    let spec = RouteSpec { grants: Grants { models: vec![ModelId::new("echo")], ..studio.grants }, ..studio };
+    let route = runtime_with(RuntimeConfig::default(), scheduler.clone()).deploy(spec).await.unwrap();
+    let words = "word ".repeat(4_000);
+    let long = tokio::spawn({
+        let (route, asked) = (route.clone(), format!("echo max-tokens=4000\nu {words}"));
+        async move { ask(&route, "/chat", &asked).await }
+    });
+    until(|| scheduler.status().running_jobs == 1).await;
+    let short = ask(&route, "/chat", "echo seed=7\nu hello").await.unwrap();
+    assert!(short.starts_with("you said: hello|Finish::End|1 0 3|7|echo"), "{short}");
+    let status = scheduler.status();
+    assert_eq!((status.counters.completed, status.running_jobs), (1, 1), "the long one still runs");
+    long.abort();
+    until(|| scheduler.status().counters.cancelled == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_may_have_so_many_tokens_written_and_no_more() {
     let route = route(&["echo"], Limits { tokens: 30, ..Limits::default() }).await;
     let three = ask(&route, "/chat-again", "3 echo max-tokens=10\nu hello").await.unwrap();

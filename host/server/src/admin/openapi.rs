@@ -170,7 +170,10 @@ fn schemas() -> Value {
             ("fix", text()), ("memory_bytes", number()), ("pinned", flag()), ("idle_s", maybe("integer")),
             ("idle_unload_s", maybe("integer")), ("problem", maybe("string")),
         ], 2),
-        "Queue": object(&[("waiting", number()), ("running", flag()), ("depth", number()), ("jobs", list(any()))], 4),
+        "Queue": object(&[
+            ("waiting", number()), ("running", flag()), ("running_jobs", number()), ("depth", number()),
+            ("jobs", list(any())),
+        ], 5),
         "Audit": object(&[("entries", list(object(&[
             ("at_ms", number()), ("by", text()), ("peer", text()), ("operation", text()), ("target", text()),
             ("status", number()), ("error", text()),

@@ -185,6 +185,7 @@ fn engine(table: Table<'_>) -> Engine {
         precision: one_of(&table, "precision", &["f32", "bf16", "auto"]).unwrap_or("f32").to_owned(),
         queue_depth: table.number("queue-depth", 1..=10_000).unwrap_or(64) as usize,
         reorder_window: table.number("reorder-window", 0..=64).unwrap_or(4) as usize,
+        conversations: table.number("conversations", 1..=64).unwrap_or(4) as usize,
         memory_bytes: table.bytes("memory-bytes", MIB..=16_384 * GIB),
     };
     table.finish();

@@ -188,6 +188,8 @@ pub struct Engine {
     pub queue_depth: usize,
     /// How often a job may be passed by one whose model is loaded already; 0 for never.
     pub reorder_window: usize,
+    /// Conversations of one language model that are answered side by side; 1 for one after the other.
+    pub conversations: usize,
     /// Bytes for models and runs together; the engine's own proposal when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,

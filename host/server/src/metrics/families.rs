@@ -179,7 +179,7 @@ impl Sources<'_> {
     fn queue(&self, page: &mut Page) {
         let queue = self.scheduler.status();
         page.gauge("atelier_queue_waiting", "jobs that wait", queue.waiting);
-        page.gauge("atelier_queue_running", "jobs that run", u8::from(queue.running));
+        page.gauge("atelier_queue_running", "jobs that run", queue.running_jobs);
         page.gauge("atelier_queue_depth", "jobs that may wait (engine.queue-depth)", queue.depth);
         page.gauge("atelier_worker_alive", "whether the inference worker lives", u8::from(queue.alive));
         let mut family =

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::{LayerConfig, LlamaConfig};
-use crate::kernels::{Activation, Heads, Linear, Past, RmsNorm, Rotation};
+use crate::kernels::{Activation, Heads, Linear, RmsNorm, Rotation};
 use crate::weights::Builder;
 
 #[derive(Debug)]
@@ -38,8 +38,14 @@ impl Layer {
         })
     }
 
-    /// States of new positions (1, n, width); the shape is kept.
-    pub(super) fn forward(&self, x: &Tensor, past: &mut Past, rotations: &[Rotation]) -> Result<Tensor> {
+    /// States of new positions (1, n, width); the shape is kept. `attend` adds their keys and values to what they belong to,
+    /// and lets their queries look at it.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        rotations: &[Rotation],
+        attend: impl FnOnce(&Tensor, &Tensor, &Tensor, Heads) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let through = |norm: &Option<RmsNorm>, x: Tensor| match norm {
             Some(norm) => norm.forward(&x),
             None => Ok(x),
@@ -47,7 +53,7 @@ impl Layer {
         let Some(rotation) = rotations.get(self.rope) else {
             candle_core::bail!("a layer is turned by rope {} of {}", self.rope, rotations.len());
         };
-        let attended = self.attention.forward(&self.input_norm.forward(x)?, past, rotation)?;
+        let attended = self.attention.forward(&self.input_norm.forward(x)?, rotation, attend)?;
         let x = (x + through(&self.attended_norm, attended)?)?;
         let inner = self.feed_forward.forward(&self.inner_norm.forward(&x)?)?;
         x + through(&self.outer_norm, inner)?
@@ -94,13 +100,18 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, past: &mut Past, rotation: &Rotation) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        attend: impl FnOnce(&Tensor, &Tensor, &Tensor, Heads) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let (mut q, mut k) = (self.q_proj.forward(x)?, self.k_proj.forward(x)?);
         if let Some((q_norm, k_norm)) = &self.head_norms {
             (q, k) = (self.by_head(q_norm, &q)?, self.by_head(k_norm, &k)?);
         }
         let (q, k) = (rotation.apply(&q)?, rotation.apply(&k)?);
-        self.o_proj.forward(&past.attend(&q, &k, &self.v_proj.forward(x)?, self.heads)?)
+        self.o_proj.forward(&attend(&q, &k, &self.v_proj.forward(x)?, self.heads)?)
     }
 
     fn by_head(&self, norm: &RmsNorm, x: &Tensor) -> Result<Tensor> {

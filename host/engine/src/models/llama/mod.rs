@@ -1,7 +1,8 @@
 //! Decoders of the Llama kind (arXiv 2302.13971): Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, Phi 3 and 4, token ids to how likely
 //! each token is to follow (transformers' `LlamaForCausalLM` and its relatives).
 //!
-//! What belongs to a text is the caller's ([`Text`]): texts of many requests may be extended in turn. Which token is chosen,
+//! What belongs to a text is the caller's ([`Text`]): texts of many requests may be extended in turn, or together by a token
+//! each. Which token is chosen,
 //! and what tokens mean, is `converse`'s.
 
 mod config;
@@ -9,6 +10,7 @@ mod files;
 mod ggml;
 mod layer;
 mod published;
+mod together;
 
 use candle_core::{D, DType, Device, Result as TensorResult, Tensor};
 
@@ -134,17 +136,22 @@ impl LlamaNetwork {
         if count == 0 || text.length + count > text.capacity {
             candle_core::bail!("{count} tokens after {} in a text of {}", text.length, text.capacity);
         }
-        let rotations = self.rotations(text, count)?;
+        let rotations = self.rotations((0..count).map(|index| (text.length + index, text.is_long)))?;
+        let mut hidden = self.embedded(tokens)?;
+        for (layer, past) in self.layers.iter().zip(&mut text.layers) {
+            hidden = layer.forward(&hidden, &rotations, |q, k, v, heads| past.attend(q, k, v, heads))?;
+        }
+        text.length += count;
+        self.norm.forward(&hidden)
+    }
+
+    /// What the layers are given for tokens: (1, n, width).
+    fn embedded(&self, tokens: &[u32]) -> TensorResult<Tensor> {
         let embedded = match &self.tokens {
             Tokens::Tied(table) => table.rows(tokens, &self.device)?,
             Tokens::Apart(table, _) => table.forward(tokens)?,
         };
-        let mut hidden = (embedded.unsqueeze(0)?.to_dtype(DType::F32)? * self.config.embedding_scale)?;
-        for (layer, past) in self.layers.iter().zip(&mut text.layers) {
-            hidden = layer.forward(&hidden, past, &rotations)?;
-        }
-        text.length += count;
-        self.norm.forward(&hidden)
+        embedded.unsqueeze(0)?.to_dtype(DType::F32)? * self.config.embedding_scale
     }
 
     /// How likely each token is to follow states (..., width), before it is made a probability: (..., vocabulary).
@@ -159,11 +166,16 @@ impl LlamaNetwork {
         .contiguous()
     }
 
-    fn rotations(&self, text: &Text, count: usize) -> TensorResult<Vec<Rotation>> {
+    /// Of each rope, for tokens at positions of texts that are long or not.
+    fn rotations(&self, places: impl Iterator<Item = (usize, bool)> + Clone) -> TensorResult<Vec<Rotation>> {
         let of = |(rope, frequencies): (&config::Rope, &Frequencies)| {
-            let own = if text.is_long { &frequencies.long } else { &frequencies.short };
+            let own = |(at, is_long)| match is_long {
+                true => (at, frequencies.long.as_slice()),
+                false => (at, frequencies.short.as_slice()),
+            };
+            let places: Vec<_> = places.clone().map(own).collect();
             let turned = rope.turned(self.config.head_width);
-            Rotation::of_text(text.length, count, own, rope.scale(), turned, &self.device)
+            Rotation::of_places(&places, rope.scale(), turned, &self.device)
         };
         self.config.ropes.iter().zip(&self.ropes).map(of).collect()
     }
