@@ -1,6 +1,12 @@
 //! What was computed for the beginnings of conversations, to begin the next ones with: a system prompt is read once. Only
 //! conversations of one circle share it, so that nobody learns from the time of a reply what others wrote.
+//!
+//! Where several begin alike at the same time, one reads and the others wait for it (`steps_ahead`): beside each other, they
+//! would all read the same.
 
+use std::sync::{Arc, Weak};
+
+use super::run::CHUNK;
 use crate::models::llama::{Beginning, LlamaConfig, Text};
 use atelier_inference::chat::Circle;
 
@@ -13,6 +19,8 @@ const VALUE: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Prefixes {
     kept: Vec<Kept>,
+    /// Prompts that somebody reads.
+    reading: Vec<Weak<Reading>>,
     /// Most bytes of all.
     capacity: u64,
     /// Of one position.
@@ -27,6 +35,14 @@ struct Kept {
     beginning: Beginning,
 }
 
+/// A prompt that is being read, for as long as its reader holds it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    circle: Circle,
+    ids: Vec<u32>,
+    is_long: bool,
+}
+
 /// Bytes of one position of a text.
 pub(super) fn position_bytes(config: &LlamaConfig) -> u64 {
     2 * VALUE * (config.layers.len() * config.kv_width()) as u64
@@ -39,7 +55,38 @@ pub(super) fn capacity_bytes(config: &LlamaConfig) -> u64 {
 
 impl Prefixes {
     pub(super) fn new(config: &LlamaConfig) -> Self {
-        Self { kept: Vec::new(), capacity: capacity_bytes(config), position: position_bytes(config) }
+        let (kept, reading) = Default::default();
+        Self { kept, reading, capacity: capacity_bytes(config), position: position_bytes(config) }
+    }
+
+    /// A prompt is read from now on, until what is given back is dropped.
+    pub(super) fn announce(&mut self, circle: Circle, prompt: &[u32], text: &Text) -> Arc<Reading> {
+        let reading = Arc::new(Reading { circle, ids: prompt.to_vec(), is_long: text.is_long() });
+        self.reading.push(Arc::downgrade(&reading));
+        reading
+    }
+
+    /// After how many of its reader's steps, at most, more of a prompt will be there than is now. None where nobody reads it, and
+    /// where it is not even half of what somebody reads: waiting would then take longer than it spares.
+    pub(super) fn steps_ahead(&mut self, circle: Circle, prompt: &[u32], text: &Text) -> usize {
+        self.reading.retain(|reading| reading.strong_count() > 0);
+        let here = self.best(circle, prompt, text).map_or(0, |(count, _)| count);
+        let steps = |reading: Arc<Reading>| {
+            let common = shared(&reading.ids, prompt);
+            let is_same = reading.circle == circle && reading.is_long == text.is_long();
+            let is_worth = is_same && common > here && 2 * common >= reading.ids.len();
+            is_worth.then(|| reading.ids.len().div_ceil(CHUNK))
+        };
+        self.reading.iter().filter_map(Weak::upgrade).filter_map(steps).max().unwrap_or_default()
+    }
+
+    /// How much of a prompt is kept, and by whom, if anything is.
+    fn best(&self, circle: Circle, prompt: &[u32], text: &Text) -> Option<(usize, usize)> {
+        let most = prompt.len().saturating_sub(1);
+        let shared = |kept: &Kept| shared(&kept.ids, prompt).min(most);
+        let fits = |kept: &Kept| kept.circle == circle && kept.beginning.is_long() == text.is_long();
+        let places = self.kept.iter().enumerate().filter(|(_, kept)| fits(kept));
+        places.map(|(place, kept)| (shared(kept), place)).max().filter(|(count, _)| *count > 0)
     }
 
     /// Begins an empty text with as much of a prompt as was computed before; how many tokens that is. At least one token is
@@ -50,12 +97,7 @@ impl Prefixes {
         prompt: &[u32],
         text: &mut Text,
     ) -> candle_core::Result<usize> {
-        let most = prompt.len().saturating_sub(1);
-        let shared = |kept: &Kept| shared(&kept.ids, prompt).min(most);
-        let fits = |kept: &Kept| kept.circle == circle && kept.beginning.is_long() == text.is_long();
-        let places = self.kept.iter().enumerate().filter(|(_, kept)| fits(kept));
-        let best = places.map(|(place, kept)| (shared(kept), place)).max().filter(|(count, _)| *count > 0);
-        let Some((count, place)) = best else { return Ok(0) };
+        let Some((count, place)) = self.best(circle, prompt, text) else { return Ok(0) };
         text.begin_with(&self.kept[place].beginning, count)?;
         // what was used last goes last
         self.kept[place..].rotate_left(1);

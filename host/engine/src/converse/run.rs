@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ChatModel;
 use super::constraint::Constraint;
 use super::output::Output;
+use super::prefixes::Reading;
 use super::sampler::Sampler;
 use crate::models::llama::Text;
 use crate::{Error, Result};
@@ -36,6 +37,10 @@ pub struct Conversation {
     limit: usize,
     /// Of the prompt, what was computed before.
     cached: usize,
+    /// There while the prompt is read, for those that begin alike.
+    reading: Option<Arc<Reading>>,
+    /// Steps in which nothing was read, since somebody else was reading the same.
+    waited: usize,
     text: Text,
     sampler: Sampler,
     constraint: Option<Constraint>,
@@ -62,7 +67,7 @@ pub(super) enum Chosen {
 }
 
 impl Conversation {
-    /// Writes the conversation down for the model, and begins with what was computed before for the same circle.
+    /// Writes the conversation down for the model.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a conversation that is too long, or that the model's template refuses, and for a schema that
@@ -74,8 +79,7 @@ impl Conversation {
         let limit = (options.max_tokens as usize).min(model.wording().context() - prompt);
         let constraint = options.schema.as_ref().map(|schema| Constraint::new(&model, schema, limit));
         let constraint = constraint.transpose()?;
-        let mut text = model.network().text(prompt + limit)?;
-        let cached = model.prefixes().begin(order.circle, &ids, &mut text)?;
+        let text = model.network().text(prompt + limit)?;
         let drops_space = model.wording().tokenizer().drops_first_space();
         Ok(Self {
             sampler: Sampler::new(options, &ids),
@@ -85,7 +89,9 @@ impl Conversation {
             ids,
             prompt,
             limit,
-            cached,
+            cached: 0,
+            reading: None,
+            waited: 0,
             text,
             told: String::new(),
             stage: Stage::Reading,
@@ -156,8 +162,27 @@ impl Conversation {
         }
     }
 
+    /// Begins to read with what was computed before for the same circle, unless somebody is about to compute more of it: then
+    /// this is for the next step to do, or at the latest for the one after which that should have come.
+    fn begin_reading(&mut self) -> Result<()> {
+        let (mut prefixes, circle) = (self.model.prefixes(), self.order.circle);
+        if self.waited < prefixes.steps_ahead(circle, &self.ids, &self.text) {
+            self.waited += 1;
+            return Ok(());
+        }
+        self.cached = prefixes.begin(circle, &self.ids, &mut self.text)?;
+        self.reading = Some(prefixes.announce(circle, &self.ids, &self.text));
+        Ok(())
+    }
+
     /// The next part of the conversation.
     fn read(&mut self) -> Result<ConverseState> {
+        if self.reading.is_none() {
+            self.begin_reading()?;
+        }
+        if self.reading.is_none() {
+            return Ok(ConverseState::Step(String::new()));
+        }
         let from = self.text.length();
         let to = self.prompt.min(from + CHUNK);
         // nothing is left to be read only after an error, which ends a run
@@ -167,6 +192,8 @@ impl Conversation {
         if to == self.prompt {
             let logits = network.logits(&state)?.flatten_all()?.to_vec1()?;
             self.follow(logits);
+            self.model.prefixes().keep(self.order.circle, &self.ids, &self.text)?;
+            self.reading = None;
         }
         Ok(ConverseState::Step(String::new()))
     }
