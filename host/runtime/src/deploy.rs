@@ -19,13 +19,14 @@ use crate::reuse::{Idle, Shared};
 use crate::runtime::Host;
 use crate::sandbox::{Route, Sandbox};
 use crate::stage::{Plugin, Stages};
-use crate::{Code, Deployment, LoadError, LoadProblem, Reuse, RouteSpec};
+use crate::{Code, Deployment, Grants, LoadError, LoadProblem, Reuse, RouteSpec};
 
 /// Makes a route ready to answer.
 pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Deployment>, LoadError> {
     let began = Instant::now();
     let mut desk = Desk { host, spec: &spec, problems: Vec::new(), code: Vec::new() };
     desk.check_models();
+    desk.check_storage();
     let handler = desk.handler().await;
     let stages = desk.stages().await;
     let Desk { problems, code, .. } = desk;
@@ -97,6 +98,21 @@ impl Desk<'_> {
             model: model.to_string(),
             known: known(),
         }));
+    }
+
+    fn check_storage(&mut self) {
+        let Grants { buckets, containers, .. } = &self.spec.grants;
+        if self.host.storage.get().is_some() {
+            return;
+        }
+        let granted = [("grants.buckets", buckets), ("grants.containers", containers)];
+        let route = &self.spec.route;
+        self.problems.extend(
+            granted
+                .into_iter()
+                .filter(|(_, names)| !names.is_empty())
+                .map(|(key, _)| LoadProblem::NoStorage { route: route.clone(), key }),
+        );
     }
 
     async fn handler(&mut self) -> Option<(ProxyPre<Sandbox>, Arc<ComponentMetrics>)> {
@@ -216,6 +232,8 @@ fn refuse(spec: &RouteSpec, name: &str, import: &str) -> Option<LoadProblem> {
     };
     let granted = match grant.key {
         "grants.models" => !spec.grants.models.is_empty(),
+        "grants.buckets" => !spec.grants.buckets.is_empty(),
+        "grants.containers" => !spec.grants.containers.is_empty(),
         _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
     };
     (!granted).then(|| LoadProblem::NotGranted {
@@ -244,11 +262,22 @@ fn never(name: &str, import: &str, why: &str) -> LoadProblem {
 }
 
 const LANGUAGE: &str = "atelier:host/language";
+/// What is kept and logged; each of them by itself, since there are interfaces of these packages that are not here.
+const STORAGE: [&str; 7] = [
+    "wasi:keyvalue/store",
+    "wasi:keyvalue/atomics",
+    "wasi:keyvalue/batch",
+    "wasi:blobstore/types",
+    "wasi:blobstore/container",
+    "wasi:blobstore/blobstore",
+    "wasi:logging/logging",
+];
 const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
 
 fn is_known(interface: &str) -> bool {
     let wasi = ["wasi:http/types", "wasi:http/client", "wasi:http/outgoing-handler", "wasi:config/store"];
-    is_for_plugins(interface) || wasi.contains(&interface) || interface.starts_with("atelier:host/")
+    let is_wasi = wasi.contains(&interface) || STORAGE.contains(&interface);
+    is_for_plugins(interface) || is_wasi || interface.starts_with("atelier:host/")
 }
 
 fn is_for_plugins(interface: &str) -> bool {

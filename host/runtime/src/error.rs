@@ -96,7 +96,7 @@ pub enum LoadProblem {
         route: String,
         /// The import.
         import: String,
-        /// What is granted by the key: a model, an outbound server.
+        /// What is granted by the key: a model, an outbound server, a bucket.
         what: &'static str,
         /// The manifest key to add to.
         key: &'static str,
@@ -120,6 +120,16 @@ pub enum LoadProblem {
         model: String,
         /// Those that exist.
         known: String,
+    },
+    /// The route grants buckets or containers, and there is no place for them.
+    #[error(
+        "route `{route}` grants something to keep things in (`{key}`), but nothing is kept here: name a folder in store.data-dir"
+    )]
+    NoStorage {
+        /// The route.
+        route: String,
+        /// The manifest key of the grant.
+        key: &'static str,
     },
     /// The handler cannot answer several requests at a time.
     #[error(

@@ -165,6 +165,9 @@ pub(crate) fn grant(import: &str) -> Option<Grant> {
         "wasi:http/client" | "wasi:http/outgoing-handler" => {
             Some(Grant { key: "grants.outbound", what: "outbound server" })
         }
+        // one interface of each package stands for all: a component that uses any of them imports this one
+        "wasi:keyvalue/store" => Some(Grant { key: "grants.buckets", what: "bucket" }),
+        "wasi:blobstore/types" => Some(Grant { key: "grants.containers", what: "container" }),
         _ => None,
     }
 }

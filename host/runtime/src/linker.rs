@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::bindings::{audio, finish, generation, images, intent, language, models, select, speech, style};
+use crate::bindings::{blobstore, keyvalue, logging};
 use crate::capabilities::Capabilities;
 use crate::sandbox::Sandbox;
 
@@ -27,7 +28,19 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     style::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    storage(&mut linker)?;
     Ok(linker)
+}
+
+/// Buckets, containers and the log.
+fn storage(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    keyvalue::store::add_to_linker::<_, Capabilities>(linker, itself)?;
+    keyvalue::atomics::add_to_linker::<_, Capabilities>(linker, itself)?;
+    keyvalue::batch::add_to_linker::<_, Capabilities>(linker, itself)?;
+    blobstore::types::add_to_linker::<_, Capabilities>(linker, itself)?;
+    blobstore::container::add_to_linker::<_, Capabilities>(linker, itself)?;
+    blobstore::blobstore::add_to_linker::<_, Capabilities>(linker, itself)?;
+    logging::logging::add_to_linker::<_, Capabilities>(linker, itself)
 }
 
 /// For plugins: WASI without HTTP, pictures, and language models.

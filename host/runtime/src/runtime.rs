@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use atelier_inference::metrics::Labelled;
 use atelier_inference::{ChatRequest, ModelId, ModelInfo, Pixels, ProvidedOrder, Scheduler, Ticket};
+use atelier_store::Storage;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -88,6 +89,8 @@ pub(crate) struct Host {
     /// Pictures that are encoded or scaled at a time, each on a thread that may block.
     pub(crate) painters: Arc<Door>,
     pub(crate) generations: AtomicU64,
+    /// Where buckets and containers are, once there is a place.
+    pub(crate) storage: OnceLock<Storage>,
 }
 
 impl Host {
@@ -165,6 +168,7 @@ impl Runtime {
             plugin_places: Door::inner(max_instances, kept),
             painters: Door::inner(threads as u32, 0),
             generations: AtomicU64::new(0),
+            storage: OnceLock::new(),
         };
         Ok(Runtime { host: Arc::new(host) })
     }
@@ -176,6 +180,17 @@ impl Runtime {
         // whoever was first is what runs
         let _ = self.host.providers.set(providers);
         Ok(())
+    }
+
+    /// Gives buckets and containers a place, before any route is deployed that has some; later calls change nothing.
+    pub fn store_in(&self, storage: Storage) {
+        // whoever was first is what runs
+        let _ = self.host.storage.set(storage);
+    }
+
+    /// Where buckets and containers are, if there is a place.
+    pub fn storage(&self) -> Option<&Storage> {
+        self.host.storage.get()
     }
 
     /// What happened at each provider so far.

@@ -30,6 +30,10 @@ pub struct Grants {
     /// Servers that it may send requests to even where their names lead to this machine or its own network;
     /// `grants.outbound-private` in the manifest.
     pub outbound_private: Vec<Origin>,
+    /// Buckets that it may keep keys in, of each tenant its own; `grants.buckets` in the manifest.
+    pub buckets: Vec<String>,
+    /// Containers that it may keep objects in, of each tenant its own; `grants.containers` in the manifest.
+    pub containers: Vec<String>,
 }
 
 /// Whether an instance of a route's handler answers one request or several.

@@ -53,6 +53,12 @@ pub trait Quota: Send + Sync {
 
     /// Gives back what was charged for work that never began, or that turned out to be less.
     fn refund(&self, work: Work);
+
+    /// Bytes that may be kept in all buckets and containers together; no limit when `None`, as it is unless an allowance says
+    /// otherwise.
+    fn stored_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An allowance that is used up.

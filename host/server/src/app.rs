@@ -35,6 +35,7 @@ use crate::providers::{self, Resolved};
 use crate::reload::{Reloader, Reports};
 use crate::rollout::Rollout;
 use crate::roster::Roster;
+use crate::shelf::Shelf;
 use crate::telemetry::{Exporter, SpanQueue, Tracer};
 use crate::vault::{Vault, VaultError};
 use crate::versions::Versions;
@@ -375,6 +376,7 @@ impl App {
             counts,
             signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
             vault: vault.clone(),
+            storage: Arc::new(Shelf::new(&config.store)),
         };
         let unread = |error: VaultError| StartError::Vault(error.to_string());
         let versions = Arc::new(Versions::open(live.clone(), deployer, &config.store).map_err(unread)?);

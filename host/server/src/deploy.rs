@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::config::{self, CodeSource, Route, Signing};
 use crate::live::DeployError;
 use crate::metrics::Counts;
+use crate::shelf::Shelf;
 use crate::signing;
 use crate::vault::Vault;
 use crate::versions::{Base, Kept, Place, Uploads};
@@ -35,6 +36,8 @@ pub(crate) struct Deployer {
     pub(crate) signing: Arc<ArcSwap<Signing>>,
     /// Where uploads are.
     pub(crate) vault: Arc<Vault>,
+    /// Where components keep things.
+    pub(crate) storage: Arc<Shelf>,
 }
 
 /// An upload that is not kept yet.
@@ -72,6 +75,7 @@ impl Deployer {
             all.update(digest(&code.bytes).as_bytes());
         });
         let digest = all.finalize().to_string();
+        self.open_storage(route).await?;
         Ok(Draft { spec: self.spec(route, codes)?, digest })
     }
 
@@ -164,7 +168,18 @@ impl Deployer {
         }
         let outbound = origins("grants.outbound", &route.grants.outbound)?;
         let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
-        Ok(Grants { models, absent, outbound, outbound_private })
+        let (buckets, containers) = (route.grants.buckets.clone(), route.grants.containers.clone());
+        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers })
+    }
+
+    /// Makes sure that there is a place where a route may keep things that does.
+    async fn open_storage(&self, route: &Route) -> Result<(), DeployError> {
+        if route.grants.buckets.is_empty() && route.grants.containers.is_empty() {
+            return Ok(());
+        }
+        let storage = self.storage.get().await.map_err(operators)?;
+        self.runtime.store_in(storage);
+        Ok(())
     }
 }
 

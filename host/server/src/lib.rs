@@ -33,6 +33,7 @@ mod reload;
 mod rollout;
 mod roster;
 pub mod router;
+mod shelf;
 mod signing;
 mod telemetry;
 mod tenants;

@@ -1,4 +1,7 @@
 //! Why bytes could not be kept. Bytes that are missing or were tampered with are not errors: they read as absent.
+//!
+//! Errors of [`crate::Storage`] are of two sorts: those that a caller can act on, whose text is safe to show to anybody, and
+//! those of the disk, which are the operator's ([`Error::is_operators`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,9 +30,112 @@ pub enum Error {
     /// A key holds other characters than ASCII letters, digits, `-` and `_`, or is empty or too long.
     #[error("`{0}` is no key: use 1 to 128 of a-z, A-Z, 0-9, - and _")]
     InvalidName(String),
+    /// Another process has the folder.
+    #[error("{}: another process keeps its buckets and containers there; give each host its own store.data-dir", dir.display())]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The index could not be read or written.
+    #[error("cannot {action} the index of buckets and containers: {why}")]
+    Index {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// In the database's words.
+        why: String,
+    },
+    /// A name is empty, or longer than names may be.
+    #[error("a {what} has {bytes} bytes; it must have 1 to {limit}")]
+    NameLength {
+        /// What was named, such as `key`.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The longest.
+        limit: usize,
+    },
+    /// A value or an object is larger than one may be.
+    #[error("{what} of more than {limit} bytes is not kept ({key})")]
+    TooLarge {
+        /// What it is, such as `a value`.
+        what: &'static str,
+        /// The largest.
+        limit: u64,
+        /// The configuration key of the limit.
+        key: &'static str,
+    },
+    /// The owner keeps as much as it may.
+    #[error(
+        "there is no room: of the {limit} bytes that may be kept (tenant.quotas.stored-bytes) {used} are in use"
+    )]
+    Full {
+        /// What may be kept, of all buckets and containers together.
+        limit: u64,
+        /// What is kept or being written.
+        used: u64,
+    },
+    /// Too many keys were named at once, or their values are too large to be answered at once.
+    #[error("{0}; ask for fewer at a time")]
+    TooMany(String),
+    /// What is to be counted up is no number, or would become too large for one.
+    #[error("the value of key `{0}` is not a whole number that can be counted up by that much in 64 bits")]
+    NoNumber(String),
+    /// There is no such container.
+    #[error("there is no container `{0}`; create it first")]
+    NoContainer(String),
+    /// There is one already.
+    #[error("there is a container `{0}` already")]
+    ContainerExists(String),
+    /// There is no such object.
+    #[error("there is no object `{object}` in container `{container}`")]
+    NoObject {
+        /// The container.
+        container: String,
+        /// The object.
+        object: String,
+    },
+    /// A part of an object was asked for that it does not have.
+    #[error("bytes {start} to {end} are no part of an object of {size}")]
+    Range {
+        /// The first.
+        start: u64,
+        /// The last.
+        end: u64,
+        /// What there is.
+        size: u64,
+    },
+    /// The storage is gone: the host ends.
+    #[error("the storage is closed")]
+    Closed,
 }
 
 impl Error {
+    /// Whether the operator has to do something about it. The text of such an error may name files and is not for anybody else.
+    pub fn is_operators(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. } | Self::BadKey { .. } | Self::InUse { .. } | Self::Index { .. } | Self::Closed
+        )
+    }
+
+    /// The kind of error in one word, for counting.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } | Self::BadKey { .. } => "disk",
+            Self::Index { .. } | Self::InUse { .. } | Self::Closed => "index",
+            Self::InvalidName(_) | Self::NameLength { .. } => "name",
+            Self::TooLarge { .. } | Self::TooMany(_) => "size",
+            Self::Full { .. } => "quota",
+            Self::NoNumber(_) => "number",
+            Self::NoContainer(_) | Self::NoObject { .. } | Self::ContainerExists(_) => "absent_or_present",
+            Self::Range { .. } => "range",
+        }
+    }
+
+    pub(crate) fn index<E: Into<redb::Error>>(action: &'static str) -> impl FnOnce(E) -> Error {
+        move |error| Error::Index { action, why: error.into().to_string() }
+    }
+
     pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
         move |source| Error::Io { action, path: path.to_owned(), source }
     }

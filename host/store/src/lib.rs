@@ -1,13 +1,18 @@
-//! The crate that owns Atelier's bytes at rest. For now it keeps private files that are authenticated when read
-//! ([`SealedFiles`]) and lines that are only ever added to ([`Journal`]); databases and object stores join with the
-//! features that need them.
+//! The crate that owns Atelier's bytes at rest: private files that are authenticated when read ([`SealedFiles`]), lines that
+//! are only ever added to ([`Journal`]), and what components keep from one request to the next ([`Storage`]): buckets of keys
+//! and containers of objects, each under its owner.
 //!
-//! It must never know what the bytes mean: callers name them by a key and decide what to do when there are none.
+//! It must never know what the bytes mean, who the owners are, or which component asks: callers name them and decide.
 
 mod error;
 mod journal;
 mod sealed;
+mod storage;
 
 pub use error::Error;
 pub use journal::Journal;
 pub use sealed::SealedFiles;
+pub use storage::{
+    Blob, Bucket, Container, Counts, Draft, Keys, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Storage,
+    StorageConfig, Version,
+};

@@ -59,6 +59,49 @@ mod capabilities {
 
 pub use capabilities::atelier::host::*;
 
+mod storage {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        interfaces: "
+            import wasi:keyvalue/store@0.2.0-draft2;
+            import wasi:keyvalue/atomics@0.2.0-draft2;
+            import wasi:keyvalue/batch@0.2.0-draft2;
+            import wasi:blobstore/types@0.2.0-draft;
+            import wasi:blobstore/container@0.2.0-draft;
+            import wasi:blobstore/blobstore@0.2.0-draft;
+            import wasi:logging/logging@0.1.0-draft;
+        ",
+        imports: {
+            "wasi:keyvalue/store.[drop]bucket": trappable,
+            "wasi:keyvalue/atomics.[drop]cas": trappable,
+            "wasi:blobstore/types.[static]outgoing-value.new-outgoing-value": async | trappable,
+            "wasi:blobstore/types.[method]outgoing-value.outgoing-value-write-body": trappable,
+            "wasi:blobstore/types.[static]incoming-value.incoming-value-consume-async": trappable,
+            "wasi:blobstore/types.[method]incoming-value.size": trappable,
+            "wasi:blobstore/types.[drop]outgoing-value": trappable,
+            "wasi:blobstore/types.[drop]incoming-value": trappable,
+            "wasi:blobstore/container.[method]container.name": trappable,
+            "wasi:blobstore/container.[method]container.write-data": trappable,
+            "wasi:blobstore/container.[drop]container": trappable,
+            "wasi:blobstore/container.[drop]stream-object-names": trappable,
+            "wasi:logging/logging.log": trappable,
+            default: async | trappable,
+        },
+        with: {
+            "wasi:io": wasmtime_wasi::p2::bindings::io,
+            "wasi:keyvalue/store.bucket": crate::capabilities::Bucket,
+            "wasi:keyvalue/atomics.cas": crate::capabilities::Swap,
+            "wasi:blobstore/types.outgoing-value": crate::capabilities::OutgoingValue,
+            "wasi:blobstore/types.incoming-value": crate::capabilities::IncomingValue,
+            "wasi:blobstore/container.container": crate::capabilities::Container,
+            "wasi:blobstore/container.stream-object-names": crate::capabilities::Names,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub use storage::wasi::{blobstore, keyvalue, logging};
+
 pub mod interpreter {
     wasmtime::component::bindgen!({
         path: "../../wit",

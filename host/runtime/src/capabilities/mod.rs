@@ -1,17 +1,22 @@
 //! What guests may ask of the host: one file per WIT interface of the same name, and what those that start jobs share
-//! (`job.rs`). Each file translates between the generated types and the domain's, checks grants first, and never lets a
+//! (`job.rs`) or keep things
+//! (`storage.rs`) share. Each file translates between the generated types and the domain's, checks grants first, and never lets a
 //! guest's mistake become more than a value or a trap of that guest.
 
 mod audio;
+mod blobstore;
 mod finish;
 mod generation;
 mod images;
 mod intent;
 mod job;
+mod keyvalue;
 mod language;
+mod logging;
 mod models;
 mod select;
 mod speech;
+mod storage;
 mod style;
 
 use std::sync::Arc;
@@ -24,11 +29,15 @@ use crate::stage::Caller;
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use audio::Sound;
+#[expect(unreachable_pub, reason = "the generated bindings re-export them")]
+pub use blobstore::{Container, IncomingValue, Names, OutgoingValue};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use generation::RunningJob;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use images::Image;
 pub(crate) use images::decode_pixels;
+#[expect(unreachable_pub, reason = "the generated bindings re-export them")]
+pub use keyvalue::{Bucket, Swap};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use language::RunningCompletion;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

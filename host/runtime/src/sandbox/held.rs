@@ -11,6 +11,8 @@ pub(super) struct Holdings {
     pub(super) pixel_bytes: Amount,
     /// Of all recordings.
     pub(super) samples: Amount,
+    /// Objects that are being read or written.
+    pub(super) objects: Amount,
 }
 
 /// How much there is of one kind.

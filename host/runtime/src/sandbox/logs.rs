@@ -1,4 +1,4 @@
-//! What guests print: cut into lines, made harmless for terminals, bounded per request, and handed to `tracing` under
+//! What guests print and log: cut into lines, made harmless for terminals, bounded per request, and handed to `tracing` under
 //! the target `guest`. Never to the host's own standard output.
 
 use std::io;
@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tracing::Level;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -16,7 +17,7 @@ use crate::{RequestContext, Secret};
 /// Longest line handed on in one piece.
 const MAX_LINE: usize = 4_096;
 
-/// What one request prints, on its standard output and standard error together.
+/// What one request prints and logs, by whatever way.
 pub(crate) struct Log {
     route: Arc<str>,
     context: Arc<RequestContext>,
@@ -48,6 +49,23 @@ impl Log {
     ) -> Arc<Self> {
         let printed = Printed { left: limit, exceeded: false, lines: Default::default() };
         Arc::new(Self { route, context, secret, printed: Mutex::new(printed) })
+    }
+
+    /// A message that says how serious it is, by the guest's word and by the host's level for it. What goes beyond the limit is
+    /// cut off.
+    pub(super) fn say(&self, level: Level, severity: &str, context: &str, message: &str) {
+        let mut printed = self.printed();
+        let mut cut = |text: &str| self.shown(&text.as_bytes()[..self.take(&mut printed, text.len())]);
+        let (text, context) = (cut(message), cut(context));
+        drop(printed);
+        let (id, route, context) = (self.context.id(), &self.route, context.as_str());
+        match level {
+            Level::TRACE => tracing::trace!(target: "guest", id, %route, severity, context, "{text}"),
+            Level::DEBUG => tracing::debug!(target: "guest", id, %route, severity, context, "{text}"),
+            Level::INFO => tracing::info!(target: "guest", id, %route, severity, context, "{text}"),
+            Level::WARN => tracing::warn!(target: "guest", id, %route, severity, context, "{text}"),
+            Level::ERROR => tracing::error!(target: "guest", id, %route, severity, context, "{text}"),
+        }
     }
 
     fn print(&self, stream: Stream, bytes: &[u8]) {

@@ -20,6 +20,9 @@ use crate::{Failure, Limits, RequestContext, Tenant};
 /// The deadline looks again at least this late while a guest waits in a capability.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Objects that a guest reads and writes at a time: each is an open file.
+const MAX_OBJECTS: u64 = 16;
+
 /// Counts for one store.
 pub(crate) struct Meter {
     route: Arc<Route>,
@@ -261,6 +264,12 @@ impl Meter {
         let limit = self.limits().audio_seconds;
         let most = limit.saturating_mul(SAMPLE_RATE as u64);
         self.holdings().samples.hold(samples, most).ok_or(limit).inspect_err(|_| self.deny("audio_seconds"))
+    }
+
+    /// Reserves an object that is read or written, or says how many there may be at a time.
+    pub(crate) fn hold_object(&self) -> Result<Held, u64> {
+        let held = self.holdings().objects.hold(1, MAX_OBJECTS);
+        held.ok_or(MAX_OBJECTS).inspect_err(|_| self.deny("objects"))
     }
 
     /// Reserves a job of the request, or says how many there may be.

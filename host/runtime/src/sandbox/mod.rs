@@ -129,6 +129,11 @@ impl Sandbox {
         self.output.turn_to(self.served.log.clone());
     }
 
+    /// Writes a message of the guest into the log of the request for which it works.
+    pub(crate) fn say(&self, level: tracing::Level, severity: &str, context: &str, message: &str) {
+        self.sharing.current().unwrap_or(&self.served).log.say(level, severity, context, message);
+    }
+
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
         WasiConfig::from(&self.route.config)
     }

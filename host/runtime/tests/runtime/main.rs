@@ -22,4 +22,5 @@ mod recordings;
 mod reuse;
 mod serving;
 mod speech;
+mod storage;
 mod tenants;

@@ -51,7 +51,7 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let providers = provider::providers(root.tables("provider"), context);
     let models = model::models(root.tables("model"), &providers, context);
     let tenants = tenant::tenants(root.tables("tenant"));
-    let known = Known { models: &models, tenants: &tenants };
+    let known = Known { models: &models, tenants: &tenants, keeps: store.data_dir.is_some() };
     let routes = routes(root.tables("route"), &known, context);
     root.finish();
     let manifest = Manifest::Embedded;
@@ -207,6 +207,8 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
         versions_per_route: table.number("versions-per-route", 3..=100).unwrap_or(8) as usize,
         upload_bytes: table.bytes("upload-bytes", MIB..=1_024 * GIB).unwrap_or(GIB),
         audit_bytes: table.bytes("audit-bytes", 65_536..=GIB).unwrap_or(8 * MIB),
+        value_bytes: table.bytes("value-bytes", 1_024..=64 * MIB).unwrap_or(MIB),
+        object_bytes: table.bytes("object-bytes", 1_024..=1_024 * GIB).unwrap_or(GIB),
     };
     table.finish();
     store
@@ -216,6 +218,8 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
 struct Known<'a> {
     models: &'a [Model],
     tenants: &'a [Tenant],
+    /// Whether there is a place to keep anything.
+    keeps: bool,
 }
 
 fn routes(tables: Vec<Table<'_>>, known: &Known<'_>, context: &Context<'_>) -> Vec<Route> {
@@ -247,7 +251,7 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     let release = (release::probe(table), release::trial(table));
     let reuse = reuse::reuse(table);
     let limits = limits(table, reuse);
-    let rest = (env(table), grants(table, known.models), table.text_table("config"), owner);
+    let rest = (env(table), grants(table, known), table.text_table("config"), owner);
     let ((host, path, methods), (intent, style, select, finish)) = (route, stages);
     let (env, grants, config, owner) = rest;
     let (name, component, path) = (name?, component??, path?);
@@ -340,8 +344,8 @@ fn env(table: &Table<'_>) -> Vec<String> {
     table.texts("env").into_iter().map(keep).collect()
 }
 
-fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
-    let table = route.table("grants");
+fn grants(route: &Table<'_>, known: &Known<'_>) -> Grants {
+    let (table, models) = (route.table("grants"), known.models);
     let granted = |found: Found<String>| {
         let id = ModelId::new(found.value);
         if !models.iter().any(|model| model.id == id) {
@@ -378,9 +382,26 @@ fn grants(route: &Table<'_>, models: &[Model]) -> Grants {
     let models = granted;
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
     let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
-    let client_address = table.boolean("client-address").unwrap_or(false);
+    let (buckets, containers) = (places(&table, "buckets", known), places(&table, "containers", known));
     table.finish();
-    Grants { models, outbound, outbound_private, client_address }
+    Grants { models, outbound, outbound_private, buckets, containers }
+}
+
+/// Names of what a route may keep things in.
+fn places(grants: &Table<'_>, key: &'static str, known: &Known<'_>) -> Vec<String> {
+    let name = |Found { value, at }: Found<String>| {
+        if !is_name(&value) {
+            let text = format!("wants names of up to 64 letters, digits, `-`, `_` and `.`, not `{value}`");
+            grants.problem(&at, text);
+        } else if !known.keeps {
+            let text = format!(
+                "`{value}` has no place: store.data-dir is \"off\"; name a folder there, or remove the grant"
+            );
+            grants.problem(&at, text);
+        }
+        value
+    };
+    grants.texts(key).into_iter().map(name).collect()
 }
 
 pub(super) fn check_origin(text: &str) -> Result<(), String> {

@@ -68,6 +68,9 @@ pub struct Quotas {
     /// Tokens that language models read and write in a day (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_day: Option<u64>,
+    /// Bytes in all buckets and containers together: keys with their values, objects with their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
 }
 
 /// Who may ask a route.
@@ -119,6 +122,7 @@ fn quotas(tenant: &Table<'_>) -> Quotas {
         images_per_day: table.number("images-per-day", 1..=DAY_LIMIT),
         audio_seconds_per_day: table.number("audio-seconds-per-day", 1..=DAY_LIMIT),
         tokens_per_day: table.number("tokens-per-day", 1..=DAY_LIMIT),
+        stored_bytes: table.bytes("stored-bytes", 0..=DAY_LIMIT),
     };
     if quotas.burst.is_some() && quotas.requests_per_second.is_none() {
         table.problem(table.at(), "`burst` bounds nothing without `requests-per-second`; set that as well");

@@ -202,8 +202,9 @@ pub struct Store {
     /// Compiled components; compiled anew at each start when `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
-    /// What operators change while the host runs: uploaded components, which version serves, keys, the audit log. Made
-    /// with the first such change; none is possible when `None`.
+    /// What operators change while the host runs: uploaded components, which version serves, keys, the audit log; and what
+    /// components keep in buckets and containers. Made with the first such change, or the first route that may keep
+    /// something; neither is possible when `None`.
     #[serde(serialize_with = "path_or_off")]
     pub data_dir: Option<PathBuf>,
     /// Versions that are remembered of each route; the oldest goes first.
@@ -212,6 +213,10 @@ pub struct Store {
     pub upload_bytes: u64,
     /// All files of the audit log together.
     pub audit_bytes: u64,
+    /// A value in a bucket.
+    pub value_bytes: u64,
+    /// An object in a container.
+    pub object_bytes: u64,
 }
 
 /// `[[model]]`
@@ -377,9 +382,12 @@ pub struct Grants {
     /// Origins whose names may lead to this machine or its own network.
     #[serde(rename = "outbound-private", skip_serializing_if = "Vec::is_empty")]
     pub outbound_private: Vec<String>,
-    /// Whether the component learns from where each request comes, in `x-forwarded-for`.
-    #[serde(rename = "client-address", skip_serializing_if = "is_default")]
-    pub client_address: bool,
+    /// Buckets of keys, by the names by which the component opens them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<String>,
+    /// Containers of objects, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<String>,
 }
 
 /// `limits` of a route.

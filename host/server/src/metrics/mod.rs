@@ -9,6 +9,7 @@ mod families;
 mod page;
 mod process;
 mod providers;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;

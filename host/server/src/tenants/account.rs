@@ -218,6 +218,10 @@ impl Quota for Purse {
         used.audio_seconds = used.audio_seconds.saturating_sub(work.audio_seconds);
         used.tokens = used.tokens.saturating_sub(work.tokens);
     }
+
+    fn stored_bytes(&self) -> Option<u64> {
+        self.quotas.stored_bytes
+    }
 }
 
 impl Drop for Begun {

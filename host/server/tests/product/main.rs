@@ -25,6 +25,7 @@ mod rates;
 mod rollout;
 mod signing;
 mod stopping;
+mod storage;
 mod streaming;
 mod swapping;
 mod tenants;

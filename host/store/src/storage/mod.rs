@@ -1,0 +1,144 @@
+//! What components keep: buckets of keys (`values.rs`) and containers of objects (`blobs.rs`, `draft.rs`), in one folder of
+//! one process. An index in one file (`index.rs`) knows every name, size and owner; small values lie in it, the bytes of
+//! objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes part of a path.
+//!
+//! What was acknowledged is on the disk. A write that a crash cut short is either whole or never was: the index changes last,
+//! in one transaction, together with what the owner is charged (`charge.rs`).
+
+mod blobs;
+mod charge;
+mod counts;
+mod draft;
+mod files;
+mod index;
+mod sweep;
+mod values;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+
+pub use blobs::{Blob, Container, ObjectInfo};
+pub use counts::Counts;
+pub use draft::Draft;
+pub use values::{Bucket, Keys, Version};
+
+use charge::Drafted;
+use files::Files;
+use index::Index;
+use sweep::Sweep;
+
+/// Longest key, and longest name of an object, in bytes.
+pub const MAX_NAME_BYTES: usize = 1_024;
+/// Most names of one page of a list, and most keys of one batch.
+pub const MAX_PAGE: usize = 1_000;
+
+/// How much one thing may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// A value (`store.value-bytes`).
+    pub value_bytes: u64,
+    /// An object (`store.object-bytes`).
+    pub object_bytes: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { value_bytes: 1 << 20, object_bytes: 1 << 30 }
+    }
+}
+
+/// To whom things belong: names of one owner mean nothing to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    id: Arc<str>,
+    limit: Option<u64>,
+}
+
+impl Owner {
+    /// An owner who may keep so many bytes, without limit when `None`. What counts are keys and values, and objects with their
+    /// names.
+    pub fn new(id: impl Into<Arc<str>>, limit: Option<u64>) -> Self {
+        Self { id: id.into(), limit }
+    }
+}
+
+/// Everything that is kept in one folder. Cloning is cheap; the folder is free for another process when the last clone, and
+/// whatever was made by one, is gone.
+#[derive(Clone)]
+pub struct Storage(Arc<Shared>);
+
+struct Shared {
+    _sweep: Sweep,
+    index: Index,
+    files: Files,
+    drafted: Drafted,
+    config: StorageConfig,
+    values: Counts,
+    blobs: Counts,
+}
+
+impl Storage {
+    /// Opens the folder, making it where it is missing, and removes what was never finished. Blocks; after a crash the index is
+    /// checked, which takes time by its size.
+    pub fn open(dir: &Path, config: StorageConfig) -> Result<Storage, Error> {
+        files::private_folder(dir)?;
+        let index = Index::open(dir)?;
+        let files = Files::open(dir, index.next_generation()?)?;
+        Ok(Storage(Arc::new(Shared {
+            _sweep: Sweep::start(&index, &files),
+            index,
+            files,
+            drafted: Drafted::default(),
+            config,
+            values: Counts::default(),
+            blobs: Counts::default(),
+        })))
+    }
+
+    /// A bucket of keys. There is one as soon as a key is set.
+    pub fn bucket(&self, owner: Owner, name: impl Into<Arc<str>>) -> Bucket {
+        Bucket::new(self.0.clone(), owner, name.into())
+    }
+
+    /// A container of objects, which is there or not.
+    pub fn container(&self, owner: Owner, name: impl Into<Arc<str>>) -> Container {
+        Container::new(self.0.clone(), owner, name.into())
+    }
+
+    /// A new object, which belongs nowhere yet.
+    pub async fn draft(&self, owner: Owner) -> Result<Draft, Error> {
+        Draft::begin(self.0.clone(), owner).await
+    }
+
+    /// What an owner keeps, in bytes.
+    pub async fn used(&self, owner: &Owner) -> Result<u64, Error> {
+        let id = owner.id.clone();
+        self.0.index.read(move |index| charge::used(index, &id)).await
+    }
+
+    /// What was done with buckets.
+    pub fn values(&self) -> &Counts {
+        &self.0.values
+    }
+
+    /// What was done with containers.
+    pub fn blobs(&self) -> &Counts {
+        &self.0.blobs
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+/// A name within its bounds.
+fn checked(what: &'static str, name: &str) -> Result<(), Error> {
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::NameLength { what, bytes: name.len(), limit: MAX_NAME_BYTES })
+}
