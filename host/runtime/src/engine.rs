@@ -44,6 +44,8 @@ pub(crate) struct SharedEngine {
 impl SharedEngine {
     /// Sets the engine up for `max_instances` requests at a time.
     pub(crate) fn new(max_instances: u32) -> Result<Self, Error> {
+        // a guest may ask for an error of a stream as a text, and would be shown the host's own stack
+        wasmtime::error::disable_backtrace();
         let (engine, pooled) = pooled(max_instances)?;
         start_ticker(&engine)?;
         Ok(Self { engine, pooled, max_instances })

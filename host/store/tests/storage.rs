@@ -353,4 +353,10 @@ async fn what_was_done_is_counted() {
     assert_eq!(values.operations(), [("get", 1), ("set", 2)]);
     assert_eq!((values.errors(), values.written_bytes(), values.read_bytes()), (vec![("quota", 1)], 5, 5));
     assert_eq!(storage.blobs().operations(), []);
+    let mut draft = storage.draft(Owner::new("a", Some(6))).await.unwrap();
+    draft.write(vec![0; 1].into()).await.unwrap_err();
+    assert_eq!(
+        (storage.blobs().operations(), storage.blobs().errors()),
+        (vec![("write", 1)], vec![("quota", 1)])
+    );
 }

@@ -42,6 +42,14 @@ impl Draft {
 
     /// Writes more. After an error the draft is of no use.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let written = self.append(bytes).await;
+        if written.is_err() {
+            self.shared.blobs.ended("write", &written);
+        }
+        written
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
         let (more, limit) = (bytes.len() as u64, self.shared.config.object_bytes);
         if self.bytes.saturating_add(more) > limit {
             return Err(Error::TooLarge { what: "an object", limit, key: "store.object-bytes" });

@@ -236,6 +236,9 @@ impl Bucket {
             Err(error) => Err(error),
         };
         self.shared.values.ended("increment", &sum);
+        if let Ok(sum) = &sum {
+            self.shared.values.written(sum.to_string().len() as u64);
+        }
         sum
     }
 
