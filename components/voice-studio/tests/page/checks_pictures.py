@@ -1,0 +1,132 @@
+"""Pictures: gallery, tree, download, deletion, reload, what others see, the limit and accounts."""
+
+from playwright.sync_api import expect
+
+CREATE, CHANGE = "create a red circle on a blue background", "make it night"
+
+
+def check_the_gallery_chooses_downloads_and_deletes(stage):
+    visit = stage.visit("gallery")
+    visit.write_and_wait(CREATE)
+    first = visit.source()
+    visit.write_and_wait(CHANGE)
+    visit.shot("gallery")
+    visit.at(".tile .pick").nth(1).click()
+    expect(visit.at("#picture")).to_have_attribute("src", first)
+    expect(visit.at(".tile .pick").nth(1)).to_have_attribute("aria-current", "true")
+    with visit.page.expect_download() as download:
+        visit.at("#download").click()
+    name = visit.at(".tile").nth(1).get_attribute("data-name")
+    assert download.value.suggested_filename == name
+    assert len(download.value.path().read_bytes()) > 100
+    visit.at(".tile").nth(0).hover()
+    visit.at(".tile").nth(0).locator("button").last.click()
+    visit.at("#removal-keep").click()
+    assert visit.count() == 2
+    visit.at(".tile").nth(0).hover()
+    visit.at(".tile").nth(0).locator("button").last.click()
+    visit.at("#removal-go").click()
+    expect(visit.at(".tile")).to_have_count(1)
+    assert visit.source() == first
+
+
+def check_the_tree_is_walked_by_keys(stage):
+    visit = stage.visit("tree")
+    visit.write_and_wait(CREATE)
+    first = visit.source()
+    visit.write_and_wait(CHANGE)
+    visit.at("#back").click()
+    expect(visit.at("#picture")).to_have_attribute("src", first, timeout=60_000)
+    visit.write_and_wait("make it sunset")
+    visit.at("#tab-gallery").focus()
+    visit.page.keyboard.press("ArrowRight")
+    expect(visit.at("#tree")).to_be_visible()
+    visit.shot("tree")
+    levels = [row.get_attribute("aria-level") for row in visit.at("#rows [role=treeitem]").all()]
+    assert levels == ["1", "2", "2"] and visit.at("#lines path").count() == 2, levels
+    visit.page.keyboard.press("Tab")
+    expect(visit.at("#rows [aria-selected=true]")).to_be_focused()
+    visit.page.keyboard.press("ArrowLeft")
+    expect(visit.at("#rows [role=treeitem]").first).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    expect(visit.at("#picture")).to_have_attribute("src", first)
+    expect(visit.at("#rows [role=treeitem]").first).to_be_focused()
+
+
+def check_a_reload_brings_everything_back(stage):
+    visit = stage.visit("reload")
+    visit.write_and_wait(CREATE)
+    visit.write_and_wait(CHANGE)
+    visit.at("#theme").click()
+    visit.at("#modes label").nth(1).click()
+    before = [visit.source(), visit.count(), visit.text("#account-count"), visit.text("#transcript")]
+    assert visit.text("#facts")
+    visit.page.reload()
+    visit.settled()
+    visit.ready()
+    expect(visit.at("#picture")).to_have_attribute("src", before[0])
+    assert before == [visit.source(), visit.count(), visit.text("#account-count"), visit.text("#transcript")]
+    expect(visit.at("html")).to_have_attribute("data-theme", "dark")
+    expect(visit.at("input[value=local_quality]")).to_be_checked()
+
+
+def check_a_second_browser_sees_nothing_of_the_first(stage):
+    one = stage.visit("one")
+    one.write_and_wait(CREATE)
+    other = stage.visit("other")
+    assert other.count() == 0 and other.source() is None
+    status = other.page.evaluate("path => fetch(path).then((answer) => answer.status)", one.source())
+    assert status == 404, f"the first one's picture answers {status}"
+
+
+def check_a_command_is_cancelled(stage):
+    visit = stage.visit("cancel")
+    visit.write_and_wait(CREATE)
+    first = visit.source()
+    visit.write(CHANGE)
+    expect(visit.at("#cancel")).to_be_focused()
+    visit.at("#cancel").click()
+    visit.settled()
+    expect(visit.at("#picture")).to_have_attribute("src", first)
+    assert visit.count() == 1 and not visit.seen("notices")
+    assert visit.at("#prompt").input_value() == CHANGE, "what was typed is still there"
+    visit.page.wait_for_timeout(1500)
+    visit.page.reload()
+    visit.ready()
+    assert visit.count() == 1, "it was cancelled on the server as well"
+
+
+def check_at_the_limit_an_account_goes_on_with_the_command(stage):
+    visit = stage.visit("limit")
+    limit = int(visit.page.evaluate("fetch('api/session_info').then((answer) => answer.json())")["image_limit"])
+    for _ in range(limit):
+        visit.write_and_wait(CREATE)
+    assert visit.text("#account-count") == "0"
+    visit.write(CHANGE)
+    expect(visit.at("#session")).to_be_visible(timeout=60_000)
+    expect(visit.at("#session-limit")).to_contain_text(f"{limit} pictures")
+    visit.shot("limit")
+    visit.at("#login-name").fill("nobody-of-this-name")
+    visit.at("#login-password").fill("a wrong password")
+    visit.at("#login-go").click()
+    expect(visit.at("#login-trouble")).to_contain_text("do not match")
+    visit.at("#login-name").fill("painter")
+    visit.at("#login-password").fill("a long enough password")
+    visit.at("#register-go").click()
+    expect(visit.at("#session")).to_be_hidden()
+    expect(visit.at(".tile")).to_have_count(limit + 1, timeout=60_000)
+    visit.settled()
+    assert visit.text("#transcript") == CHANGE and visit.text("#account-text") == "painter"
+    visit.at("#account").click()
+    visit.at("#logout").click()
+    expect(visit.at("#account-count")).not_to_be_empty()
+    expect(visit.at(".tile")).to_have_count(0)
+    taken = stage.visit("taken")
+    taken.at("#account").click()
+    taken.at("#login-name").fill("painter")
+    taken.at("#login-password").fill("another long password")
+    taken.at("#register-go").click()
+    expect(taken.at("#login-trouble")).to_contain_text("taken")
+    taken.at("#login-password").fill("a long enough password")
+    taken.at("#login-go").click()
+    expect(taken.at(".tile")).to_have_count(limit + 1)
