@@ -89,8 +89,9 @@ const EVENTS = {
     showPhase(say("phase_understood"));
   },
   queued({ position, eta_ms: eta }) {
-    const key = position > 1 ? "phase_queued" : "phase_next";
-    showPhase(say(eta ? `${key}_eta` : key, { position, time: eta && roughly(eta) }));
+    // the server counts those before this one, people count themselves
+    const key = position > 0 ? "phase_queued" : "phase_next";
+    showPhase(say(eta ? `${key}_eta` : key, { position: position + 1, time: eta && roughly(eta) }));
   },
   loading: ({ model }) => showPhase(say("phase_loading", { model })),
   progress: ({ step, steps, percent }) => showPhase(say(step < steps ? "phase_drawing" : "phase_finishing", { step, steps }), percent),

@@ -15,61 +15,72 @@ const SHORTEST_MS = 350;
  * Listens for spoken commands. `canBegin()` says whether one may come now, `onBegin()` that one begins, `onAudio(blob)`
  * brings it, and `onNoMicrophone(reason)` says why there is none.
  */
-export function listenForSpeech({ canBegin, onBegin, onAudio, onNoMicrophone }) {
-  const recorder = new Recorder();
-  // off, asking (the microphone is not open yet), or on
-  let state = "off";
-  let stopMeter = () => {};
-  const set = (next, shown) => {
-    state = next;
-    showState(shown);
-  };
-  const start = () => {
-    set("on", "recording");
-    recorder.start(() => talk.end());
-    stopMeter = showLevels(() => recorder.level(), () => recorder.elapsed());
-    announce(say("say_recording"));
-  };
-  const stop = async () => {
-    stopMeter();
-    set("off", "idle");
-    return recorder.stop();
-  };
-  const talk = {
-    isOn: () => state !== "off",
-    async begin() {
-      if (!canBegin()) return;
-      onBegin();
-      set("asking", "asking");
-      await opened(recorder, onNoMicrophone, () => state === "asking", start, () => set("off", "idle"));
-    },
-    async end() {
-      // let go while the browser still asks: the recording begins with the next hold
-      if (state === "asking") set("off", "idle");
-      if (state !== "on") return;
-      const { audio, milliseconds } = await stop();
-      if (milliseconds < SHORTEST_MS) showHint("hint_too_short");
-      else onAudio(audio);
-    },
-    async discard() {
-      if (state === "on") await stop();
-      else set("off", "idle");
-      announce(say("say_discarded"));
-    },
-  };
-  byId("discard").addEventListener("click", () => talk.discard());
-  listenForHold(byId("talk"), talk);
+export function listenForSpeech(told) {
+  const speech = new Speech(told);
+  byId("discard").addEventListener("click", () => speech.discard());
+  listenForHold(byId("talk"), speech);
 }
 
-/** Opens the microphone, then starts if it is still wanted. */
-async function opened(recorder, onNoMicrophone, isWanted, start, giveUp) {
-  try {
-    await recorder.open();
-    if (isWanted()) return start();
-    recorder.rest();
-    showHint("hint_ready");
-  } catch (error) {
-    giveUp();
-    onNoMicrophone(error instanceof NoMicrophone ? error.reason : "busy");
+class Speech {
+  #recorder = new Recorder();
+  // off, asking (the microphone is not open yet), or on
+  #state = "off";
+  #stopMeter = () => {};
+  #told;
+
+  constructor(told) {
+    this.#told = told;
+  }
+
+  isOn() {
+    return this.#state !== "off";
+  }
+
+  async begin() {
+    if (!this.#told.canBegin()) return;
+    this.#told.onBegin();
+    this.#become("asking", "asking");
+    try {
+      await this.#recorder.open();
+      if (this.#state === "asking") return this.#start();
+      // let go while the browser still asked: the next hold records at once
+      this.#recorder.rest();
+      showHint("hint_ready");
+    } catch (error) {
+      this.#become("off", "idle");
+      this.#told.onNoMicrophone(error instanceof NoMicrophone ? error.reason : "busy");
+    }
+  }
+
+  async end() {
+    if (this.#state === "asking") this.#become("off", "idle");
+    if (this.#state !== "on") return;
+    const { audio, milliseconds } = await this.#stop();
+    if (milliseconds < SHORTEST_MS) showHint("hint_too_short");
+    else this.#told.onAudio(audio);
+  }
+
+  async discard() {
+    if (this.#state === "on") await this.#stop();
+    else this.#become("off", "idle");
+    announce(say("say_discarded"));
+  }
+
+  #start() {
+    this.#recorder.start(() => this.end());
+    this.#become("on", "recording");
+    this.#stopMeter = showLevels(() => this.#recorder.level(), () => this.#recorder.elapsed());
+    announce(say("say_recording"));
+  }
+
+  async #stop() {
+    this.#stopMeter();
+    this.#become("off", "idle");
+    return this.#recorder.stop();
+  }
+
+  #become(state, shown) {
+    this.#state = state;
+    showState(shown);
   }
 }

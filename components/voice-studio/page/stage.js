@@ -94,10 +94,11 @@ function showPlacard() {
   const image = hung;
   const { text, language, action, prompt } = heard ?? { text: image?.command, action: image?.action, prompt: image?.prompt };
   byId("placard").toggleAttribute("data-empty", !text);
-  byId("transcript").textContent = text ?? "";
+  byId("transcript").textContent = byId("transcript").title = text ?? "";
   byId("transcript").lang = language ?? "";
   byId("understood").dataset.action = action ?? "";
   showText(byId("understood"), action && say(`understood_${action}`, { prompt }));
+  byId("understood").title = byId("understood").textContent;
   byId("back").hidden = byId("download").hidden = byId("facts").hidden = !image;
   if (!image) return;
   const facts = [

@@ -96,6 +96,19 @@ def check_a_command_is_cancelled(stage):
     assert visit.count() == 1, "it was cancelled on the server as well"
 
 
+def check_who_waits_is_told_their_place(stage):
+    one, other = stage.visit("drawn first"), stage.visit("drawn second")
+    for visit in (one, other):
+        visit.at("#modes label").nth(1).click()
+    one.write(CREATE)
+    other.write(CREATE)
+    one.settled()
+    other.settled()
+    phases = other.seen("phases")
+    assert any("in the queue" in phase or "You are next" in phase for phase in phases), phases
+    assert one.count() == other.count() == 1
+
+
 def check_at_the_limit_an_account_goes_on_with_the_command(stage):
     visit = stage.visit("limit")
     limit = int(visit.page.evaluate("fetch('api/session_info').then((answer) => answer.json())")["image_limit"])

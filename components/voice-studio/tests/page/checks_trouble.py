@@ -89,7 +89,7 @@ def check_notes_and_waiting_are_told(stage):
     visit = stage.visit("notes")
     session = visit.page.evaluate("fetch('api/session_info').then((answer) => answer.json())")
     done = {"action": "none", "image": None, "current": None, "session": session, "notes": ["cloud did not answer; made by local fast"]}
-    answer(visit, ("queued", {"position": 3, "eta_ms": 12_000}), ("queued", {"position": 1, "eta_ms": None}), ("loading", {"model": "big"}),
+    answer(visit, ("queued", {"position": 2, "eta_ms": 12_000}), ("queued", {"position": 0, "eta_ms": None}), ("loading", {"model": "big"}),
            ("hum", {"unknown": True}), ("transcript", {"text": "mumble", "language": "en"}), ("done", done))
     visit.forget()
     visit.write("mumble")

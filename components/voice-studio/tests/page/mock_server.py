@@ -143,8 +143,8 @@ class Handler(BaseHTTPRequestHandler):
             raise BrokenPipeError
 
     def draw(self, prompt):
-        for position in (2, 1):
-            self.event("queued", position=position, eta_ms=position * 4000)
+        for position in (1, 0):
+            self.event("queued", position=position, eta_ms=(position + 1) * 4000)
             self.pause(2)
         self.event("loading", model="mock")
         self.pause(1)

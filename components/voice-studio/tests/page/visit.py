@@ -115,11 +115,14 @@ class Visit:
 
     def was(self, state):
         """Waits until the dock has been in a state, however shortly."""
+        self.until(lambda: state in self.seen("states"), state)
+
+    def until(self, holds, what):
         for _ in range(PATIENCE_MS // 50):
-            if state in self.seen("states"):
+            if holds():
                 return
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"never {state}: {self.seen('states')}")
+        raise AssertionError(f"never saw {what}: {self.page.evaluate('seen')}")
 
     def settled(self):
         """The studio waits for the next command, and the current picture hangs."""
