@@ -4,11 +4,12 @@
     python check_page.py                    against the mock server beside this file, which it starts
     python check_page.py http://127.0.0.1:8000/kuvagen/ --shots pictures
 
-The server at an address is a fresh one: its sessions are made here, and some of them up to their limit. Each check is a
-function of `checks_*.py` whose name is the promise. One that fails is told with what the page showed, and the end is 1.
+Every check comes as visitors of its own, and goes up to their limit where it must. Each is a function of `checks_*.py` whose name
+is the promise. One that fails is told with what the page showed, and the end is 1.
 """
 
 import argparse
+import secrets
 import sys
 import tempfile
 import threading
@@ -31,9 +32,11 @@ class Stage:
 
     def __init__(self, browser, address, recordings):
         self.browser, self.address, self.recordings, self.visits = browser, address, recordings, []
+        # a server remembers visitors and accounts of earlier runs
+        self.run = secrets.token_hex(4)
 
     def visit(self, agent, **options):
-        self.visits.append(Visit(self.browser, self.address, agent, **options))
+        self.visits.append(Visit(self.browser, self.address, f"{agent} {self.run}", **options))
         return self.visits[-1]
 
     def recording(self, name):

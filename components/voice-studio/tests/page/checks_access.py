@@ -44,7 +44,7 @@ def check_axe_core_finds_nothing_serious_in_any_state(stage):
         visit.page.keyboard.press("Escape")
         visit.page.keyboard.up("Space")
         held = []
-        visit.page.route("**/process_command", held.append)
+        visit.page.route("**/process_command", lambda route: held.append(route))
         visit.write(CHANGE)
         accessible(visit, f"{scheme}, working")
         visit.context.set_offline(True)

@@ -110,7 +110,7 @@ def check_who_waits_is_told_their_place(stage):
 
 
 def check_at_the_limit_an_account_goes_on_with_the_command(stage):
-    visit = stage.visit("limit")
+    visit, name = stage.visit("limit"), f"painter-{stage.run}"
     limit = int(visit.page.evaluate("fetch('api/session_info').then((answer) => answer.json())")["image_limit"])
     for _ in range(limit):
         visit.write_and_wait(CREATE)
@@ -123,20 +123,20 @@ def check_at_the_limit_an_account_goes_on_with_the_command(stage):
     visit.at("#login-password").fill("a wrong password")
     visit.at("#login-go").click()
     expect(visit.at("#login-trouble")).to_contain_text("do not match")
-    visit.at("#login-name").fill("painter")
+    visit.at("#login-name").fill(name)
     visit.at("#login-password").fill("a long enough password")
     visit.at("#register-go").click()
     expect(visit.at("#session")).to_be_hidden()
     expect(visit.at(".tile")).to_have_count(limit + 1, timeout=60_000)
     visit.settled()
-    assert visit.text("#transcript") == CHANGE and visit.text("#account-text") == "painter"
+    assert visit.text("#transcript") == CHANGE and visit.text("#account-text") == name
     visit.at("#account").click()
     visit.at("#logout").click()
     expect(visit.at("#account-count")).not_to_be_empty()
     expect(visit.at(".tile")).to_have_count(0)
     taken = stage.visit("taken")
     taken.at("#account").click()
-    taken.at("#login-name").fill("painter")
+    taken.at("#login-name").fill(name)
     taken.at("#login-password").fill("another long password")
     taken.at("#register-go").click()
     expect(taken.at("#login-trouble")).to_contain_text("taken")
