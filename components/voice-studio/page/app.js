@@ -37,6 +37,7 @@ async function restore() {
     const [modes, session, gallery] = await Promise.all([api.modes(), api.session(), api.gallery()]);
     Object.assign(studio, { modes, session, images: gallery.images, current: gallery.current });
     show();
+    if (!Object.values(modes.modes).some((mode) => mode.available)) showNotice(say("no_mode"));
   } catch (error) {
     trouble(error);
   }
@@ -49,7 +50,7 @@ async function readGallery() {
 
 /** Shows all that is known; cheap enough to be done after every change. */
 function show() {
-  if (studio.modes && !showModes(studio.modes)) showNotice(say("no_mode"));
+  if (studio.modes) showModes(studio.modes);
   if (studio.session) showSession(studio.session);
   showGallery(studio.images, studio.current, { onChoose: choose, onRemove: askToRemove });
   showTree(studio.images, studio.current, choose);

@@ -26,6 +26,7 @@ export function listenForHold(button, talk) {
   };
   listenForKeys(button, talk, begin, end, () => (held = null));
   listenForPointer(button, begin, end);
+  letPointersGo();
   // a press without a pointer: ENTER, or a screen reader's
   button.addEventListener("click", (event) => {
     if (event.detail !== 0) return;
@@ -74,10 +75,19 @@ function listenForPointer(button, begin, end) {
   }
   // a long touch would open a menu
   button.addEventListener("contextmenu", (event) => event.preventDefault());
-  // SPACE would press again what was clicked last instead of talking; who uses keys keeps their place
+}
+
+/** SPACE would press again what a pointer pressed last, instead of talking. Who uses keys keeps their place. */
+function letPointersGo() {
+  let byPointer = false;
+  const letGo = () => document.querySelector("dialog[open]") || document.activeElement?.blur?.();
+  document.addEventListener("pointerdown", () => (byPointer = true), { capture: true });
+  document.addEventListener("keydown", () => (byPointer = false), { capture: true });
+  // first of all: a dialog that the press opens gives focus back to where it was
   document.addEventListener("click", (event) => {
-    const clicked = event.detail > 0 && event.target.closest("button, a, .segments label, [role=treeitem]");
-    if (clicked && !document.querySelector("dialog[open]")) document.activeElement?.blur?.();
-    // first of all: a dialog that the press opens gives focus back to where it was
+    if (event.detail > 0 && event.target.closest("button, a, .segments label, [role=treeitem]")) letGo();
   }, { capture: true });
+  document.addEventListener("change", (event) => {
+    if (byPointer && event.target.matches("select, [type=radio]")) letGo();
+  });
 }

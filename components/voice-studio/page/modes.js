@@ -25,7 +25,6 @@ export function showModes({ modes, default_mode: standard }) {
   }
   byId("mode-why").hidden = reasons.length === 0;
   byId("mode-why").textContent = reasons.join(" · ");
-  return reasons.length < radios().length;
 }
 
 export function listenForMode() {

@@ -17,6 +17,8 @@ export class NoMicrophone extends Error {
 export class Recorder {
   #stream = null;
   #recorder = null;
+  // resolves with the recording, whoever ends it: an unplugged microphone does as well
+  #recorded = null;
   #analyser = null;
   #context = null;
   #cooling = 0;
@@ -43,6 +45,7 @@ export class Recorder {
   start(onLongest) {
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
     this.#recorder = new MediaRecorder(this.#stream, { mimeType, audioBitsPerSecond: 48_000 });
+    this.#recorded = recorded(this.#recorder);
     this.#recorder.start();
     this.#context.resume();
     this.#started = performance.now();
@@ -51,17 +54,12 @@ export class Recorder {
 
   /** Ends the recording and gives it, with its length: `{ audio, milliseconds }`. */
   stop() {
-    const recorder = this.#recorder;
-    const pieces = [];
     const milliseconds = this.elapsed();
     clearTimeout(this.#longest);
+    if (this.#recorder.state !== "inactive") this.#recorder.stop();
     this.#recorder = null;
     this.rest();
-    return new Promise((done) => {
-      recorder.ondataavailable = (event) => pieces.push(event.data);
-      recorder.onstop = () => done({ audio: new Blob(pieces, { type: recorder.mimeType }), milliseconds });
-      recorder.stop();
-    });
+    return this.#recorded.then((audio) => ({ audio, milliseconds }));
   }
 
   /** Lets the microphone go after a while without a recording. */
@@ -90,6 +88,14 @@ export class Recorder {
     // -60 dB is a quiet room, -10 dB somebody close to the microphone
     return Math.min(1, Math.max(0, (decibels + 60) / 50));
   }
+}
+
+function recorded(recorder) {
+  const pieces = [];
+  recorder.ondataavailable = (event) => pieces.push(event.data);
+  return new Promise((done) => {
+    recorder.onstop = () => done(new Blob(pieces, { type: recorder.mimeType }));
+  });
 }
 
 function reasonOf(error) {

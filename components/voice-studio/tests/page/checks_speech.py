@@ -86,7 +86,7 @@ def check_a_lost_window_and_escape_end_a_recording(stage):
     assert "working" not in visit.seen("states"), "what was discarded is not sent"
 
 
-def check_the_button_records_by_pointer_touch_and_enter(stage):
+def check_the_button_records_by_pointer_and_enter(stage):
     visit = stage.visit("button")
     box = visit.at("#talk").bounding_box()
     visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -109,6 +109,20 @@ def check_the_button_records_by_pointer_touch_and_enter(stage):
     visit.page.wait_for_selector("#dock:is([data-state=working], [data-state=idle])")
     visit.settled()
     assert "working" in visit.seen("states"), "a second press sends"
+
+
+def check_a_finger_on_the_button_records(stage):
+    visit = stage.visit("finger", width=390, height=844, has_touch=True, is_mobile=True)
+    box = visit.at("#talk").bounding_box()
+    finger = visit.context.new_cdp_session(visit.page)
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    visit.page.wait_for_selector("#dock[data-state=recording]")
+    visit.page.wait_for_timeout(600)
+    visit.shot("phone-recording", settle=False)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    visit.was("working")
+    visit.settled()
 
 
 def check_a_denied_microphone_says_what_to_do(stage):

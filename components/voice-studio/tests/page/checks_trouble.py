@@ -109,3 +109,6 @@ def check_an_unavailable_mode_says_why(stage):
     expect(visit.at("#mode-why")).to_have_text("Local fast: the model is not there")
     expect(visit.at("input[value=local_fast]")).to_be_disabled()
     expect(visit.at("input[value=local_quality]")).to_be_checked()
+    body["modes"] = {name: {"available": False, "reason": "the model is not there"} for name in modes}
+    visit.page.reload()
+    expect(visit.at("#notice-text")).to_contain_text("No model can draw")
