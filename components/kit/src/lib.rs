@@ -5,6 +5,7 @@
 //! binding types. Nothing here knows of any single API.
 
 pub mod accept;
+pub mod album;
 pub mod assets;
 pub mod docs;
 #[cfg(feature = "fake")]
@@ -18,13 +19,16 @@ pub mod multipart;
 pub mod settings;
 pub mod speech;
 pub mod sse;
+pub mod storage;
 
 #[cfg(target_arch = "wasm32")]
 pub mod bindings;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 
+pub use album::Album;
 pub use host::Host;
 pub use http::{Headers, Reply, Request, Response};
 pub use intent::Interpret;
 pub use speech::Speech;
+pub use storage::Storage;

@@ -2,11 +2,13 @@
 //!
 //! Compiled for wasm alone. All else of a handler runs natively in its tests, so as little as possible is here.
 
+mod album;
 mod client;
 mod host;
 mod http;
 mod intent;
 mod speech;
+mod storage;
 
 pub use host::Granted;
 pub use http::serve;

@@ -140,6 +140,6 @@ export const english = {
 
   examples: {
     create: ["Create a red boat on the sea at sunset", "Paint a white house on a snowy hill", "Draw an orange cat in a meadow"],
-    edit: ["Make it night", "Add a star", "Make it sunset"],
+    edit: ["Make it night", "Turn it into watercolor", "Make it sunset"],
   },
 };

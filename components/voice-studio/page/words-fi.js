@@ -140,6 +140,6 @@ export const finnish = {
 
   examples: {
     create: ["Piirrä punainen vene merellä auringonlaskun aikaan", "Maalaa valkoinen talo lumessa", "Luo oranssi kissa niityllä"],
-    edit: ["Tee siitä yö", "Lisää tähti", "Tee siitä ilta"],
+    edit: ["Tee siitä yö", "Tee siitä akvarelli", "Tee siitä ilta"],
   },
 };

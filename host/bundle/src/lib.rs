@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_embedded_guest_is_a_component() {
-        assert_eq!(names().count(), 12);
+        assert_eq!(names().count(), 13);
         for name in names() {
             assert!(component(name).is_some_and(|bytes| bytes.starts_with(COMPONENT_MAGIC)), "{name}");
         }
@@ -59,7 +59,7 @@ mod tests {
         let manifest: toml::Table = DEFAULT_MANIFEST.parse().expect("toml");
         let models: Vec<_> = manifest["model"].as_array().expect("models").iter().collect();
         let named: Vec<_> = builtins(DEFAULT_MANIFEST);
-        assert_eq!(named.len(), models.len() + 7, "{named:?}");
+        assert_eq!(named.len(), models.len() + 9, "{named:?}");
         for name in named.iter().skip(models.len()) {
             assert!(component(name).is_some(), "{name}");
         }

@@ -129,7 +129,7 @@ impl Host for Fake {
     /// Pictures are written as their sizes, such as `10x20`; anything else is none.
     async fn decode(&self, bytes: Vec<u8>) -> Result<Size, ImageError> {
         let text = String::from_utf8(bytes).unwrap_or_default();
-        let sides = text.split_once('x').and_then(|(width, height)| Some((width.parse(), height.parse())));
+        let sides = text.split_once('x').map(|(width, height)| (width.parse(), height.parse()));
         match sides {
             Some((Ok(width), Ok(height))) => Ok(Size { width, height }),
             _ => Err(ImageError::Refused("this is no picture".into())),

@@ -223,7 +223,7 @@ pub(super) fn generation_error(error: generation::Error) -> GenerationError {
 }
 
 /// Four kinds of fault lie in the client's bytes or numbers, and one anywhere else.
-fn image_error(error: images::Error) -> ImageError {
+pub(super) fn image_error(error: images::Error) -> ImageError {
     use images::Error::{Invalid, Malformed, Other, TooLarge, Unsupported};
     match error {
         Unsupported(text) | Malformed(text) | TooLarge(text) | Invalid(text) => ImageError::Refused(text),

@@ -383,8 +383,9 @@ fn grants(route: &Table<'_>, known: &Known<'_>) -> Grants {
     let outbound = table.texts("outbound").into_iter().map(origin).collect();
     let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
     let (buckets, containers) = (places(&table, "buckets", known), places(&table, "containers", known));
+    let client_address = table.boolean("client-address").unwrap_or(false);
     table.finish();
-    Grants { models, outbound, outbound_private, buckets, containers }
+    Grants { models, outbound, outbound_private, buckets, containers, client_address }
 }
 
 /// Names of what a route may keep things in.

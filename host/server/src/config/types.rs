@@ -388,6 +388,9 @@ pub struct Grants {
     /// Containers of objects, likewise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<String>,
+    /// Whether the component learns from where each request comes, in `x-forwarded-for`.
+    #[serde(rename = "client-address", skip_serializing_if = "is_default")]
+    pub client_address: bool,
 }
 
 /// `limits` of a route.

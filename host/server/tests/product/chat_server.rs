@@ -5,21 +5,16 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::client::{self, Answer, send};
+use crate::form::{Part, form};
 use crate::host::{Host, atelier};
 
 const SAID: &str = "create a red circle on a blue background";
 const PROMPT: &str = "a red boat on the sea at sunset";
 /// Few: these tests compare bytes, not beauty.
 const STEPS: &str = "3";
-
-/// A part of a form: its name, and a file's name where it is one, and what it holds.
-type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -31,20 +26,9 @@ async fn host() -> Host {
     Host::with(tempfile::tempdir().unwrap(), Some(&manifest)).await
 }
 
-/// Posts a form as curl writes it.
+/// Posts a form.
 async fn post(host: &Host, path: &str, parts: &[Part<'_>]) -> Answer {
-    let mut body = Vec::new();
-    for (name, file, content) in parts {
-        let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
-        body.extend(
-            format!("--cut\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes(),
-        );
-        body.extend([content, &b"\r\n"[..]].concat());
-    }
-    body.extend(b"--cut--\r\n");
-    let request = Request::post(path).header("host", "test");
-    let request = request.header("content-type", "multipart/form-data; boundary=cut");
-    send(host.edge, request.body(Full::new(Bytes::from(body))).unwrap()).await
+    send(host.edge, form(path, &[], parts)).await
 }
 
 fn text<'a>(name: &'a str, content: &'a str) -> Part<'a> {

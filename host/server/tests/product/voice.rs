@@ -3,13 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{Answer, send};
+use crate::form::form;
 use crate::host::{Host, PNG, atelier};
 
 const CREATE: &str = "a red circle on a blue background";
@@ -102,19 +100,13 @@ fn spoken_commands_make_change_and_take_back_a_picture_without_a_server() {
 /// Asks the route of the built-in manifest, as a browser sends a form.
 async fn listen(host: &Host, name: &str, pictures: &[&[u8]]) -> Answer {
     let audio = std::fs::read(recording(name)).unwrap();
-    let files = [("audio", audio.as_slice())].into_iter().chain(pictures.iter().map(|png| ("picture", *png)));
-    let text =
-        |(name, text)| format!("--cut\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
-    let mut body = [("seed", SEED), ("steps", STEPS)].map(text).concat().into_bytes();
-    for (name, bytes) in files {
-        let head =
-            format!("--cut\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n");
-        body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
-    }
-    body.extend(b"--cut--\r\n");
-    let request = Request::post("/voice/listen").header("host", "test").header("accept", PNG);
-    let request = request.header("content-type", "multipart/form-data; boundary=cut");
-    let answer = send(host.edge, request.body(Full::new(Bytes::from(body))).unwrap()).await;
+    let mut parts = vec![
+        ("seed", None, SEED.as_bytes()),
+        ("steps", None, STEPS.as_bytes()),
+        ("audio", Some(name), &audio),
+    ];
+    parts.extend(pictures.iter().map(|png| ("picture", Some("a.png"), *png)));
+    let answer = send(host.edge, form("/voice/listen", &[("accept", PNG)], &parts)).await;
     assert_eq!(answer.status.as_u16(), 200, "{name}: {}", String::from_utf8_lossy(&answer.body));
     answer
 }

@@ -1,0 +1,172 @@
+//! What went wrong, as the page and other clients read it: `{"error": {"code", "message", "field"}}`. Every error of a stage or
+//! capability is translated here, once.
+//!
+//! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace.
+
+use atelier_kit::Response;
+use atelier_kit::fields::Faults;
+use atelier_kit::host::{GenerationError, ImageError, StageError};
+use atelier_kit::speech::AudioError;
+use atelier_kit::storage::StorageError;
+use serde_json::{Value, json};
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    status: u16,
+    /// For programs that tell one failure from another.
+    code: &'static str,
+    text: String,
+    /// The field that is at fault, where one is.
+    field: Option<String>,
+    /// When to come back.
+    retry_after_ms: Option<u64>,
+    /// The methods of a path, for a wrong one.
+    allow: Option<&'static str>,
+}
+
+impl Failure {
+    pub(crate) fn new(status: u16, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into(), field: None, retry_after_ms: None, allow: None }
+    }
+
+    /// The request is wrong; the text names the field and the fix.
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::new(422, "invalid", text)
+    }
+
+    /// No such path, or a picture that is not the visitor's.
+    pub(crate) fn not_found(what: &str) -> Self {
+        let shown: String = what.chars().take(80).collect();
+        Self::new(404, "not_found", format!("there is nothing at {shown}; /docs lists what there is"))
+    }
+
+    /// No picture of that name in the visitor's gallery.
+    pub(crate) fn no_such_picture(name: &str) -> Self {
+        let shown: String = name.chars().take(80).collect();
+        Self::new(404, "not_found", format!("your gallery has no picture `{shown}`"))
+    }
+
+    /// The path takes other methods.
+    pub(crate) fn wrong_method(method: &str, allow: &'static str) -> Self {
+        let shown: String = method.chars().take(20).collect();
+        let failure =
+            Self::new(405, "method_not_allowed", format!("{shown} is not served here; use {allow}"));
+        Self { allow: Some(allow), ..failure }
+    }
+
+    /// The body, or what is in it, is too large; the text names the limit.
+    pub(crate) fn too_large(text: impl Into<String>) -> Self {
+        Self::new(413, "too_large", text)
+    }
+
+    /// A model, a plugin or a store cannot be used or did not do its work.
+    pub(crate) fn backend(text: impl Into<String>) -> Self {
+        Self::new(502, "failed", text)
+    }
+
+    /// Nothing that was foreseen. What happened stays in the host's log.
+    fn unexpected() -> Self {
+        Self::new(500, "failed", "an unexpected error occurred; the server's log says more")
+    }
+
+    /// The same failure, of a field.
+    #[must_use]
+    pub(crate) fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
+    /// The same failure, which ends after so long.
+    #[must_use]
+    pub(crate) fn until(self, retry_after_ms: u64) -> Self {
+        Self { retry_after_ms: Some(retry_after_ms), ..self }
+    }
+
+    /// What an `error` event says.
+    pub(crate) fn event(&self) -> Value {
+        let mut value = json!({"code": self.code, "message": self.text});
+        if let Some(field) = &self.field {
+            value["field"] = field.as_str().into();
+        }
+        value
+    }
+
+    /// The error as a response, with the headers that its status calls for.
+    pub(crate) fn response(&self) -> Response {
+        let mut response = Response::json(self.status, &json!({"error": self.event()}));
+        if let Some(allow) = self.allow {
+            response = response.with("allow", allow);
+        }
+        response.come_back_after(self.retry_after_ms)
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self { field: faults.field, ..Self::invalid(faults.text) }
+    }
+}
+
+impl From<AudioError> for Failure {
+    fn from(error: AudioError) -> Self {
+        match error {
+            AudioError::Refused(text) => Self::invalid(format!("`audio` cannot be read: {text}")),
+            AudioError::TooLarge(text) => Self::too_large(format!("`audio` is too large: {text}")),
+            AudioError::Failed(text) => Self::backend(text),
+        }
+        .about("audio")
+    }
+}
+
+/// Pictures are the host's or the gallery's own: no field of a request is at fault.
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Refused(text) | ImageError::Failed(text) => Self::backend(text),
+        }
+    }
+}
+
+impl From<GenerationError> for Failure {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::Invalid { field, reason } => {
+                Self::invalid(format!("`{field}` {reason}")).about(&field)
+            }
+            GenerationError::Overloaded { reason, retry_after_ms } => {
+                Self::new(429, "busy", format!("{reason}; try again later")).until(retry_after_ms)
+            }
+            GenerationError::AccessDenied(text)
+            | GenerationError::UnknownModel(text)
+            | GenerationError::Failed(text) => Self::backend(text),
+            GenerationError::Unavailable { reason, retry_after_ms } => {
+                Self { retry_after_ms, ..Self::backend(reason) }
+            }
+            GenerationError::TimedOut(text) => Self::new(504, "failed", text),
+            GenerationError::Cancelled => Self::new(502, "cancelled", "the picture was cancelled"),
+            GenerationError::WorkerGone => {
+                Self::backend("the inference worker has stopped; the host needs its operator")
+            }
+            // its text may be anything, so it is not shown
+            GenerationError::Other(_) => Self::unexpected(),
+        }
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Refused(text) => Self::new(422, "not_understood", text),
+            StageError::NotConfigured(text) | StageError::Failed(text) => Self::backend(text),
+        }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full(text) => Self::new(507, "storage_full", text),
+            StorageError::Denied(text) | StorageError::Failed(text) => Self::backend(text),
+        }
+    }
+}
