@@ -3,7 +3,7 @@
 
 // in these, SPACE means something else
 const TYPES_SPACE = "input:not([type=radio]), textarea, select, [contenteditable]";
-const PRESSED_BY_SPACE = "button, a, summary, input, [role=treeitem], dialog";
+const PRESSED_BY_SPACE = "button, a, summary, input, [role=treeitem]";
 
 /**
  * Listens for the gesture. `talk` has `begin()`, `end()`, `discard()` and `isOn()`; each is called once per gesture.
@@ -60,7 +60,9 @@ function listenForKeys(button, talk, begin, end, forget) {
 function meansTalk(event, button) {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return false;
   const target = event.target instanceof Element ? event.target : document.body;
-  return target === button || (!target.closest(TYPES_SPACE) && !target.closest(PRESSED_BY_SPACE));
+  // focus stays a moment in a dialog that was closed
+  if (target === button || target.closest("dialog")) return true;
+  return !target.closest(TYPES_SPACE) && !target.closest(PRESSED_BY_SPACE);
 }
 
 function listenForPointer(button, begin, end) {

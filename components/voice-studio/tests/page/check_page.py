@@ -55,7 +55,7 @@ class Stage:
 def checks(only):
     modules = (checks_speech, checks_pictures, checks_trouble, checks_access)
     found = [(name, check) for module in modules for name, check in vars(module).items() if name.startswith("check_")]
-    return [(name.removeprefix("check_").replace("_", " "), check) for name, check in found if only in name]
+    return [(name.removeprefix("check_").replace("_", " "), check) for name, check in found if any(part.replace(" ", "_") in name for part in only)]
 
 
 def run(name, check, stage, shots):
@@ -79,7 +79,7 @@ def main():
     options.add_argument("address", nargs="?", help="where the page is; without it, a mock server is started")
     options.add_argument("--recordings", type=Path, default=RECORDINGS, help="16-bit WAV files named as in examples/voice-loop")
     options.add_argument("--shots", type=Path, help="a folder for screenshots")
-    options.add_argument("--only", default="", help="checks with this in their name")
+    options.add_argument("--only", nargs="+", default=[""], metavar="PART", help="checks with one of these in their name")
     options = options.parse_args()
     if not options.address:
         server = serve(pace=0.05, limit=4)
@@ -90,7 +90,7 @@ def main():
         Visit.shots = options.shots
     with tempfile.TemporaryDirectory() as folder:
         browser = Browser(folder)
-        chosen = checks(options.only.replace(" ", "_"))
+        chosen = checks(options.only)
         held = [run(name, check, Stage(browser, options.address, options.recordings), options.shots) for name, check in chosen]
         browser.close()
     print(f"{sum(held)} of {len(held)} hold")

@@ -21,13 +21,17 @@ def accessible(visit, state):
 
 
 def check_axe_core_finds_nothing_serious_in_any_state(stage):
+    cookies = None
     for scheme in ("light", "dark"):
         visit = stage.visit(f"axe {scheme}", color_scheme=scheme, reduced_motion="reduce")
         accessible(visit, f"{scheme}, empty")
         visit.shot(f"empty-{scheme}")
-        visit.write_and_wait(CREATE)
-        visit.write_and_wait(CHANGE)
-        visit.let_go()
+        if not cookies:
+            visit.write_and_wait(CREATE)
+            visit.write_and_wait(CHANGE)
+            cookies = visit.context.storage_state()
+        visit = stage.visit(f"axe {scheme}", color_scheme=scheme, reduced_motion="reduce", storage_state=cookies)
+        visit.settled()
         accessible(visit, f"{scheme}, gallery")
         visit.shot(f"picture-{scheme}")
         visit.at("#tab-tree").click()
@@ -55,11 +59,15 @@ def check_axe_core_finds_nothing_serious_in_any_state(stage):
 
 
 def check_a_phone_has_room_for_everything(stage):
+    maker = stage.visit("phone")
+    maker.write_and_wait(CREATE)
+    cookies = maker.context.storage_state()
     for width, language in ((360, "en-GB"), (360, "fi-FI"), (320, "fi-FI"), (390, "en-GB")):
         visit = stage.visit(f"phone {width} {language}", width=width, height=780, locale=language, has_touch=True, is_mobile=True, device_scale_factor=2)
         visit.shot(f"phone-empty-{width}-{language}")
-        visit.write_and_wait(CREATE)
-        visit.let_go()
+        visit.context.add_cookies(cookies["cookies"])
+        visit.open()
+        visit.settled()
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, f"{width} px scrolls sideways"
         for control in CONTROLS:
             box = visit.at(control).bounding_box()
@@ -67,9 +75,8 @@ def check_a_phone_has_room_for_everything(stage):
             assert min(box["width"], box["height"]) >= 24, f"{control} is too small for a finger: {box}"
         accessible(visit, f"phone {width} {language}")
         visit.shot(f"phone-{width}-{language}")
-    dark = stage.visit("phone dark", width=390, height=844, color_scheme="dark", has_touch=True, is_mobile=True, device_scale_factor=2)
-    dark.write_and_wait(CREATE)
-    dark.let_go()
+    dark = stage.visit("phone dark", storage_state=cookies, width=390, height=844, color_scheme="dark", has_touch=True, is_mobile=True, device_scale_factor=2)
+    dark.settled()
     dark.shot("phone-dark")
 
 

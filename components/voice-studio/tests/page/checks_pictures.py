@@ -36,7 +36,7 @@ def check_the_tree_is_walked_by_keys(stage):
     first = visit.source()
     visit.write_and_wait(CHANGE)
     visit.at("#back").click()
-    expect(visit.at("#picture")).to_have_attribute("src", first, timeout=60_000)
+    expect(visit.at("#picture")).to_have_attribute("src", first, timeout=180_000)
     visit.write_and_wait("make it sunset")
     visit.at("#tab-gallery").focus()
     visit.page.keyboard.press("ArrowRight")
@@ -116,7 +116,7 @@ def check_at_the_limit_an_account_goes_on_with_the_command(stage):
         visit.write_and_wait(CREATE)
     assert visit.text("#account-count") == "0"
     visit.write(CHANGE)
-    expect(visit.at("#session")).to_be_visible(timeout=60_000)
+    expect(visit.at("#session")).to_be_visible(timeout=180_000)
     expect(visit.at("#session-limit")).to_contain_text(f"{limit} pictures")
     visit.shot("limit")
     visit.at("#login-name").fill("nobody-of-this-name")
@@ -127,7 +127,7 @@ def check_at_the_limit_an_account_goes_on_with_the_command(stage):
     visit.at("#login-password").fill("a long enough password")
     visit.at("#register-go").click()
     expect(visit.at("#session")).to_be_hidden()
-    expect(visit.at(".tile")).to_have_count(limit + 1, timeout=60_000)
+    expect(visit.at(".tile")).to_have_count(limit + 1, timeout=180_000)
     visit.settled()
     assert visit.text("#transcript") == CHANGE and visit.text("#account-text") == name
     visit.at("#account").click()

@@ -6,8 +6,8 @@ from playwright.sync_api import expect
 def check_a_spoken_command_becomes_a_picture_and_another_changes_it(stage):
     visit = stage.visit("speaker")
     visit.speak(stage.recording("en-create"), shot="recording")
-    expect(visit.at("#transcript")).to_have_text("create a red circle on a blue background", timeout=60_000)
-    expect(visit.at("#understood")).to_have_text("New picture: a red circle on a blue background", timeout=60_000)
+    expect(visit.at("#transcript")).to_have_text("create a red circle on a blue background", timeout=180_000)
+    expect(visit.at("#understood")).to_have_text("New picture: a red circle on a blue background", timeout=180_000)
     visit.until(lambda: visit.seen("previews"), "a preview")
     visit.shot("progress", settle=False)
     visit.settled()

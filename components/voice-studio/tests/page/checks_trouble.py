@@ -40,7 +40,7 @@ def check_trying_again_repeats_the_command(stage):
     expect(visit.at("#notice-act")).to_have_text("Try again")
     visit.page.unroute_all()
     visit.at("#notice-act").click()
-    visit.page.wait_for_selector("#frame[data-state=picture]", timeout=60_000)
+    visit.page.wait_for_selector("#frame[data-state=picture]", timeout=180_000)
     visit.settled()
     assert visit.count() == 1
 
@@ -69,7 +69,7 @@ def check_being_offline_is_told_and_ends(stage):
     visit.context.set_offline(False)
     expect(visit.at("#notice-text")).to_contain_text("server is back", timeout=20_000)
     visit.at("#notice-act").click()
-    visit.page.wait_for_selector("#frame[data-state=picture]", timeout=60_000)
+    visit.page.wait_for_selector("#frame[data-state=picture]", timeout=180_000)
     assert visit.count() == 1
 
 

@@ -26,8 +26,9 @@ def session(browser, address, agent):
     visit = Visit(browser, address, agent, reduced_motion="reduce")
     for command in COMMANDS:
         visit.write_and_wait(command)
+    visit.forget()
     visit.write(DRAWN)
-    visit.until(lambda: visit.seen("previews") > 1, "a preview")
+    visit.until(lambda: visit.seen("previews") > 2, "previews")
     visit.let_go()
     visit.shot("page-drawing", settle=False)
     visit.settled()

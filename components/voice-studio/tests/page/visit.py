@@ -14,7 +14,8 @@ from playwright.sync_api import expect, sync_playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--mute-audio", "--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream"]
 # somebody who presses a key waits a moment before they speak, and after
 SILENCE_BEFORE_S, SILENCE_AFTER_S = 0.4, 0.5
-PATIENCE_MS = 60_000
+# a safety net for busy machines, not a measure
+PATIENCE_MS = 180_000
 OBSERVER = """
 window.seen = { states: [], phases: [], previews: 0, percents: [], level: 0, notices: [], violations: [] };
 addEventListener("securitypolicyviolation", (event) => seen.violations.push(event.violatedDirective + " " + event.blockedURI));
@@ -69,7 +70,7 @@ class Visit:
         self.context = browser.chromium.new_context(
             viewport={"width": width, "height": height}, user_agent=f"atelier-page-test {agent}",
             permissions=["microphone"] if microphone else [], **options)
-        self.context.set_default_timeout(PATIENCE_MS / 4)
+        self.context.set_default_timeout(PATIENCE_MS / 6)
         self.context.add_init_script(OBSERVER)
         self.page = self.context.new_page()
         self.watch()
