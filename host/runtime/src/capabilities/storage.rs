@@ -63,14 +63,13 @@ impl Refused {
     }
 }
 
-/// What a guest is told. What is the operator's goes to the log.
+/// What a guest is told. What is the operator's goes to the log, once for each request.
 pub(super) fn told(meter: &Meter, error: &StoreError) -> String {
     if error.is_operators() {
-        tracing::error!(
-            id = meter.context().id(),
-            route = meter.route(),
-            "a component's storage failed: {error}"
-        );
+        if meter.is_first_storage_failure() {
+            let (id, route) = (meter.context().id(), meter.route());
+            tracing::error!(id, route, "a component's storage failed: {error}");
+        }
         return FAILED.into();
     }
     if matches!(error, StoreError::Full { .. }) {

@@ -51,6 +51,8 @@ pub(crate) struct Meter {
     guards: Mutex<Vec<Weak<CancelGuard>>>,
     answered: AtomicBool,
     reported: AtomicBool,
+    /// Whether the operator knows that the request's storage failed.
+    storage_failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -107,6 +109,7 @@ impl Meter {
             guards: Mutex::default(),
             answered: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            storage_failed: AtomicBool::new(false),
         }
     }
 
@@ -417,6 +420,11 @@ impl Meter {
     /// Whether the caller is the first to tell of this guest's failure: it is counted once.
     pub(crate) fn first_report(&self) -> bool {
         !self.reported.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the host's storage fails the guest for the first time: a guest that tries again and again fills no log.
+    pub(crate) fn is_first_storage_failure(&self) -> bool {
+        !self.storage_failed.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn was_refused_memory(&self) -> bool {

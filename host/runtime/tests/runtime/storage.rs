@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use atelier_inference::TenantId;
 use atelier_runtime::{
-    Deployment, Exceeded, Grants, Limits, LoadProblem, Quota, RouteSpec, Runtime, RuntimeConfig, Tenant, Work,
+    Deployment, Exceeded, Grants, Limits, LoadProblem, Quota, Reuse, RouteSpec, Runtime, RuntimeConfig,
+    Tenant, Work,
 };
 use atelier_store::{Storage, StorageConfig};
 use bytes::Bytes;
@@ -213,20 +214,50 @@ async fn what_a_route_does_not_grant_is_refused_by_name() {
         })
         .collect();
     assert_eq!(keys, ["grants.buckets", "grants.containers"], "{problems:?}");
-    let route = place.keeper(3).await;
+    let logs = Logs::of("/asks-for-more");
+    let spec = RouteSpec { route: "/asks-for-more".into(), ..keeper(3) };
+    let route = place.runtime.deploy(spec).await.unwrap();
     let anna = tenant("anna", u64::MAX);
     let dialogue = [
+        // the operator reads which key to add, among the guest's own lines
         ("b:open secrets", "error: Error::AccessDenied"),
         (
             "create secrets",
-            "error: route `/test` has no grant for container `secrets`; add it to `grants.containers` of the route",
+            "error: route `/asks-for-more` has no grant for container `secrets`; add it to `grants.containers` of the route",
         ),
-        ("is secrets", "error: route `/test` has no grant…"),
+        ("is secrets", "error: route `/asks-for-more` has no grant…"),
     ];
     tells(&route, &anna, &dialogue).await;
+    assert!(
+        logs.lines().iter().any(|line| line.contains("add it to `grants.buckets`")),
+        "{:?}",
+        logs.lines()
+    );
     let nowhere = runtime_with(RuntimeConfig::default(), scheduler(Duration::ZERO));
     let error = nowhere.deploy(keeper(2)).await.unwrap_err().to_string();
     assert!(error.contains("grants.buckets") && error.contains("store.data-dir"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_one_instance_keep_things_beside_each_other() {
+    let place = Place::new();
+    let spec = RouteSpec { reuse: Reuse::Concurrent, ..keeper(3) };
+    let route = place.runtime.deploy(spec).await.unwrap();
+    let anna = tenant("anna", u64::MAX);
+    told(&route, &anna, &["create pictures"]).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for index in 0..40 {
+        let (route, anna) = (route.clone(), anna.clone());
+        asking.spawn(async move {
+            let put = format!("put pictures cat{index} purring");
+            let answers = told(&route, &anna, &["b:add notes count 1", &put]).await;
+            assert_eq!(answers[1], "put");
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked.unwrap();
+    }
+    tells(&route, &anna, &[("b:get notes count", "40"), ("whole pictures cat39", "purring")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,6 +89,8 @@ impl Draft {
         let listed = self.shared.index.write(move |index| entry.list(index)).await;
         let unused = match &listed {
             Ok(replaced) => *replaced,
+            // what the disk says of itself may be wrong: the file stays until the next start knows
+            Err(error) if error.is_operators() => None,
             Err(_) => Some(number),
         };
         unlink(&self.shared, unused.into_iter().collect()).await;

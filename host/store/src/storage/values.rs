@@ -202,7 +202,7 @@ impl Bucket {
     }
 
     async fn erase(&self, operation: &'static str, keys: Vec<String>) -> Result<(), Error> {
-        let place = self.place.clone();
+        let (place, batch) = (self.place.clone(), within_batch(keys.len()));
         let erase = move |index: &WriteTransaction| {
             let mut table = index.open_table(VALUES).map_err(Error::index("write"))?;
             let mut change = Change::default();
@@ -212,7 +212,10 @@ impl Bucket {
             }
             charge(index, &place.owner, change, 0)
         };
-        let erased = self.shared.index.write(erase).await;
+        let erased = match batch {
+            Ok(()) => self.shared.index.write(erase).await,
+            Err(error) => Err(error),
+        };
         self.shared.values.ended(operation, &erased);
         erased
     }

@@ -16,9 +16,9 @@ impl Host for Sandbox {
                 let bucket = Bucket(storage.bucket(owner, identifier));
                 Ok(Ok(self.table.push(bucket)?))
             }
-            // the interface has a case without a text for it; the log has the text
+            // the interface has a case without a text for it; the guest's own log has the text
             Err(Refused::NotGranted(text)) => {
-                tracing::warn!(id = self.meter().context().id(), "{text}");
+                self.say(tracing::Level::WARN, "warn", "wasi:keyvalue", &text);
                 Ok(Err(Error::AccessDenied))
             }
             Err(refused) => Ok(Err(Error::Other(refused.into_text()))),
