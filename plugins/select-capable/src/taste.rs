@@ -4,7 +4,7 @@
 
 /// Words of one kind of picture. Words of one list are held for the same taste.
 /// The hyphen stays part of a word, for `8-bit`.
-const TASTES: [&[&str]; 4] = [
+const TASTES: [&[&str]; 5] = [
     &["pixel", "8-bit", "8bit", "16-bit", "sprite", "retro game"],
     &[
         "illustration",
@@ -19,6 +19,10 @@ const TASTES: [&[&str]; 4] = [
         "sketch",
     ],
     &["photo", "photograph", "photorealistic", "realistic", "portrait", "35mm", "dslr", "cinematic"],
+    &[
+        "fantasy", "stylised", "stylized", "art", "artistic", "anime", "dreamy", "surreal", "magical",
+        "mythical", "dragon", "fairy",
+    ],
     &["painting", "watercolor", "watercolour", "aquarelle", "oil", "impressionist", "canvas"],
 ];
 
@@ -52,6 +56,21 @@ mod tests {
         assert_eq!(shared("a logo, please!", "Small flat illustrations."), 1);
         assert_eq!(shared("pixel art of a cat", "illustrations and pixel art"), 1);
         assert_eq!(shared("a photograph of a cat", "illustrations"), 0);
+    }
+
+    #[test]
+    fn fantasy_and_photographs_are_told_apart() {
+        let models =
+            ["Dreamshaper 8: fantasy, art and stylised pictures", "Realistic Vision 5.1: photographs"];
+        let told = |prompt| models.map(|description| shared(prompt, description));
+        for prompt in ["an artistic city", "a fantasy castle", "a stylized fox", "a dragon over the sea"] {
+            assert_eq!(told(prompt), [1, 0], "{prompt}");
+        }
+        for prompt in ["a photorealistic cat", "a cinematic street", "a portrait of an old man"] {
+            assert_eq!(told(prompt), [0, 1], "{prompt}");
+        }
+        assert_eq!(told("a red boat"), [0, 0]);
+        assert_eq!(told("a photograph of a painting of a party"), [0, 1]);
     }
 
     #[test]
