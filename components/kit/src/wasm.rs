@@ -7,6 +7,7 @@ mod client;
 mod host;
 mod http;
 mod intent;
+mod machine;
 mod speech;
 mod storage;
 

@@ -234,6 +234,7 @@ fn refuse(spec: &RouteSpec, name: &str, import: &str) -> Option<LoadProblem> {
         "grants.models" => !spec.grants.models.is_empty(),
         "grants.buckets" => !spec.grants.buckets.is_empty(),
         "grants.containers" => !spec.grants.containers.is_empty(),
+        "grants.machine" => spec.grants.machine,
         _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
     };
     (!granted).then(|| LoadProblem::NotGranted {

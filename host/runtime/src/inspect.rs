@@ -167,6 +167,7 @@ pub(crate) fn grant(import: &str) -> Option<Grant> {
         }
         // one interface of each package stands for all: a component that uses any of them imports this one
         "wasi:keyvalue/store" => Some(Grant { key: "grants.buckets", what: "bucket" }),
+        "atelier:host/machine" => Some(Grant { key: "grants.machine", what: "view of the machine" }),
         "wasi:blobstore/types" => Some(Grant { key: "grants.containers", what: "container" }),
         _ => None,
     }

@@ -33,6 +33,7 @@ mod in_flight;
 mod inspect;
 mod limits;
 mod linker;
+mod machine;
 mod metrics;
 mod outbound;
 mod persist;

@@ -7,7 +7,9 @@
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::bindings::{audio, finish, generation, images, intent, language, models, select, speech, style};
+use crate::bindings::{
+    audio, finish, generation, images, intent, language, machine, models, select, speech, style,
+};
 use crate::bindings::{blobstore, keyvalue, logging};
 use crate::capabilities::Capabilities;
 use crate::sandbox::Sandbox;
@@ -28,6 +30,7 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     style::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    machine::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     storage(&mut linker)?;
     Ok(linker)
 }

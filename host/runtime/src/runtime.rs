@@ -18,6 +18,7 @@ use crate::code::{Cache, Compiler, CompilerProgram};
 use crate::compute::ComputeThreads;
 use crate::context::Scope;
 use crate::decoder::Decoder;
+use crate::machine::Machine;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
 use crate::provider::{Asking, Provided, ProvidedStatus, Providers};
@@ -91,6 +92,7 @@ pub(crate) struct Host {
     pub(crate) generations: AtomicU64,
     /// Where buckets and containers are, once there is a place.
     pub(crate) storage: OnceLock<Storage>,
+    pub(crate) machine: Machine,
 }
 
 impl Host {
@@ -169,6 +171,7 @@ impl Runtime {
             painters: Door::inner(threads as u32, 0),
             generations: AtomicU64::new(0),
             storage: OnceLock::new(),
+            machine: Machine::new(),
         };
         Ok(Runtime { host: Arc::new(host) })
     }

@@ -34,6 +34,8 @@ pub struct Grants {
     pub buckets: Vec<String>,
     /// Containers that it may keep objects in, of each tenant its own; `grants.containers` in the manifest.
     pub containers: Vec<String>,
+    /// Whether it may see how the machine fares; `grants.machine` in the manifest.
+    pub machine: bool,
 }
 
 /// Whether an instance of a route's handler answers one request or several.

@@ -169,7 +169,8 @@ impl Deployer {
         let outbound = origins("grants.outbound", &route.grants.outbound)?;
         let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
         let (buckets, containers) = (route.grants.buckets.clone(), route.grants.containers.clone());
-        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers })
+        let machine = route.grants.machine;
+        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers, machine })
     }
 
     /// Makes sure that there is a place where a route may keep things that does.

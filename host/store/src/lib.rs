@@ -13,6 +13,6 @@ pub use error::Error;
 pub use journal::Journal;
 pub use sealed::SealedFiles;
 pub use storage::{
-    Blob, Bucket, Container, Counts, Draft, Keys, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Storage,
-    StorageConfig, Version,
+    Blob, Bucket, Container, Counts, Draft, Keys, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Space,
+    Storage, StorageConfig, Version,
 };

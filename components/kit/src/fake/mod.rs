@@ -15,7 +15,9 @@ use crate::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
     Outcome, Prompt, Size, Source, StageError,
 };
+use crate::machine::{Figures, Machine, MachineError};
 use crate::speech::{AudioError, Speech, SpeechEvent, SpeechModel, SpeechOrder, Transcript, Transcription};
+use crate::storage::{Memory, Storage, StorageError};
 
 pub use exchange::{events, form, get, json, whole};
 pub use script::{Script, drawing, said};
@@ -31,6 +33,8 @@ pub struct Record {
     pub hints: Vec<Hints>,
     /// Jobs that have ended or were given up.
     pub jobs_dropped: usize,
+    /// What time it is; a test may let it pass.
+    pub unix_seconds: u64,
 }
 
 /// A job of a picture as it was asked for.
@@ -51,6 +55,8 @@ pub struct Fake {
     pub script: Rc<Script>,
     /// What was asked of it.
     pub record: Rc<RefCell<Record>>,
+    /// What it keeps.
+    pub memory: Rc<Memory>,
 }
 
 /// A job of a picture: the script's events, then its end.
@@ -98,7 +104,7 @@ impl Host for Fake {
     }
 
     fn unix_seconds(&self) -> u64 {
-        1_700_000_000
+        self.record.borrow().unix_seconds
     }
 
     async fn sleep_ms(&self, _ms: u64) {
@@ -231,5 +237,46 @@ impl Speech for Fake {
             Some(error) => Err(error.clone()),
             None => Ok(FakeTranscription(self.clone(), false)),
         }
+    }
+}
+
+impl Storage for Fake {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.script.storage.clone()?;
+        self.memory.get(bucket, key).await
+    }
+
+    async fn replace(
+        &self,
+        bucket: &str,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<bool, StorageError> {
+        self.memory.replace(bucket, key, expected, value).await
+    }
+
+    async fn add(&self, bucket: &str, key: &str, delta: i64) -> Result<i64, StorageError> {
+        self.script.storage.clone()?;
+        self.memory.add(bucket, key, delta).await
+    }
+
+    async fn read(&self, container: &str, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.memory.read(container, name).await
+    }
+
+    async fn write(&self, container: &str, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.script.objects.clone()?;
+        self.memory.write(container, name, bytes).await
+    }
+
+    async fn remove(&self, container: &str, name: &str) -> Result<(), StorageError> {
+        self.memory.remove(container, name).await
+    }
+}
+
+impl Machine for Fake {
+    async fn usage(&self) -> Result<Figures, MachineError> {
+        self.script.usage.clone()
     }
 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use super::{Fake, Record};
 use crate::host::{AbsentModel, Choice, Event, GenerationError, Model, Size, StageError, StepCacheKind};
+use crate::machine::{Figures, MachineError};
 use crate::speech::{Language, Transcript};
+use crate::storage::StorageError;
 
 /// What a fake does.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ pub struct Script {
     pub never_ends: bool,
     /// What the select stage says.
     pub select: Result<Choice, StageError>,
+    /// Whether values can be kept.
+    pub storage: Result<(), StorageError>,
+    /// Whether objects can be written.
+    pub objects: Result<(), StorageError>,
+    /// How the machine fares.
+    pub usage: Result<Figures, MachineError>,
 }
 
 impl Default for Script {
@@ -46,6 +54,9 @@ impl Default for Script {
             events: Vec::new(),
             never_ends: false,
             select: Err(StageError::NotConfigured("add `select` to route \"a\"".into())),
+            storage: Ok(()),
+            objects: Ok(()),
+            usage: Ok(Figures { cores: 2, cpu_percent: Some(12.5), jobs_waiting: 3, ..Figures::default() }),
         }
     }
 }
@@ -53,7 +64,8 @@ impl Default for Script {
 impl Script {
     /// The host that does so.
     pub fn host(self) -> Fake {
-        Fake { script: Rc::new(self), record: Rc::new(RefCell::new(Record::default())) }
+        let record = Record { unix_seconds: 1_700_000_000, ..Record::default() };
+        Fake { script: Rc::new(self), record: Rc::new(RefCell::new(record)), memory: Rc::default() }
     }
 
     /// The same script with one more key of the configuration.

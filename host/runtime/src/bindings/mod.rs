@@ -19,6 +19,7 @@ mod capabilities {
             import atelier:host/style@0.1.0;
             import atelier:host/select@0.1.0;
             import atelier:host/finish@0.1.0;
+            import atelier:host/machine@0.1.0;
         ",
         imports: {
             "atelier:host/images.[static]image.from-pixels": trappable,

@@ -13,6 +13,7 @@ mod job;
 mod keyvalue;
 mod language;
 mod logging;
+mod machine;
 mod models;
 mod select;
 mod speech;

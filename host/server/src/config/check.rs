@@ -384,8 +384,9 @@ fn grants(route: &Table<'_>, known: &Known<'_>) -> Grants {
     let outbound_private = table.texts("outbound-private").into_iter().map(origin).collect();
     let (buckets, containers) = (places(&table, "buckets", known), places(&table, "containers", known));
     let client_address = table.boolean("client-address").unwrap_or(false);
+    let machine = table.boolean("machine").unwrap_or(false);
     table.finish();
-    Grants { models, outbound, outbound_private, buckets, containers, client_address }
+    Grants { models, outbound, outbound_private, buckets, containers, client_address, machine }
 }
 
 /// Names of what a route may keep things in.

@@ -391,6 +391,9 @@ pub struct Grants {
     /// Whether the component learns from where each request comes, in `x-forwarded-for`.
     #[serde(rename = "client-address", skip_serializing_if = "is_default")]
     pub client_address: bool,
+    /// Whether the component may see how the machine fares.
+    #[serde(skip_serializing_if = "is_default")]
+    pub machine: bool,
 }
 
 /// `limits` of a route.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Space;
 use crate::Error;
 
 /// Bits of a number below the generation's.
@@ -66,6 +67,13 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
+    }
+
+    pub(super) fn space(&self) -> Result<Space, Error> {
+        let disk = rustix::fs::statvfs(&self.0.objects);
+        let disk = disk.map_err(|error| Error::io("measure the disk of", &self.0.objects)(error.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { total: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
     }
 
     pub(super) fn remove(&self, number: u64) -> Result<(), Error> {

@@ -64,6 +64,15 @@ impl Owner {
     }
 }
 
+/// What there is of a disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What it holds in all.
+    pub total: u64,
+    /// What a process without privileges may still write.
+    pub free: u64,
+}
+
 /// Everything that is kept in one folder. Cloning is cheap; the folder is free for another process when the last clone, and
 /// whatever was made by one, is gone.
 #[derive(Clone)]
@@ -116,6 +125,12 @@ impl Storage {
     pub async fn used(&self, owner: &Owner) -> Result<u64, Error> {
         let id = owner.id.clone();
         self.0.index.read(move |index| charge::used(index, &id)).await
+    }
+
+    /// What there is of the disk that the folder is on.
+    pub async fn space(&self) -> Result<Space, Error> {
+        let files = self.0.files.clone();
+        tokio::task::spawn_blocking(move || files.space()).await.map_err(|_| Error::Closed)?
     }
 
     /// What was done with buckets.
