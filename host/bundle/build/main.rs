@@ -17,6 +17,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("prompt-assist", "components/prompt-assist"),
     ("voice", "components/voice"),
     ("chat-server", "components/chat-server"),
+    ("speech-saas", "components/speech-saas"),
     ("voice-studio", "components/voice-studio"),
     ("media", "components/media"),
     ("intent-language", "plugins/intent-language"),

@@ -25,6 +25,7 @@ mod pictures;
 mod rates;
 mod rollout;
 mod signing;
+mod speech_saas;
 mod stopping;
 mod storage;
 mod streaming;

@@ -1,0 +1,195 @@
+//! The OpenAPI document, which the original had not. Bodies come from the tables that parse them.
+//!
+//! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
+
+use atelier_kit::docs::object;
+use atelier_kit::fields::schema;
+use serde_json::{Value, json};
+
+use crate::api::{CLEANUP, GENERATE, HEALTH, IMAGES, STATUS, TRANSCRIBE};
+use crate::cleanup::{CLEANING, HEADER};
+use crate::transcribe::TRANSCRIPTION;
+use crate::wish::GENERATION;
+
+/// The name of the service.
+pub(crate) const TITLE: &str = "Speech-to-Image SaaS";
+
+const ABOUT: &str = "Writes down what is said, makes pictures in the style that a prompt asks for, and keeps them. Unknown fields are \
+     refused by name; errors are `{\"success\": false, \"error\": \"…\"}`. So many requests a minute are taken of a client; one \
+     more is a 429 with `retry-after`.";
+
+/// The document of a service below a path.
+pub(crate) fn document(base: &str) -> Value {
+    let server = if base.is_empty() { "/" } else { base };
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": env!("CARGO_PKG_VERSION"), "description": ABOUT},
+        "servers": [{"url": server}],
+        "paths": {
+            (TRANSCRIBE): {"post": transcribe()},
+            (GENERATE): {"post": generate()},
+            (IMAGES): {"get": list()},
+            (format!("{IMAGES}/{{filename}}")): {"get": image()},
+            (STATUS): {"get": read("status", "Get server status and system info", "Status")},
+            (CLEANUP): {"post": cleanup()},
+            (HEALTH): {"get": health()},
+        },
+        "components": {"schemas": schemas()},
+    })
+}
+
+fn transcribe() -> Value {
+    let body = json!({"multipart/form-data": {"schema": reference("AudioForm")}});
+    operation("transcribe_audio", "Convert audio file to text", &body, "Transcription")
+}
+
+fn generate() -> Value {
+    let example = json!({"prompt": "a photorealistic portrait of a sailor, cinematic light"});
+    let body = json!({"application/json": {"schema": reference("Generation"), "example": example}});
+    let mut operation = operation("generate_image", "Generate image from text prompt", &body, "Generated");
+    operation["responses"]["507"] = error("There is no room for the picture; the text names the quota.");
+    operation
+}
+
+fn cleanup() -> Value {
+    let body = json!({"application/json": {"schema": reference("Cleaning")}});
+    let mut operation = operation("cleanup", "Manual cleanup of old files", &body, "Cleaned");
+    operation["requestBody"]["required"] = json!(false);
+    operation["responses"]["401"] = error("The key is missing.");
+    operation["responses"]["403"] = error("The key is another, or the operator has set none.");
+    operation["parameters"] = json!([{
+        "name": HEADER, "in": "header", "required": true, "schema": {"type": "string"},
+        "description": "The operator's key.",
+    }]);
+    operation
+}
+
+fn list() -> Value {
+    let mut operation = read("list_images", "Get image history", "History");
+    let number = |name: &str, about: &str| json!({"name": name, "in": "query", "schema": {"type": "integer"}, "description": about});
+    operation["parameters"] = json!([
+        number("limit", "At most so many, 50 unless it is said."),
+        number("offset", "After so many.")
+    ]);
+    operation
+}
+
+fn image() -> Value {
+    let png = json!({"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}});
+    json!({
+        "operationId": "get_image",
+        "summary": "Serve generated images",
+        "parameters": [{"name": "filename", "in": "path", "required": true, "schema": {"type": "string"}}],
+        "responses": {
+            "200": {"description": "The picture.", "content": png},
+            "404": error("There is no such picture, or no longer."),
+        },
+    })
+}
+
+fn health() -> Value {
+    let mut operation = read("health", "Health check endpoint", "Health");
+    operation["responses"]["503"] = answer("Something is missing; `checks` says what.", "Health");
+    operation
+}
+
+fn read(id: &str, summary: &str, schema: &str) -> Value {
+    json!({"operationId": id, "summary": summary, "responses": {"200": answer("The answer.", schema)}})
+}
+
+/// What is posted, and every error that it can end with.
+fn operation(id: &str, summary: &str, content: &Value, schema: &str) -> Value {
+    json!({
+        "operationId": id,
+        "summary": summary,
+        "requestBody": {"required": true, "content": content},
+        "responses": {
+            "200": answer("Done.", schema),
+            "400": error("A value fails validation, or a file cannot be read; the text names the field and the fix."),
+            "413": error("The body has too many bytes, or the recording too many seconds."),
+            "429": error("Too many requests, or a full queue; `retry-after` says when to come back."),
+            "500": error("An unexpected error; its text stays in the server's log."),
+            "502": error("A model, a plugin, the storage or the configuration cannot be used."),
+        },
+    })
+}
+
+fn answer(description: &str, schema: &str) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": reference(schema)}}})
+}
+
+fn error(description: &str) -> Value {
+    answer(description, "Error")
+}
+
+/// Schemas stand once, under `components`; a test follows every reference.
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn schemas() -> Value {
+    let (text, number, yes) = (json!({"type": "string"}), json!({"type": "integer"}), json!({"const": true}));
+    let mut form = schema(TRANSCRIPTION);
+    form["properties"]["audio"] = json!({
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "The recording: wav, flac, mp3, mp4, ogg or webm. `file` is taken for it as well.",
+    });
+    form["required"] = json!(["audio"]);
+    let notes = json!({"type": "array", "items": text, "description": "What a user should know."});
+    let mut generated = picture();
+    for (name, schema) in [("success", &yes), ("image_url", &text), ("reason", &text), ("notes", &notes)] {
+        generated["properties"][name] = schema.clone();
+    }
+    json!({
+        "AudioForm": form,
+        "Generation": schema(GENERATION),
+        "Cleaning": schema(CLEANING),
+        "Transcription": object(json!({
+            "success": yes, "text": text, "language": {"type": ["string", "null"]},
+            "duration": {"type": "number", "description": "Seconds."}, "notes": notes,
+        }), &["success", "text", "language", "duration", "notes"]),
+        "Picture": picture(),
+        "Generated": generated,
+        "History": object(json!({
+            "images": {"type": "array", "items": reference("Picture")}, "total": number, "limit": number, "offset": number,
+        }), &["images", "total", "limit", "offset"]),
+        "Cleaned": object(json!({
+            "success": yes, "removed": number, "freed_bytes": number, "remaining": number,
+        }), &["success", "removed", "freed_bytes", "remaining"]),
+        "Status": object(json!({
+            "status": {"enum": ["running", "degraded"]}, "timestamp": number, "system": {"type": "object"},
+            "generation": {"type": "object"}, "models": {"type": "object"}, "images": {"type": "object"},
+        }), &["status", "timestamp", "system", "generation", "models", "images"]),
+        "Health": object(json!({
+            "status": {"enum": ["healthy", "unhealthy"]}, "timestamp": number, "checks": {"type": "object"},
+        }), &["status", "timestamp", "checks"]),
+        "Error": object(json!({"success": {"const": false}, "error": text}), &["success", "error"]),
+    })
+}
+
+fn picture() -> Value {
+    let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
+    object(
+        json!({
+            "filename": text, "url": text, "prompt": text, "model": text, "seed": number, "width": number,
+            "height": number, "bytes": number,
+            "created_at": {"type": "integer", "description": "Seconds since 1970."},
+        }),
+        &["filename", "url", "prompt", "model", "seed", "width", "height", "bytes", "created_at"],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_to_a_schema() {
+        let document = document("");
+        let text = document.to_string();
+        for name in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+}
