@@ -107,7 +107,8 @@ function showEvent(name, data) {
 async function finish({ action, image, current, session, notes }) {
   Object.assign(studio, { session, current, pending: null });
   byId("prompt").value = "";
-  if (image) studio.images = [image, ...studio.images.filter((other) => other.name !== image.name)];
+  // going back brings a picture that hangs already
+  if (image && !find(image.name)) studio.images = [image, ...studio.images];
   studio.running = null;
   showState("idle");
   showNotes(notes ?? []);

@@ -27,6 +27,7 @@ def check_a_spoken_command_becomes_a_picture_and_another_changes_it(stage):
     visit.say_and_wait(stage.recording("en-back"))
     assert visit.text("#understood") == "Go back"
     assert visit.source() == first and visit.count() == 2
+    expect(visit.at(".tile").nth(1)).to_have_attribute("data-name", first.removeprefix("images/"))
 
 
 def check_finnish_is_spoken_and_shown(stage):

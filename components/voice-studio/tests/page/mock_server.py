@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         if action == "edit" and not session.current:
             raise Refused(200, "nothing_to_edit", "there is no picture yet")
         if action == "undo":
-            studio.undo(session)
+            image = studio.undo(session)
         elif action != "none":
             self.draw(prompt)
             image = studio.keep(session, action, prompt, text, form["mode"])

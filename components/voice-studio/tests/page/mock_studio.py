@@ -113,10 +113,12 @@ class Studio:
         return "none", ""
 
     def undo(self, session):
+        """The picture that is current from now on."""
         parent = self.find(session, session.current)["parent"] if session.current else None
         if parent is None:
             raise Refused(200, "nothing_to_undo", "this is the first picture")
         session.current = parent
+        return self.find(session, parent)
 
     def keep(self, session, action, prompt, command, mode):
         """A new picture, current from now on. `look` is the mock's own: what it is drawn by."""
