@@ -103,10 +103,14 @@ fn measure(file: &Path) -> Result<(Taken, f64), Error> {
     Ok((Taken { read, write }, measure_together(&network, &tokens)?))
 }
 
+/// Texts that begin with what one of them read, and write by themselves.
 fn measure_together(network: &LlamaNetwork, tokens: &[u32]) -> Result<f64, Error> {
+    let mut first = network.text(READ)?;
+    network.extend(&mut first, &tokens[..READ])?;
+    let beginning = first.beginning(READ)?;
     let begin = |_| -> Result<Text, Error> {
         let mut text = network.text(READ + WRITTEN)?;
-        network.extend(&mut text, &tokens[..READ])?;
+        text.begin_with(&beginning, READ)?;
         Ok(text)
     };
     let mut texts = (0..TOGETHER).map(begin).collect::<Result<Vec<_>, _>>()?;
