@@ -3,8 +3,9 @@
 //! the bit, which the tests hold against candle's (a scale times a code is exact,
 //! so that fusing it with a sum changes nothing).
 //!
-//! Each encoding says once what its values are; that code is compiled into two kernels: one that writes the values down, and
-//! one that multiplies them with a row of the input at once, which takes the time of reading the bytes.
+//! Each encoding says once what its values are; that code is compiled into three kernels: one that writes the values down, and
+//! two that multiply them at once with a row of the input, which takes the time of reading the bytes, or with a few rows, which
+//! widens them once for all. A row's sums are the same in both, to the bit.
 
 use candle_core::quantized::GgmlDType;
 
@@ -16,6 +17,9 @@ pub(super) type Bytes = [u8; COLUMNS];
 /// One value of each row.
 pub(super) type Line = [f32; COLUMNS];
 
+/// Rows of the input that are multiplied with a weight that is read once: as many as there are registers for sums of.
+pub(super) const FEW: usize = 4;
+
 /// What can be done with blocks of one encoding.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
@@ -23,28 +27,86 @@ pub(super) struct Kernels {
     pub(super) widen: fn(&[Bytes], &mut [Line]),
     /// Adds the products of whole blocks and one value for each line to the sums of the rows, in the order of the lines.
     pub(super) add: fn(&[Bytes], &[f32], &mut Line),
+    /// The same for a few rows of the input at once, whose values of a line lie together.
+    pub(super) add_few: fn(&[Bytes], &[[f32; FEW]], &mut [Line; FEW]),
+}
+
+macro_rules! kernels {
+    ($name:ident) => {
+        Kernels { widen: $name::widen, add: $name::add, add_few: $name::add_few }
+    };
 }
 
 impl Kernels {
     /// None for encodings that are rare in files.
     pub(super) fn of(encoding: GgmlDType) -> Option<Self> {
         Some(match encoding {
-            GgmlDType::F16 => Self { widen: half::widen, add: half::add },
-            GgmlDType::BF16 => Self { widen: brain_half::widen, add: brain_half::add },
-            GgmlDType::Q4_0 => Self { widen: q4_0::widen, add: q4_0::add },
-            GgmlDType::Q4_1 => Self { widen: q4_1::widen, add: q4_1::add },
-            GgmlDType::Q5_0 => Self { widen: q5_0::widen, add: q5_0::add },
-            GgmlDType::Q5_1 => Self { widen: q5_1::widen, add: q5_1::add },
-            GgmlDType::Q8_0 => Self { widen: q8_0::widen, add: q8_0::add },
-            GgmlDType::Q4K => Self { widen: q4_k::widen, add: q4_k::add },
-            GgmlDType::Q5K => Self { widen: q5_k::widen, add: q5_k::add },
-            GgmlDType::Q6K => Self { widen: q6_k::widen, add: q6_k::add },
+            GgmlDType::F16 => kernels!(half),
+            GgmlDType::BF16 => kernels!(brain_half),
+            GgmlDType::Q4_0 => kernels!(q4_0),
+            GgmlDType::Q4_1 => kernels!(q4_1),
+            GgmlDType::Q5_0 => kernels!(q5_0),
+            GgmlDType::Q5_1 => kernels!(q5_1),
+            GgmlDType::Q8_0 => kernels!(q8_0),
+            GgmlDType::Q4K => kernels!(q4_k),
+            GgmlDType::Q5K => kernels!(q5_k),
+            GgmlDType::Q6K => kernels!(q6_k),
             _ => return None,
         })
     }
 }
 
-/// Makes the two kernels of an encoding whose blocks of `$bytes` hold `$values` values, which `$lines` gives to `sink` one
+/// Takes the lines of a block, each with its place in it. A trait, and no closure: what takes them has to become a part of the
+/// kernel, whatever its size, since only there are wide vectors enabled.
+trait Sink {
+    fn take(&mut self, k: usize, line: Line);
+}
+
+/// Lines are written down.
+struct Written<'a, const VALUES: usize>(&'a mut [Line; VALUES]);
+
+/// Lines are multiplied with the values of a row.
+struct One<'a, const VALUES: usize> {
+    x: &'a [f32; VALUES],
+    sums: Line,
+}
+
+/// Lines are multiplied with the values of a few rows.
+struct Few<'a, const VALUES: usize> {
+    x: &'a [[f32; FEW]; VALUES],
+    sums: [Line; FEW],
+}
+
+impl<const VALUES: usize> Sink for Written<'_, VALUES> {
+    #[inline(always)]
+    fn take(&mut self, k: usize, line: Line) {
+        self.0[k] = line;
+    }
+}
+
+impl<const VALUES: usize> Sink for One<'_, VALUES> {
+    #[inline(always)]
+    fn take(&mut self, k: usize, line: Line) {
+        let (x, sums) = (self.x[k], self.sums);
+        self.sums = each(|row| x.mul_add(line[row], sums[row]));
+    }
+}
+
+impl<const VALUES: usize> Sink for Few<'_, VALUES> {
+    #[inline(always)]
+    fn take(&mut self, k: usize, line: Line) {
+        let (x, [first, second, third, fourth]) = (self.x[k], self.sums);
+        // one by one, so that each stays in registers
+        self.sums = [
+            each(|row| x[0].mul_add(line[row], first[row])),
+            each(|row| x[1].mul_add(line[row], second[row])),
+            each(|row| x[2].mul_add(line[row], third[row])),
+            each(|row| x[3].mul_add(line[row], fourth[row])),
+        ];
+    }
+}
+
+/// Makes the kernels of an encoding whose blocks of `$bytes` hold `$values` values, which `$lines` gives to `sink` one
 /// line after the other, with its place in the block.
 macro_rules! encoding {
     ($name:ident, $bytes:literal bytes, $values:literal values, $lines:path) => {
@@ -55,7 +117,7 @@ macro_rules! encoding {
                 pub(super) fn widen(blocks: &[Bytes], lines: &mut [Line]) {
                     let (blocks, lines) = (blocks.as_chunks::<$bytes>().0, lines.as_chunks_mut::<$values>().0);
                     for (block, lines) in blocks.iter().zip(lines) {
-                        $lines(block, |k, line| lines[k] = line);
+                        $lines(block, &mut Written(lines));
                     }
                 }
             }
@@ -65,7 +127,22 @@ macro_rules! encoding {
                     let (blocks, x) = (blocks.as_chunks::<$bytes>().0, x.as_chunks::<$values>().0);
                     let mut own = *sums;
                     for (block, x) in blocks.iter().zip(x) {
-                        $lines(block, |k, line| own = each(|row| x[k].mul_add(line[row], own[row])));
+                        let mut sink = One { x, sums: own };
+                        $lines(block, &mut sink);
+                        own = sink.sums;
+                    }
+                    *sums = own;
+                }
+            }
+
+            vectorized! {
+                pub(super) fn add_few(blocks: &[Bytes], x: &[[f32; FEW]], sums: &mut [Line; FEW]) {
+                    let (blocks, x) = (blocks.as_chunks::<$bytes>().0, x.as_chunks::<$values>().0);
+                    let mut own = *sums;
+                    for (block, x) in blocks.iter().zip(x) {
+                        let mut sink = Few { x, sums: own };
+                        $lines(block, &mut sink);
+                        own = sink.sums;
                     }
                     *sums = own;
                 }
@@ -108,13 +185,13 @@ fn halves(low: &Bytes, high: &Bytes) -> Line {
 }
 
 #[inline(always)]
-fn lines_of_half(block: &[Bytes; 2], mut sink: impl FnMut(usize, Line)) {
-    sink(0, halves(&block[0], &block[1]));
+fn lines_of_half(block: &[Bytes; 2], sink: &mut impl Sink) {
+    sink.take(0, halves(&block[0], &block[1]));
 }
 
 #[inline(always)]
-fn lines_of_brain_half(block: &[Bytes; 2], mut sink: impl FnMut(usize, Line)) {
-    sink(0, each(|row| f32::from_bits(u32::from(block[0][row]) << 16 | u32::from(block[1][row]) << 24)));
+fn lines_of_brain_half(block: &[Bytes; 2], sink: &mut impl Sink) {
+    sink.take(0, each(|row| f32::from_bits(u32::from(block[0][row]) << 16 | u32::from(block[1][row]) << 24)));
 }
 
 /// Four bits of a byte: the lower ones for the first half of a block, the upper ones for the second. Codes are 32 bits wide from
@@ -125,20 +202,20 @@ fn nibble(byte: u8, half: usize) -> i32 {
 }
 
 #[inline(always)]
-fn lines_of_q4_0(block: &[Bytes; 18], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q4_0(block: &[Bytes; 18], sink: &mut impl Sink) {
     let scale = halves(&block[0], &block[1]);
     for k in 0..32 {
         let codes = &block[2 + k % 16];
-        sink(k, each(|row| (nibble(codes[row], k / 16) - 8) as f32 * scale[row]));
+        sink.take(k, each(|row| (nibble(codes[row], k / 16) - 8) as f32 * scale[row]));
     }
 }
 
 #[inline(always)]
-fn lines_of_q4_1(block: &[Bytes; 20], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q4_1(block: &[Bytes; 20], sink: &mut impl Sink) {
     let (scale, least) = (halves(&block[0], &block[1]), halves(&block[2], &block[3]));
     for k in 0..32 {
         let codes = &block[4 + k % 16];
-        sink(k, each(|row| (nibble(codes[row], k / 16) as f32).mul_add(scale[row], least[row])));
+        sink.take(k, each(|row| (nibble(codes[row], k / 16) as f32).mul_add(scale[row], least[row])));
     }
 }
 
@@ -149,31 +226,31 @@ fn fifth(bits: u8, k: usize) -> i32 {
 }
 
 #[inline(always)]
-fn lines_of_q5_0(block: &[Bytes; 22], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q5_0(block: &[Bytes; 22], sink: &mut impl Sink) {
     let scale = halves(&block[0], &block[1]);
     for k in 0..32 {
         let (bits, codes) = (&block[2 + k / 8], &block[6 + k % 16]);
         let code = |row: usize| (nibble(codes[row], k / 16) | fifth(bits[row], k)) - 16;
-        sink(k, each(|row| code(row) as f32 * scale[row]));
+        sink.take(k, each(|row| code(row) as f32 * scale[row]));
     }
 }
 
 #[inline(always)]
-fn lines_of_q5_1(block: &[Bytes; 24], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q5_1(block: &[Bytes; 24], sink: &mut impl Sink) {
     let (scale, least) = (halves(&block[0], &block[1]), halves(&block[2], &block[3]));
     for k in 0..32 {
         let (bits, codes) = (&block[4 + k / 8], &block[8 + k % 16]);
         let code = |row: usize| nibble(codes[row], k / 16) | fifth(bits[row], k);
-        sink(k, each(|row| (code(row) as f32).mul_add(scale[row], least[row])));
+        sink.take(k, each(|row| (code(row) as f32).mul_add(scale[row], least[row])));
     }
 }
 
 #[inline(always)]
-fn lines_of_q8_0(block: &[Bytes; 34], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q8_0(block: &[Bytes; 34], sink: &mut impl Sink) {
     let scale = halves(&block[0], &block[1]);
     for k in 0..32 {
         let codes = &block[2 + k];
-        sink(k, each(|row| f32::from(codes[row] as i8) * scale[row]));
+        sink.take(k, each(|row| f32::from(codes[row] as i8) * scale[row]));
     }
 }
 
@@ -200,31 +277,31 @@ fn group_of_k(block: &[Bytes], group: usize) -> (Line, Line) {
 }
 
 #[inline(always)]
-fn lines_of_q4_k(block: &[Bytes; 144], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q4_k(block: &[Bytes; 144], sink: &mut impl Sink) {
     for group in 0..8 {
         let (scale, least) = group_of_k(block, group);
         for k in 0..32 {
             let codes = &block[16 + group / 2 * 32 + k];
             let line = each(|row| scale[row].mul_add(nibble(codes[row], group % 2) as f32, -least[row]));
-            sink(group * 32 + k, line);
+            sink.take(group * 32 + k, line);
         }
     }
 }
 
 #[inline(always)]
-fn lines_of_q5_k(block: &[Bytes; 176], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q5_k(block: &[Bytes; 176], sink: &mut impl Sink) {
     for group in 0..8 {
         let (scale, least) = group_of_k(block, group);
         for k in 0..32 {
             let (bits, codes) = (&block[16 + k], &block[48 + group / 2 * 32 + k]);
             let code = |row: usize| nibble(codes[row], group % 2) | fifth(bits[row], group);
-            sink(group * 32 + k, each(|row| scale[row].mul_add(code(row) as f32, -least[row])));
+            sink.take(group * 32 + k, each(|row| scale[row].mul_add(code(row) as f32, -least[row])));
         }
     }
 }
 
 #[inline(always)]
-fn lines_of_q6_k(block: &[Bytes; 210], mut sink: impl FnMut(usize, Line)) {
+fn lines_of_q6_k(block: &[Bytes; 210], sink: &mut impl Sink) {
     let scale = halves(&block[208], &block[209]);
     // sixteen values have a scale of their own
     for group in 0..16 {
@@ -237,7 +314,10 @@ fn lines_of_q6_k(block: &[Bytes; 210], mut sink: impl FnMut(usize, Line)) {
             let (low, high) = (&block[64 * half + 32 * (quarter % 2) + k], &block[128 + 32 * half + k]);
             let upper = |row: usize| (i32::from(high[row]) >> (2 * quarter) & 3) << 4;
             let code = |row: usize| nibble(low[row], quarter / 2) | upper(row);
-            sink(128 * half + 32 * quarter + k, each(|row| scale[row].mul_add(code(row) as f32, least[row])));
+            sink.take(
+                128 * half + 32 * quarter + k,
+                each(|row| scale[row].mul_add(code(row) as f32, least[row])),
+            );
         }
     }
 }

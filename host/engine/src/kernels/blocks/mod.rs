@@ -1,6 +1,6 @@
 //! Matrices in the precision of their file: halves, and ggml's blocks of a few bits. They stay so in memory, 32 rows woven
-//! into each other (`encodings.rs` says why). A product with one row of the input widens weights in registers; one with more
-//! writes 256 lines of 32 rows down at a time, for all rows of the input.
+//! into each other (`encodings.rs` says why). A product with one row of the input, or a few, widens weights in registers; one
+//! with more writes 256 lines of 32 rows down at a time, for all rows of the input.
 //!
 //! In f32 the input is never rounded to fewer bits, as ggml does with it: what comes out is the product with the widened
 //! weight, to the tolerance of any other linear layer. In bf16 both are rounded, as in every other layer.
@@ -16,8 +16,9 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::gemm::{self, COLUMNS, Output, PackedRows, Pair, Unit};
+use super::math::width;
 use super::{Precision, contiguous};
-use encodings::{Bytes, Kernels, Line};
+use encodings::{Bytes, FEW, Kernels, Line};
 
 /// Rows of the input that are packed at a time: enough that widening the weight costs little beside the product, few
 /// enough that the packed rows of the widest layer stay under 50 MB.
@@ -173,6 +174,10 @@ impl CustomOp1 for BlockLinear<'_> {
                 self.multiply_one(kernels, x, out);
                 Ok(())
             }
+            (Precision::F32, Some(kernels)) if x.len() <= FEW * inputs && width() >= WIDE => {
+                self.multiply_few(kernels, x, out);
+                Ok(())
+            }
             (Precision::F32, _) => self.multiply::<f32>(x, out),
             (Precision::Bf16, _) => self.multiply::<Pair>(x, out),
         })?;
@@ -183,6 +188,8 @@ impl CustomOp1 for BlockLinear<'_> {
 
 /// Panels that a thread takes at least: fewer are done sooner than handed out.
 const PANELS: usize = 4;
+/// Values in a register of a processor that has enough of them for the sums of a few rows.
+const WIDE: usize = 16;
 
 impl BlockLinear<'_> {
     /// Adds the product with one row, such as a decoder's next token, to `out`. Sums are those of [`BlockLinear::multiply`].
@@ -194,6 +201,33 @@ impl BlockLinear<'_> {
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
             }
         });
+    }
+
+    /// Adds the product with at most [`FEW`] rows, such as the next tokens of several texts, to `out`. Sums are those of
+    /// [`BlockLinear::multiply_one`] with each row.
+    fn multiply_few(&self, kernels: Kernels, x: &[f32], out: &mut [f32]) {
+        let (inputs, outputs) = (self.weight.columns, self.weight.rows);
+        let value = |row, k| x.get(row * inputs + k).copied().unwrap_or_default();
+        // rows that are not there are zeros
+        let x: Vec<[f32; FEW]> = (0..inputs).map(|k| std::array::from_fn(|row| value(row, k))).collect();
+        // panel by panel, which threads can share: the rows of the result interleave
+        let mut panels = vec![[[0.0; COLUMNS]; FEW]; outputs.div_ceil(COLUMNS)];
+        for (row, out) in out.chunks_exact(outputs).enumerate() {
+            let parts = panels.iter_mut().zip(out.chunks(COLUMNS));
+            parts.for_each(|(panel, out)| panel[row][..out.len()].copy_from_slice(out));
+        }
+        panels.par_iter_mut().with_min_len(PANELS).enumerate().for_each(|(panel, lines)| {
+            for (from, to) in gemm::blocks::<f32>(inputs) {
+                let mut sums = [[0.0; COLUMNS]; FEW];
+                (kernels.add_few)(self.weight.part(panel, (from, to)), &x[from..to], &mut sums);
+                let pairs = lines.as_flattened_mut().iter_mut().zip(sums.as_flattened());
+                pairs.for_each(|(value, sum)| *value += sum);
+            }
+        });
+        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+            let parts = panels.iter().zip(out.chunks_mut(COLUMNS));
+            parts.for_each(|(panel, out)| out.copy_from_slice(&panel[row][..out.len()]));
+        }
     }
 
     /// Adds the product with `x` (rows, inputs) to `out` (rows, outputs). Threads take 32 outputs at a time.
@@ -265,10 +299,10 @@ mod tests {
             for precision in precisions() {
                 let op = || BlockLinear { weight: &weight, bias: Some(vec![0.5; 70]), precision };
                 let whole = x.apply_op1_no_bwd(&op()).unwrap();
-                for row in [0, 13] {
-                    let alone = x.narrow(0, row, 1).unwrap().contiguous().unwrap();
-                    let alone = alone.apply_op1_no_bwd(&op()).unwrap();
-                    assert_close(&alone, &whole.narrow(0, row, 1).unwrap(), 0.0);
+                for (row, count) in [(0, 1), (13, 1), (2, 2), (5, 3), (9, 4), (3, 5)] {
+                    let few = x.narrow(0, row, count).unwrap().contiguous().unwrap();
+                    let few = few.apply_op1_no_bwd(&op()).unwrap();
+                    assert_close(&few, &whole.narrow(0, row, count).unwrap(), 0.0);
                 }
             }
         }
