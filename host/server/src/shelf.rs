@@ -20,7 +20,11 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(store: &config::Store) -> Self {
-        let config = StorageConfig { value_bytes: store.value_bytes, object_bytes: store.object_bytes };
+        let config = StorageConfig {
+            value_bytes: store.value_bytes,
+            object_bytes: store.object_bytes,
+            redis: store.values.clone(),
+        };
         Self { dir: store.data_dir.as_ref().map(|dir| dir.join(FOLDER)), config, open: OnceCell::new() }
     }
 
@@ -29,7 +33,7 @@ impl Shelf {
     pub(crate) async fn get(&self) -> Result<Storage, String> {
         let dir =
             self.dir.clone().ok_or("nothing can be kept: store.data-dir is \"off\"; name a folder there")?;
-        let config = self.config;
+        let config = self.config.clone();
         let open = || async move {
             let opened = tokio::task::spawn_blocking(move || Storage::open(&dir, config)).await;
             let opened = opened.unwrap_or(Err(atelier_store::Error::Closed));

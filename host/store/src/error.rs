@@ -64,6 +64,9 @@ pub enum Error {
         /// The configuration key of the limit.
         key: &'static str,
     },
+    /// The server that has the values does not answer, or answers with an error.
+    #[error("the server of store.values: {0}")]
+    Remote(String),
     /// The owner keeps as much as it may.
     #[error(
         "there is no room: of the {limit} bytes that may be kept (tenant.quotas.stored-bytes) {used} are in use"
@@ -114,7 +117,12 @@ impl Error {
     pub fn is_operators(&self) -> bool {
         matches!(
             self,
-            Self::Io { .. } | Self::BadKey { .. } | Self::InUse { .. } | Self::Index { .. } | Self::Closed
+            Self::Io { .. }
+                | Self::BadKey { .. }
+                | Self::InUse { .. }
+                | Self::Index { .. }
+                | Self::Remote(_)
+                | Self::Closed
         )
     }
 
@@ -123,6 +131,7 @@ impl Error {
         match self {
             Self::Io { .. } | Self::BadKey { .. } => "disk",
             Self::Index { .. } | Self::InUse { .. } | Self::Closed => "index",
+            Self::Remote(_) => "remote",
             Self::InvalidName(_) | Self::NameLength { .. } => "name",
             Self::TooLarge { .. } | Self::TooMany(_) => "size",
             Self::Full { .. } => "quota",
@@ -130,6 +139,10 @@ impl Error {
             Self::NoContainer(_) | Self::NoObject { .. } | Self::ContainerExists(_) => "absent_or_present",
             Self::Range { .. } => "range",
         }
+    }
+
+    pub(crate) fn values_over(limit: u64) -> Error {
+        Error::TooMany(format!("these values have more than {limit} bytes"))
     }
 
     pub(crate) fn index<E: Into<redb::Error>>(action: &'static str) -> impl FnOnce(E) -> Error {

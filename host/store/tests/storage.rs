@@ -11,7 +11,11 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 fn open(dir: &Path) -> Storage {
-    Storage::open(dir, StorageConfig { value_bytes: 1_024, object_bytes: 100_000 }).unwrap()
+    Storage::open(
+        dir,
+        StorageConfig { value_bytes: 1_024, object_bytes: 100_000, ..StorageConfig::default() },
+    )
+    .unwrap()
 }
 
 fn fresh() -> (TempDir, Storage) {

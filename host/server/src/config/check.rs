@@ -207,11 +207,22 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
         versions_per_route: table.number("versions-per-route", 3..=100).unwrap_or(8) as usize,
         upload_bytes: table.bytes("upload-bytes", MIB..=1_024 * GIB).unwrap_or(GIB),
         audit_bytes: table.bytes("audit-bytes", 65_536..=GIB).unwrap_or(8 * MIB),
+        values: values(&table),
         value_bytes: table.bytes("value-bytes", 1_024..=64 * MIB).unwrap_or(MIB),
         object_bytes: table.bytes("object-bytes", 1_024..=1_024 * GIB).unwrap_or(GIB),
     };
     table.finish();
     store
+}
+
+/// Where buckets have their values, unless that is the data folder. An address may hold a password and is not repeated.
+fn values(table: &Table<'_>) -> Option<String> {
+    let found = table.text("values")?;
+    let server = ["redis://", "unix://"].iter().find_map(|scheme| found.value.strip_prefix(scheme));
+    if server.is_none_or(str::is_empty) {
+        table.problem(&found.at, "wants the address of a Redis server, such as \"redis://127.0.0.1:6379/0\"");
+    }
+    Some(found.value)
 }
 
 /// What a route may name.

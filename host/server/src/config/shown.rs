@@ -35,6 +35,13 @@ fn without_credentials(value: &str) -> String {
     }
 }
 
+pub(super) fn maybe_without_credentials<S: Serializer>(
+    address: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    address.as_deref().map(without_credentials).serialize(serializer)
+}
+
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

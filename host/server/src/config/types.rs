@@ -16,8 +16,8 @@ use super::model::Prediction;
 use super::provider::{Provider, ProviderSource};
 use super::release::{Probe, Trial};
 use super::shown::{
-    address_or_off, all_displayed, displayed, is_default, masked, maybe_displayed, millis, path_or_off,
-    seconds, seconds_if_any,
+    address_or_off, all_displayed, displayed, is_default, masked, maybe_displayed, maybe_without_credentials,
+    millis, path_or_off, seconds, seconds_if_any,
 };
 use super::signing::Signing;
 use super::tenant::{Access, ApiKey, Tenant};
@@ -213,6 +213,9 @@ pub struct Store {
     pub upload_bytes: u64,
     /// All files of the audit log together.
     pub audit_bytes: u64,
+    /// The address of the Redis server that has the values of buckets; they are in the data folder when `None`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_without_credentials")]
+    pub values: Option<String>,
     /// A value in a bucket.
     pub value_bytes: u64,
     /// An object in a container.

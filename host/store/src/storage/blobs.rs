@@ -219,19 +219,28 @@ impl Container {
     ) -> Result<(), Error> {
         let operation = if moves { "move" } else { "copy" };
         let copied = match checked("object's name", &new_name) {
-            Ok(()) => {
-                let (from, to, shared) = (self.place.clone(), target.place.clone(), self.shared.clone());
-                let copy = move |index: &WriteTransaction| {
-                    let drafted = shared.drafted.of(&to.owner);
-                    copy(index, (&from, &name), (&to, &new_name), moves, drafted)
-                };
-                self.shared.index.write(copy).await
-            }
+            Ok(()) => self.transfer(name, target, new_name, moves).await,
             Err(error) => Err(error),
         };
         self.shared.blobs.ended(operation, &copied);
         unlink(&self.shared, copied?).await;
         Ok(())
+    }
+
+    async fn transfer(
+        &self,
+        name: String,
+        target: &Container,
+        new_name: String,
+        moves: bool,
+    ) -> Result<Vec<u64>, Error> {
+        let remote = self.shared.remote(&target.place.owner).await?;
+        let (from, to, shared) = (self.place.clone(), target.place.clone(), self.shared.clone());
+        let copy = move |index: &WriteTransaction| {
+            let beside = remote + shared.drafted.of(&to.owner);
+            copy(index, (&from, &name), (&to, &new_name), moves, beside)
+        };
+        self.shared.index.write(copy).await
     }
 
     async fn read_index<R: Send + 'static>(
@@ -346,7 +355,7 @@ fn copy(
     (from, name): (&Place, &str),
     (to, new_name): (&Place, &str),
     moves: bool,
-    drafted: u64,
+    beside: u64,
 ) -> Result<Vec<u64>, Error> {
     ensure(index, from)?;
     ensure(index, to)?;
@@ -365,7 +374,7 @@ fn copy(
     let gone = old.map_or(0, |(_, size, _)| new_name.len() as u64 + size);
     let left = if moves { name.len() as u64 + size } else { 0 };
     let change = Change { more: new_name.len() as u64 + size, less: gone + left };
-    charge(index, &to.owner, change, drafted)?;
+    charge(index, &to.owner, change, beside)?;
     let mut files = index.open_table(FILES).map_err(Error::index("write"))?;
     if moves {
         objects.remove(from.object(name)).map_err(Error::index("write"))?;

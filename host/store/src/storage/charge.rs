@@ -18,21 +18,21 @@ pub(super) struct Change {
 }
 
 /// Adds a change to what the owner keeps, or says that there is no room: whoever takes less than before always may. Of what
-/// all drafts hold (`drafted`), the caller leaves out its own.
+/// all drafts hold and the owner keeps elsewhere (`beside`), the caller leaves out its own.
 pub(super) fn charge(
     transaction: &WriteTransaction,
     owner: &Owner,
     change: Change,
-    drafted: u64,
+    beside: u64,
 ) -> Result<(), Error> {
     let mut table = transaction.open_table(USED).map_err(Error::index("write"))?;
     let used = table.get(&*owner.id).map_err(Error::index("read"))?.map_or(0, |used| used.value());
     let sum = used.saturating_add(change.more).saturating_sub(change.less);
     if let Some(limit) = owner.limit
         && sum > used
-        && sum.saturating_add(drafted) > limit
+        && sum.saturating_add(beside) > limit
     {
-        return Err(Error::Full { limit, used: used.saturating_add(drafted) });
+        return Err(Error::Full { limit, used: used.saturating_add(beside) });
     }
     table.insert(&*owner.id, sum).map_err(Error::index("write"))?;
     Ok(())

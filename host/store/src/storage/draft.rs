@@ -31,7 +31,9 @@ impl Draft {
     pub(super) async fn begin(shared: Arc<Shared>, owner: Owner) -> Result<Self, Error> {
         let (id, files) = (owner.id.clone(), shared.files.clone());
         let prepare = move |index: &redb::ReadTransaction| Ok((used(index, &id)?, files.draft()?));
+        let remote = shared.remote(&owner).await?;
         let (used, (number, file)) = shared.index.read(prepare).await?;
+        let used = used.saturating_add(remote);
         Ok(Self { shared, owner, number, file: Arc::new(file), bytes: 0, used, is_kept: false })
     }
 
@@ -76,6 +78,7 @@ impl Draft {
     async fn keep(&mut self, container: &Container, name: String) -> Result<(), Error> {
         checked("object's name", &name)?;
         let (files, number, file) = (self.shared.files.clone(), self.number, self.file.clone());
+        let remote = self.shared.remote(&self.owner).await?;
         let filed = tokio::task::spawn_blocking(move || files.keep(number, &file)).await;
         filed.map_err(|_| Error::Closed)??;
         self.is_kept = true;
@@ -84,7 +87,7 @@ impl Draft {
             name,
             number,
             bytes: self.bytes,
-            drafted: self.shared.drafted.of(&self.owner).saturating_sub(self.bytes),
+            beside: remote + self.shared.drafted.of(&self.owner).saturating_sub(self.bytes),
         };
         let listed = self.shared.index.write(move |index| entry.list(index)).await;
         let unused = match &listed {
@@ -120,20 +123,20 @@ struct Entry {
     name: String,
     number: u64,
     bytes: u64,
-    /// Of the owner's other drafts.
-    drafted: u64,
+    /// Of the owner's other drafts, and of values that are not in the index.
+    beside: u64,
 }
 
 impl Entry {
     /// The file that is nobody's any more, if there is one.
     fn list(self, index: &WriteTransaction) -> Result<Option<u64>, Error> {
-        let Self { place, name, number, bytes, drafted } = self;
+        let Self { place, name, number, bytes, beside } = self;
         ensure(index, &place)?;
         let mut objects = index.open_table(OBJECTS).map_err(Error::index("write"))?;
         let old = objects.get(place.object(&name)).map_err(Error::index("read"))?.map(|old| old.value());
         let cost = |bytes: u64| name.len() as u64 + bytes;
         let change = Change { more: cost(bytes), less: old.map_or(0, |(_, bytes, _)| cost(bytes)) };
-        charge(index, &place.owner, change, drafted)?;
+        charge(index, &place.owner, change, beside)?;
         objects.insert(place.object(&name), (number, bytes, now())).map_err(Error::index("write"))?;
         let mut files = index.open_table(FILES).map_err(Error::index("write"))?;
         files.insert(number, 1).map_err(Error::index("write"))?;

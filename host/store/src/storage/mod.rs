@@ -1,6 +1,7 @@
-//! What components keep: buckets of keys (`values.rs`) and containers of objects (`blobs.rs`, `draft.rs`), in one folder of
+//! What components keep: buckets of keys (`values/`) and containers of objects (`blobs.rs`, `draft.rs`), in one folder of
 //! one process. An index in one file (`index.rs`) knows every name, size and owner; small values lie in it, the bytes of
-//! objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes part of a path.
+//! objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes part of a path. The values may be
+//! in Redis instead, which several hosts share.
 //!
 //! What was acknowledged is on the disk. A write that a crash cut short is either whole or never was: the index changes last,
 //! in one transaction, together with what the owner is charged (`charge.rs`).
@@ -22,6 +23,7 @@ use crate::Error;
 pub use blobs::{Blob, Container, ObjectInfo};
 pub use counts::Counts;
 pub use draft::Draft;
+use values::Redis;
 pub use values::{Bucket, Keys, Version};
 
 use charge::Drafted;
@@ -35,17 +37,19 @@ pub const MAX_NAME_BYTES: usize = 1_024;
 pub const MAX_PAGE: usize = 1_000;
 
 /// How much one thing may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
     /// A value (`store.value-bytes`).
     pub value_bytes: u64,
     /// An object (`store.object-bytes`).
     pub object_bytes: u64,
+    /// The address of the Redis server that has the values (`store.values`); they are in the folder when `None`.
+    pub redis: Option<String>,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { value_bytes: 1 << 20, object_bytes: 1 << 30 }
+        Self { value_bytes: 1 << 20, object_bytes: 1 << 30, redis: None }
     }
 }
 
@@ -83,6 +87,8 @@ struct Shared {
     index: Index,
     files: Files,
     drafted: Drafted,
+    /// Where the values are, unless they are in the index.
+    redis: Option<Redis>,
     config: StorageConfig,
     values: Counts,
     blobs: Counts,
@@ -90,8 +96,9 @@ struct Shared {
 
 impl Storage {
     /// Opens the folder, making it where it is missing, and removes what was never finished. Blocks; after a crash the index is
-    /// checked, which takes time by its size.
+    /// checked, which takes time by its size. Wants to be called within tokio where values are in Redis.
     pub fn open(dir: &Path, config: StorageConfig) -> Result<Storage, Error> {
+        let redis = config.redis.as_deref().map(Redis::open).transpose()?;
         files::private_folder(dir)?;
         let index = Index::open(dir)?;
         let files = Files::open(dir, index.next_generation()?)?;
@@ -100,6 +107,7 @@ impl Storage {
             index,
             files,
             drafted: Drafted::default(),
+            redis,
             config,
             values: Counts::default(),
             blobs: Counts::default(),
@@ -124,7 +132,12 @@ impl Storage {
     /// What an owner keeps, in bytes.
     pub async fn used(&self, owner: &Owner) -> Result<u64, Error> {
         let id = owner.id.clone();
-        self.0.index.read(move |index| charge::used(index, &id)).await
+        let used = self.0.index.read(move |index| charge::used(index, &id)).await?;
+        let remote = match &self.0.redis {
+            Some(redis) => redis.used(owner).await?,
+            None => 0,
+        };
+        Ok(used.saturating_add(remote))
     }
 
     /// What there is of the disk that the folder is on.
@@ -141,6 +154,16 @@ impl Storage {
     /// What was done with containers.
     pub fn blobs(&self) -> &Counts {
         &self.0.blobs
+    }
+}
+
+impl Shared {
+    /// What an owner with a limit keeps that the index does not know.
+    async fn remote(&self, owner: &Owner) -> Result<u64, Error> {
+        match &self.redis {
+            Some(redis) if owner.limit.is_some() => redis.used(owner).await,
+            _ => Ok(0),
+        }
     }
 }
 
