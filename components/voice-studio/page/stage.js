@@ -17,12 +17,14 @@ export async function hang(image) {
   await next.decode();
   // another may have been chosen meanwhile
   if (hung?.name !== image.name) return;
-  const picture = byId("picture");
-  const isNew = picture.getAttribute("src") !== image.url;
-  frame(image.url, say("picture_alt", { prompt: image.prompt }), image.width / image.height, "picture");
+  const isNew = byId("picture").getAttribute("src") !== image.url;
+  // the very element that is loaded: another with the same address might ask the server again, and show the old meanwhile
+  next.id = "picture";
+  byId("picture").replaceWith(next);
+  frame(next, say("picture_alt", { prompt: image.prompt }), image.width / image.height, "picture");
   showGlow(image.thumbnail);
   showPlacard();
-  if (isNew) develop(picture);
+  if (isNew) develop(next);
 }
 
 function takeDown() {
@@ -37,13 +39,12 @@ function takeDown() {
 /** A preview of the picture in the making, in the frame of the one before. */
 export function showPreview(source) {
   const ratio = byId("frame").style.getPropertyValue("--ratio") || 1;
-  frame(source, say("preview_alt"), ratio, "preview");
+  byId("picture").src = source;
+  frame(byId("picture"), say("preview_alt"), ratio, "preview");
   showGlow(source);
 }
 
-function frame(source, alt, ratio, state) {
-  const picture = byId("picture");
-  picture.src = source;
+function frame(picture, alt, ratio, state) {
   picture.alt = alt;
   picture.hidden = false;
   byId("empty").hidden = true;

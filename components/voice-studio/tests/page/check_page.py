@@ -82,7 +82,7 @@ def main():
     options.add_argument("--only", nargs="+", default=[""], metavar="PART", help="checks with one of these in their name")
     options = options.parse_args()
     if not options.address:
-        server = serve(pace=0.05, limit=4)
+        server = serve(pace=0.08, limit=4)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         options.address = f"http://127.0.0.1:{server.server_port}{PREFIX}"
     if options.shots:

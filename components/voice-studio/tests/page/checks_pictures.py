@@ -84,8 +84,8 @@ def check_a_command_is_cancelled(stage):
     visit.write_and_wait(CREATE)
     first = visit.source()
     visit.write(CHANGE)
-    expect(visit.at("#cancel")).to_be_focused()
-    visit.at("#cancel").click()
+    # the focus went from the field to the one thing that can be done now
+    visit.page.keyboard.press("Enter")
     visit.settled()
     expect(visit.at("#picture")).to_have_attribute("src", first)
     assert visit.count() == 1 and not visit.seen("notices")

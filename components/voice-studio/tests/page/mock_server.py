@@ -13,6 +13,8 @@ import email.policy
 import functools
 import http.cookies
 import json
+import select
+import socket
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,6 +161,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def pause(self, beats):
         time.sleep(beats * self.server.pace)
+        # nothing to read, and not even the wish to wait: the client is gone, which cancels
+        if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+            raise BrokenPipeError
 
     def event(self, name, **data):
         self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())

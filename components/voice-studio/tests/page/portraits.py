@@ -11,6 +11,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import expect
+
 from visit import Browser, Visit
 
 COMMANDS = (
@@ -34,7 +36,8 @@ def session(browser, address, agent):
     visit.settled()
     titles = visit.page.evaluate("fetch('gallery').then((answer) => answer.json()).then(({ images }) => images.map((image) => image.command))")
     visit.at(".tile .pick").nth(titles.index(SHOWN)).click()
-    visit.page.wait_for_load_state("networkidle")
+    tile = visit.at(".tile").nth(titles.index(SHOWN))
+    expect(visit.at("#picture")).to_have_attribute("src", "images/" + tile.get_attribute("data-name"), timeout=60_000)
     visit.let_go()
     visit.page.mouse.move(0, 0)
     return visit
