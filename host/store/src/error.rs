@@ -107,6 +107,17 @@ pub enum Error {
         /// What there is.
         size: u64,
     },
+    /// As many jobs of the owner wait as may.
+    #[error(
+        "{limit} jobs may wait at a time (tenant.quotas.waiting-jobs), and no more than that; try again later"
+    )]
+    Waiting {
+        /// How many may.
+        limit: u64,
+    },
+    /// The key is another job's.
+    #[error("the idempotency key `{0}` was used for another job; a new job needs a new key")]
+    KeyUsed(String),
     /// The storage is gone: the host ends.
     #[error("the storage is closed")]
     Closed,
@@ -134,7 +145,8 @@ impl Error {
             Self::Remote(_) => "remote",
             Self::InvalidName(_) | Self::NameLength { .. } => "name",
             Self::TooLarge { .. } | Self::TooMany(_) => "size",
-            Self::Full { .. } => "quota",
+            Self::Full { .. } | Self::Waiting { .. } => "quota",
+            Self::KeyUsed(_) => "key",
             Self::NoNumber(_) => "number",
             Self::NoContainer(_) | Self::NoObject { .. } | Self::ContainerExists(_) => "absent_or_present",
             Self::Range { .. } => "range",

@@ -1,6 +1,6 @@
 //! The crate that owns Atelier's bytes at rest: private files that are authenticated when read ([`SealedFiles`]), lines that
-//! are only ever added to ([`Journal`]), and what components keep from one request to the next ([`Storage`]): buckets of keys
-//! and containers of objects, each under its owner.
+//! are only ever added to ([`Journal`]), and what components keep from one request to the next ([`Storage`]): buckets of keys,
+//! containers of objects and jobs to be done later, each under its owner.
 //!
 //! It must never know what the bytes mean, who the owners are, or which component asks: callers name them and decide.
 
@@ -13,6 +13,7 @@ pub use error::Error;
 pub use journal::Journal;
 pub use sealed::SealedFiles;
 pub use storage::{
-    Blob, Bucket, Container, Counts, Draft, Keys, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Space,
-    Storage, StorageConfig, Version,
+    Blob, Bucket, Container, Counts, Draft, JobEnd, JobLine, JobOrder, JobPriority, JobQueue, JobState,
+    JobStatus, Jobs, Keys, MAX_ATTEMPTS, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Reports,
+    Space, Storage, StorageConfig, Submitted, Taken, Version,
 };

@@ -17,6 +17,7 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::jobs;
 use crate::Error;
 
 /// Owner, bucket, key.
@@ -66,11 +67,16 @@ impl Index {
         Ok(Self { file, orders: Some(orders), writer: Some(writer) })
     }
 
-    /// One more than the last opening got; makes the tables where there are none. Blocks, and comes before any other write.
-    pub(super) fn next_generation(&self) -> Result<u64, Error> {
+    /// One more than the last opening got; makes the tables where there are none, and lets whoever has to put something in
+    /// order after the last opening. Blocks, and comes before any other write.
+    pub(super) fn next_generation(
+        &self,
+        recover: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
         self.file.within(|database| {
             let transaction = database.begin_write().map_err(Error::index("write"))?;
             make_tables(&transaction).map_err(Error::index("make the tables of"))?;
+            recover(&transaction)?;
             let number = {
                 let mut folder = transaction.open_table(FOLDER).map_err(Error::index("write"))?;
                 let last = folder.get("generation").map_err(Error::index("read"))?.map(|last| last.value());
@@ -179,7 +185,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
     transaction.open_table(OBJECTS)?;
     transaction.open_table(FILES)?;
     transaction.open_table(USED)?;
-    Ok(())
+    jobs::make_tables(transaction)
 }
 
 /// Something to change, and somebody who waits for it.

@@ -1,7 +1,7 @@
-//! What components keep: buckets of keys (`values/`) and containers of objects (`blobs.rs`, `draft.rs`), in one folder of
-//! one process. An index in one file (`index.rs`) knows every name, size and owner; small values lie in it, the bytes of
-//! objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes part of a path. The values may be
-//! in Redis instead, which several hosts share.
+//! What components keep: buckets of keys (`values/`), containers of objects (`blobs.rs`, `draft.rs`) and jobs to be done
+//! later (`jobs/`), in one folder of one process. An index in one file (`index.rs`) knows every name, size and owner; small
+//! values lie in it, the bytes of objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes
+//! part of a path. The values may be in Redis instead, which several hosts share; jobs never are.
 //!
 //! What was acknowledged is on the disk. A write that a crash cut short is either whole or never was: the index changes last,
 //! in one transaction, together with what the owner is charged (`charge.rs`).
@@ -12,6 +12,7 @@ mod counts;
 mod draft;
 mod files;
 mod index;
+mod jobs;
 mod sweep;
 mod values;
 
@@ -23,12 +24,17 @@ use crate::Error;
 pub use blobs::{Blob, Container, ObjectInfo};
 pub use counts::Counts;
 pub use draft::Draft;
+pub use jobs::{
+    JobEnd, JobLine, JobOrder, JobPriority, JobQueue, JobState, JobStatus, Jobs, MAX_ATTEMPTS, MAX_BATCH,
+    Reports, Submitted, Taken,
+};
 use values::Redis;
 pub use values::{Bucket, Keys, Version};
 
 use charge::Drafted;
 use files::Files;
 use index::Index;
+use jobs::Leases;
 use sweep::Sweep;
 
 /// Longest key, and longest name of an object, in bytes.
@@ -61,8 +67,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// An owner who may keep so many bytes, without limit when `None`. What counts are keys and values, and objects with their
-    /// names.
+    /// An owner who may keep so many bytes, without limit when `None`. What counts are keys and values, objects with their
+    /// names, and jobs with what they work on and make.
     pub fn new(id: impl Into<Arc<str>>, limit: Option<u64>) -> Self {
         Self { id: id.into(), limit }
     }
@@ -92,16 +98,19 @@ struct Shared {
     config: StorageConfig,
     values: Counts,
     blobs: Counts,
+    jobs: Counts,
+    leases: Arc<Leases>,
 }
 
 impl Storage {
-    /// Opens the folder, making it where it is missing, and removes what was never finished. Blocks; after a crash the index is
-    /// checked, which takes time by its size. Wants to be called within tokio where values are in Redis.
+    /// Opens the folder, making it where it is missing, and removes what was never finished; jobs that were being worked on
+    /// wait again. Blocks; after a crash the index is checked, which takes time by its size. Wants to be called within tokio
+    /// where values are in Redis.
     pub fn open(dir: &Path, config: StorageConfig) -> Result<Storage, Error> {
         let redis = config.redis.as_deref().map(Redis::open).transpose()?;
         files::private_folder(dir)?;
         let index = Index::open(dir)?;
-        let files = Files::open(dir, index.next_generation()?)?;
+        let files = Files::open(dir, index.next_generation(jobs::recover)?)?;
         Ok(Storage(Arc::new(Shared {
             _sweep: Sweep::start(&index, &files),
             index,
@@ -111,6 +120,8 @@ impl Storage {
             config,
             values: Counts::default(),
             blobs: Counts::default(),
+            jobs: Counts::default(),
+            leases: Arc::default(),
         })))
     }
 
@@ -127,6 +138,16 @@ impl Storage {
     /// A new object, which belongs nowhere yet.
     pub async fn draft(&self, owner: Owner) -> Result<Draft, Error> {
         Draft::begin(self.0.clone(), owner).await
+    }
+
+    /// The jobs of an owner at a route.
+    pub fn jobs(&self, owner: Owner, route: impl Into<Arc<str>>) -> Jobs {
+        Jobs::new(self.0.clone(), owner, route.into())
+    }
+
+    /// All jobs, for whoever works them off.
+    pub fn job_queue(&self) -> JobQueue {
+        JobQueue(self.0.clone())
     }
 
     /// What an owner keeps, in bytes.

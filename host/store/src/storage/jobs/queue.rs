@@ -1,0 +1,314 @@
+//! The next job: of a route's owners that have one due, the one who has fewest at work goes first, and of those the one whose
+//! last turn is longest ago; within an owner the rank decides, which is when a job was submitted and of which priority.
+//!
+//! Also what nobody asked for: jobs whose start or whose life is over, and those whose workers are gone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
+
+use super::lease::{Leases, Load};
+use super::record::{
+    self, COUNTS, JOBS, JobState, KEYS, PAYLOADS, RESULTS, RUNNING, Record, TIMES, WAITING, WaitingKey,
+};
+use super::taken::Taken;
+use crate::Error;
+use crate::storage::{Counts, MAX_PAGE, Shared};
+
+/// Jobs of one owner that are looked at for one that is due: the others are tried again later, or too late to begin.
+const LOOK_AT: usize = 1_000;
+/// Times that are looked at in one transaction.
+const PIECE: usize = 256;
+/// After every name that can stand in a row.
+const LAST: &str = "\u{10FFFF}";
+/// What a job's status says when it was begun too often by workers that never ended it.
+const LOST: &str = "whoever worked on the job ended before it did";
+const LATE: &str = "the job was not begun in time (its start timeout)";
+
+/// All jobs of a folder, for whoever works them off.
+#[derive(Clone)]
+pub struct JobQueue(pub(in crate::storage) Arc<Shared>);
+
+/// The jobs of one owner at one route that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobLine {
+    /// The route.
+    pub route: String,
+    /// The owner.
+    pub owner: String,
+    /// How many wait.
+    pub waiting: usize,
+}
+
+impl JobQueue {
+    /// The job that is next at a route, under a lease of this length; `None` when none is due. Whoever takes one ends it
+    /// ([`Taken::end`]) or lets the lease end.
+    pub async fn take(&self, route: &str, lease: Duration) -> Result<Option<Taken>, Error> {
+        let Shared { index, leases, .. } = &*self.0;
+        let (name, load) = (route.to_owned(), leases.clone());
+        // reading costs no write to the disk
+        let look = move |index: &ReadTransaction| {
+            let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
+            Ok(next(&waiting, &name, &load)?.is_some())
+        };
+        if !index.read(look).await? {
+            return Ok(None);
+        }
+        let (name, granting) = (route.to_owned(), leases.clone());
+        let taken = index.write(move |index| begin(index, &name, &granting, lease)).await;
+        self.0.jobs.ended("take", &taken);
+        Ok(taken?.map(|begun| Taken::new(self.0.clone(), begun)))
+    }
+
+    /// Ends when a job may be due or a place free that was not before. For one at a time.
+    pub async fn changed(&self) {
+        self.0.leases.changed.notified().await;
+    }
+
+    /// Ends what is over: jobs that were not begun in time, jobs that are known for long enough, and leases that nobody
+    /// renewed. To be called every second or so.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        for (id, number) in self.0.leases.overdue() {
+            let leases = self.0.leases.clone();
+            let (job, standing) = (id.clone(), leases.clone());
+            let lost = self.0.index.write(move |index| lost(index, &job, number, &standing)).await;
+            self.0.jobs.ended("lose", &lost);
+            lost?;
+            leases.stop(&id, Some(number));
+            leases.changed.notify_one();
+        }
+        while self.0.index.read(|index| Ok(!due_times(index)?.is_empty())).await? {
+            let swept = self.0.index.write(sweep).await;
+            self.0.jobs.ended("sweep", &swept);
+            swept?;
+        }
+        self.0.leases.waiting.store(self.waiting().await?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Jobs that somebody works on: at one route, or at all.
+    pub fn running(&self, route: Option<&str>) -> usize {
+        self.0.leases.running(route)
+    }
+
+    /// Jobs that wait, at all routes.
+    pub async fn waiting(&self) -> Result<u64, Error> {
+        let look = |index: &ReadTransaction| {
+            let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
+            waiting.len().map_err(Error::index("read"))
+        };
+        self.0.index.read(look).await
+    }
+
+    /// Jobs that waited, at all routes, when [`JobQueue::sweep`] last looked.
+    pub fn waiting_lately(&self) -> u64 {
+        self.0.leases.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Who waits where: at most [`MAX_PAGE`] lines, and as many jobs of each.
+    pub async fn lines(&self) -> Result<Vec<JobLine>, Error> {
+        self.0.index.read(lines).await
+    }
+
+    /// What was done with jobs.
+    pub fn counts(&self) -> &Counts {
+        &self.0.jobs
+    }
+}
+
+impl std::fmt::Debug for JobQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobQueue").finish_non_exhaustive()
+    }
+}
+
+/// A job that is begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    pub(super) owner: String,
+    pub(super) kind: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) attempt: u32,
+    pub(super) lease: u64,
+    pub(super) stopped: tokio::sync::watch::Receiver<bool>,
+}
+
+fn begin(
+    index: &WriteTransaction,
+    route: &str,
+    leases: &Leases,
+    length: Duration,
+) -> Result<Option<Begun>, Error> {
+    let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
+    let chosen = next(&waiting, route, leases)?;
+    drop(waiting);
+    let Some((owner, id)) = chosen else { return Ok(None) };
+    let Some(mut record) = record::load(index, &id)? else {
+        return Err(Error::Index { action: "follow", why: "a job that waits has no record".into() });
+    };
+    record::dequeue(index, &id, &record)?;
+    record::running(index, &id, true)?;
+    (record.state, record.started_ms) = (JobState::Processing, Some(record::now_ms()));
+    record.attempts += 1;
+    record::save(index, &id, &record)?;
+    let payloads = index.open_table(PAYLOADS).map_err(Error::index("read"))?;
+    let payload = payloads.get(id.as_str()).map_err(Error::index("read"))?;
+    let payload = payload.map(|payload| payload.value().to_vec()).unwrap_or_default();
+    // before the job is on the disk as begun: who calls it off from then on finds the lease. One that stands for a job that
+    // was not written as begun ends by itself.
+    let (lease, stopped) = leases.grant(&id, (route.to_owned(), owner.clone()), length);
+    let Record { kind, attempts: attempt, .. } = record;
+    Ok(Some(Begun { id, owner, kind, payload, attempt, lease, stopped }))
+}
+
+/// Whose job is next at a route: the owner and the job.
+fn next(
+    waiting: &impl ReadableTable<WaitingKey, (u64, u64)>,
+    route: &str,
+    leases: &Leases,
+) -> Result<Option<(String, String)>, Error> {
+    let mut best: Option<(Load, u64, String, String)> = None;
+    let mut owner = next_owner(waiting, route, None)?;
+    while let Some(name) = owner {
+        let load = leases.load(route, &name);
+        if let Some((rank, id)) = first_due(waiting, route, &name)?
+            && best.as_ref().is_none_or(|(least, first, ..)| (load, rank) < (*least, *first))
+        {
+            best = Some((load, rank, name.clone(), id));
+        }
+        owner = next_owner(waiting, route, Some(&name))?;
+    }
+    Ok(best.map(|(_, _, owner, id)| (owner, id)))
+}
+
+/// The first owner at a route who has a job waiting, or the first after another.
+fn next_owner(
+    waiting: &impl ReadableTable<WaitingKey, (u64, u64)>,
+    route: &str,
+    after: Option<&str>,
+) -> Result<Option<String>, Error> {
+    let start = after.map_or((route, "", 0_u64, ""), |owner| (route, owner, u64::MAX, LAST));
+    let first = waiting.range(start..).map_err(Error::index("read"))?.next();
+    let Some((key, _)) = first.transpose().map_err(Error::index("read"))? else { return Ok(None) };
+    let (at, owner, ..) = key.value();
+    Ok((at == route).then(|| owner.to_owned()))
+}
+
+/// The job of an owner that goes first of those that may be begun now.
+fn first_due(
+    waiting: &impl ReadableTable<WaitingKey, (u64, u64)>,
+    route: &str,
+    owner: &str,
+) -> Result<Option<(u64, String)>, Error> {
+    let now = record::now_ms();
+    let line = waiting.range((route, owner, 0_u64, "")..(route, owner, u64::MAX, LAST));
+    for entry in line.map_err(Error::index("read"))?.take(LOOK_AT) {
+        let (key, times) = entry.map_err(Error::index("read"))?;
+        let ((_, _, rank, id), (not_before, start_by)) = (key.value(), times.value());
+        if (not_before..start_by).contains(&now) {
+            return Ok(Some((rank, id.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// Puts a job back whose lease ended.
+fn lost(index: &WriteTransaction, id: &str, lease: u64, leases: &Leases) -> Result<(), Error> {
+    if let Some(mut record) = record::load(index, id)?
+        && record.state == JobState::Processing
+        && leases.stands(id, lease)
+    {
+        record::again(index, id, &mut record, LOST.into(), Duration::ZERO)?;
+    }
+    Ok(())
+}
+
+/// Rows whose time has come, oldest first.
+fn due_times(index: &ReadTransaction) -> Result<Vec<(u64, String)>, Error> {
+    due(&index.open_table(TIMES).map_err(Error::index("read"))?)
+}
+
+fn due(times: &impl ReadableTable<(u64, &'static str), ()>) -> Result<Vec<(u64, String)>, Error> {
+    let mut found = Vec::new();
+    for entry in times.range(..(record::now_ms(), LAST)).map_err(Error::index("read"))?.take(PIECE) {
+        let (key, _) = entry.map_err(Error::index("read"))?;
+        let (at, id) = key.value();
+        found.push((at, id.to_owned()));
+    }
+    Ok(found)
+}
+
+fn sweep(index: &WriteTransaction) -> Result<(), Error> {
+    let mut times = index.open_table(TIMES).map_err(Error::index("write"))?;
+    let rows = due(&times)?;
+    for (at, id) in &rows {
+        times.remove((*at, id.as_str())).map_err(Error::index("write"))?;
+    }
+    drop(times);
+    let now = record::now_ms();
+    for (_, id) in rows {
+        let Some(mut record) = record::load(index, &id)? else { continue };
+        match record.state {
+            JobState::Pending if record.start_by_ms <= now => {
+                record::dequeue(index, &id, &record)?;
+                record::end(index, &id, &mut record, JobState::Failed, Some(LATE.into()))?;
+            }
+            state if state.is_end() && record.until_ms().is_some_and(|until| until <= now) => {
+                record::forget(index, &id, &record)?;
+            }
+            // it was begun in time, or ends later
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn lines(index: &ReadTransaction) -> Result<Vec<JobLine>, Error> {
+    let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
+    let (mut lines, mut start): (Vec<JobLine>, _) = (Vec::new(), (String::new(), String::new()));
+    while lines.len() < MAX_PAGE {
+        let after = (start.0.as_str(), start.1.as_str(), u64::MAX, LAST);
+        let first = waiting.range(after..).map_err(Error::index("read"))?.next();
+        let Some((key, _)) = first.transpose().map_err(Error::index("read"))? else { break };
+        let (route, owner, ..) = key.value();
+        let line = waiting.range((route, owner, 0_u64, "")..(route, owner, u64::MAX, LAST));
+        let count = line.map_err(Error::index("read"))?.take(MAX_PAGE).count();
+        start = (route.to_owned(), owner.to_owned());
+        lines.push(JobLine { route: start.0.clone(), owner: start.1.clone(), waiting: count });
+    }
+    Ok(lines)
+}
+
+/// Readers may come before the first write.
+pub(in crate::storage) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
+    transaction.open_table(JOBS)?;
+    transaction.open_table(PAYLOADS)?;
+    transaction.open_table(RESULTS)?;
+    transaction.open_table(KEYS)?;
+    transaction.open_table(WAITING)?;
+    transaction.open_table(RUNNING)?;
+    transaction.open_table(TIMES)?;
+    transaction.open_table(COUNTS)?;
+    Ok(())
+}
+
+/// What the last process worked on waits again, or has failed.
+pub(in crate::storage) fn recover(index: &WriteTransaction) -> Result<(), Error> {
+    let running = index.open_table(RUNNING).map_err(Error::index("read"))?;
+    let mut ids = Vec::new();
+    for entry in running.iter().map_err(Error::index("read"))? {
+        ids.push(entry.map_err(Error::index("read"))?.0.value().to_owned());
+    }
+    drop(running);
+    for id in ids {
+        match record::load(index, &id)? {
+            Some(mut record) if record.state == JobState::Processing => {
+                record::again(index, &id, &mut record, LOST.into(), Duration::ZERO)?;
+            }
+            _ => record::running(index, &id, false)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A job in somebody's hands, until it ends or the lease does. What is done with it after that changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::WriteTransaction;
+
+use super::queue::Begun;
+use super::record::{self, JobState, RESULTS, Record};
+use super::{Shared, fits};
+use crate::Error;
+use crate::storage::Owner;
+use crate::storage::charge::{Change, charge};
+
+/// Longest text of how far a job is.
+const MESSAGE_BYTES: usize = 1_024;
+
+/// A job that somebody works on.
+pub struct Taken {
+    shared: Arc<Shared>,
+    begun: Begun,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEnd {
+    /// The job is done, and this is what it made.
+    Completed(Vec<u8>),
+    /// It failed for good; the text is for its owner.
+    Failed(String),
+    /// This attempt failed; the next one, if there is one left, begins no sooner than after this time.
+    Again {
+        /// For its owner.
+        why: String,
+        /// How much later.
+        after: Duration,
+    },
+    /// There was no attempt: another one may begin it, and this one does not count.
+    GivenBack,
+}
+
+impl Taken {
+    pub(super) fn new(shared: Arc<Shared>, begun: Begun) -> Self {
+        Self { shared, begun }
+    }
+
+    /// The job's name.
+    pub fn id(&self) -> &str {
+        &self.begun.id
+    }
+
+    /// The id of whose it is.
+    pub fn owner(&self) -> &str {
+        &self.begun.owner
+    }
+
+    /// What kind of work it is.
+    pub fn kind(&self) -> &str {
+        &self.begun.kind
+    }
+
+    /// What to work on. Handed out once.
+    pub fn payload(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.begun.payload)
+    }
+
+    /// The first attempt is 1.
+    pub fn attempt(&self) -> u32 {
+        self.begun.attempt
+    }
+
+    /// Makes the lease as long as a new one; whether it stood.
+    pub fn renew(&self, length: Duration) -> bool {
+        self.shared.leases.renew(self.id(), self.begun.lease, length)
+    }
+
+    /// A way to say how far the job is, which may be handed on.
+    pub fn reports(&self) -> Reports {
+        Reports { shared: self.shared.clone(), id: self.id().into(), lease: self.begun.lease }
+    }
+
+    /// Ends when the job was called off, or the lease ended otherwise.
+    pub async fn stopped(&self) {
+        let mut stopped = self.begun.stopped.clone();
+        // an error says that the lease is gone, which comes to the same
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Ends the attempt, for an owner who may keep what is made. It is on the disk when this returns; `None` where the lease
+    /// had ended and nothing was changed, how the job stands otherwise.
+    pub async fn end(self, owner: Owner, end: JobEnd) -> Result<Option<JobState>, Error> {
+        let Self { shared, begun } = self;
+        let operation = match end {
+            JobEnd::Completed(_) => "complete",
+            JobEnd::Failed(_) => "fail",
+            JobEnd::Again { .. } => "try_again",
+            JobEnd::GivenBack => "give_back",
+        };
+        let (id, lease, sharing) = (begun.id.clone(), begun.lease, shared.clone());
+        let write = move |index: &WriteTransaction| {
+            if !sharing.leases.stands(&id, lease) {
+                return Ok(None);
+            }
+            match record::load(index, &id)? {
+                Some(record) if record.state == JobState::Processing => {
+                    settle(index, &sharing, &owner, &id, record, end).map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let ended = shared.index.write(write).await;
+        shared.jobs.ended(operation, &ended);
+        // where the disk failed the lease ends by itself, and the job is done once more
+        ended.inspect(|_| {
+            shared.leases.release(&begun.id, begun.lease);
+            shared.leases.changed.notify_one();
+        })
+    }
+}
+
+impl std::fmt::Debug for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taken").field("id", &self.begun.id).finish_non_exhaustive()
+    }
+}
+
+/// Says how far a job is. Kept in memory: a job that begins anew begins at nothing.
+#[derive(Clone)]
+pub struct Reports {
+    shared: Arc<Shared>,
+    id: Arc<str>,
+    lease: u64,
+}
+
+impl Reports {
+    /// How far the job is, of 100, and in words, of which 1,024 bytes are kept. Whether the lease stands.
+    pub fn report(&self, progress: u8, mut message: String) -> bool {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+        self.shared.leases.report(&self.id, self.lease, progress.min(100), message)
+    }
+}
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reports").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn settle(
+    index: &WriteTransaction,
+    shared: &Shared,
+    owner: &Owner,
+    id: &str,
+    mut record: Record,
+    end: JobEnd,
+) -> Result<JobState, Error> {
+    match end {
+        JobEnd::Completed(result) => match keep(index, shared, owner, &result) {
+            Ok(()) => {
+                let mut results = index.open_table(RESULTS).map_err(Error::index("write"))?;
+                results.insert(id, result.as_slice()).map_err(Error::index("write"))?;
+                record.result_bytes = result.len() as u64;
+                record::end(index, id, &mut record, JobState::Completed, None)?;
+                Ok(JobState::Completed)
+            }
+            Err(error) if error.is_operators() => Err(error),
+            Err(error) => {
+                let why = format!("the job is done, but its result is not kept: {error}");
+                fail(index, id, &mut record, why)
+            }
+        },
+        JobEnd::Failed(why) => fail(index, id, &mut record, why),
+        JobEnd::Again { why, after } => record::again(index, id, &mut record, why, after),
+        JobEnd::GivenBack => {
+            record.attempts = record.attempts.saturating_sub(1);
+            record::enqueue(index, id, &mut record, 0)?;
+            Ok(JobState::Pending)
+        }
+    }
+}
+
+/// Whether a result may be kept; then it is charged.
+fn keep(index: &WriteTransaction, shared: &Shared, owner: &Owner, result: &[u8]) -> Result<(), Error> {
+    fits(shared, "a job's result", result)?;
+    let change = Change { more: result.len() as u64, less: 0 };
+    charge(index, owner, change, shared.drafted.of(owner))
+}
+
+fn fail(index: &WriteTransaction, id: &str, record: &mut Record, why: String) -> Result<JobState, Error> {
+    record::end(index, id, record, JobState::Failed, Some(why))?;
+    Ok(JobState::Failed)
+}
