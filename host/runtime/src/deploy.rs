@@ -11,9 +11,10 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::bindings::worker::WorkerPre;
 use crate::bindings::{finisher, interpreter, selector, styler};
 use crate::code::{Bounds, Compiled};
-use crate::inspect::{Kind, grant, inspect_named, interface};
+use crate::inspect::{Inspection, Kind, grant, inspect_named, interface};
 use crate::metrics::ComponentMetrics;
 use crate::reuse::{Idle, Shared};
 use crate::runtime::Host;
@@ -42,10 +43,11 @@ pub(crate) async fn deploy(host: &Arc<Host>, spec: RouteSpec) -> Result<Arc<Depl
 fn freeze(
     host: &Arc<Host>,
     spec: RouteSpec,
-    (pre, metrics): (ProxyPre<Sandbox>, Arc<ComponentMetrics>),
+    handler: Handler,
     stages: Stages,
     code: Vec<Arc<Compiled>>,
 ) -> Deployment {
+    let Handler { pre, worker, metrics } = handler;
     let mut digest = blake3::Hasher::new();
     code.iter().for_each(|compiled| {
         digest.update(compiled.digest.as_bytes());
@@ -68,6 +70,7 @@ fn freeze(
         host: host.clone(),
         route,
         pre,
+        worker,
         shared,
         metrics,
         component: code.first().map_or("", |handler| handler.label()).into(),
@@ -77,6 +80,13 @@ fn freeze(
         in_flight: AtomicUsize::new(0),
         idle: Idle::new(spec.reuse, limits, host.idle_places.clone()),
     }
+}
+
+/// A handler, linked.
+struct Handler {
+    pre: ProxyPre<Sandbox>,
+    worker: Option<WorkerPre<Sandbox>>,
+    metrics: Arc<ComponentMetrics>,
 }
 
 /// One deployment in the making.
@@ -101,33 +111,39 @@ impl Desk<'_> {
     }
 
     fn check_storage(&mut self) {
-        let Grants { buckets, containers, .. } = &self.spec.grants;
+        let Grants { buckets, containers, jobs, .. } = &self.spec.grants;
         if self.host.storage.get().is_some() {
             return;
         }
-        let granted = [("grants.buckets", buckets), ("grants.containers", containers)];
+        let granted = [
+            ("grants.buckets", !buckets.is_empty()),
+            ("grants.containers", !containers.is_empty()),
+            ("grants.jobs", *jobs),
+        ];
         let route = &self.spec.route;
         self.problems.extend(
             granted
                 .into_iter()
-                .filter(|(_, names)| !names.is_empty())
+                .filter(|(_, is_granted)| *is_granted)
                 .map(|(key, _)| LoadProblem::NoStorage { route: route.clone(), key }),
         );
     }
 
-    async fn handler(&mut self) -> Option<(ProxyPre<Sandbox>, Arc<ComponentMetrics>)> {
+    async fn handler(&mut self) -> Option<Handler> {
         let code = &self.spec.handler;
-        let kind = self.checked(code, &[Kind::HandlerP3, Kind::HandlerP2])?;
+        let inspection = self.checked(code, &[Kind::HandlerP3, Kind::HandlerP2])?;
+        let kind = inspection.kind;
         if kind == Kind::HandlerP2 && self.spec.reuse == Reuse::Concurrent {
             let (name, route) = (code.name.clone(), self.spec.route.clone());
             self.problems.push(LoadProblem::NotConcurrent { name, route });
         }
         let (pre, metrics) = self.linked(code, true).await?;
+        let worker = inspection.is_runner().then(|| self.keep(code, WorkerPre::new(pre.clone())));
         let pre = match kind {
             Kind::HandlerP3 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Some((self.keep(code, pre)?, metrics))
+        Some(Handler { pre: self.keep(code, pre)?, worker: worker.flatten(), metrics })
     }
 
     async fn stages(&mut self) -> Stages {
@@ -160,7 +176,7 @@ impl Desk<'_> {
     }
 
     /// Looks at size, kind and imports; what is wrong is written down.
-    fn checked(&mut self, code: &Code, wanted: &[Kind]) -> Option<Kind> {
+    fn checked(&mut self, code: &Code, wanted: &[Kind]) -> Option<Inspection> {
         let (name, limit) = (&code.name, self.spec.limits.component_bytes);
         if code.bytes.len() > limit {
             let (route, bytes) = (self.spec.route.clone(), code.bytes.len());
@@ -180,7 +196,10 @@ impl Desk<'_> {
             false => refuse_plugin(self.spec, name, import, others),
         });
         self.problems.extend(refused);
-        (self.problems.len() == before).then_some(inspection.kind)
+        if is_handler && inspection.lacks_runner() {
+            self.problems.push(LoadProblem::NoRunner { name: name.clone() });
+        }
+        (self.problems.len() == before).then_some(inspection)
     }
 
     async fn linked(
@@ -230,6 +249,11 @@ fn refuse(spec: &RouteSpec, name: &str, import: &str) -> Option<LoadProblem> {
     let Some(grant) = grant(import) else {
         return (!is_known(base)).then(|| never(name, import, "this host does not have"));
     };
+    if grant.key == "grants.jobs" {
+        let (name, route) = (name.into(), spec.route.clone());
+        let missing = || LoadProblem::JobsNotGranted { name, route, import: import.into() };
+        return (!spec.grants.jobs).then(missing);
+    }
     let granted = match grant.key {
         "grants.models" => !spec.grants.models.is_empty(),
         "grants.buckets" => !spec.grants.buckets.is_empty(),

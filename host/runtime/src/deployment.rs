@@ -12,6 +12,7 @@ use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::admission::Place;
+use crate::bindings::worker::WorkerPre;
 use crate::body::{self, Guest};
 use crate::code::Compiled;
 use crate::context::{RequestContext, Scope};
@@ -38,6 +39,8 @@ pub struct Deployment {
     pub(crate) host: Arc<Host>,
     pub(crate) route: Arc<Route>,
     pub(crate) pre: Arc<ProxyPre<Sandbox>>,
+    /// What works its background jobs off, where it does.
+    pub(crate) worker: Option<WorkerPre<Sandbox>>,
     /// The handler's counts.
     pub(crate) metrics: Arc<ComponentMetrics>,
     /// The beginning of the handler's digest.
@@ -232,7 +235,7 @@ impl Deployment {
     }
 
     /// Waits for the tenant's turn.
-    async fn admit(&self, tenant: &Tenant, scope: &Scope) -> Result<Place, Failure> {
+    pub(crate) async fn admit(&self, tenant: &Tenant, scope: &Scope) -> Result<Place, Failure> {
         let (mut span, arrived) = (scope.open("admission"), Instant::now());
         let place = self.host.instances.enter(tenant).await;
         let waited = arrived.elapsed();

@@ -121,6 +121,27 @@ pub enum LoadProblem {
         /// Those that exist.
         known: String,
     },
+    /// The component submits background jobs, which its route does not grant.
+    #[error(
+        "component `{name}` imports `{import}`, but route `{route}` grants no background jobs; write `grants.jobs = true` there"
+    )]
+    JobsNotGranted {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+        /// The import.
+        import: String,
+    },
+    /// The component submits background jobs and does not say how they are worked off.
+    #[error(
+        "component `{name}` imports `atelier:host/jobs` and does not export `atelier:host/job-runner`: nobody would work its jobs \
+         off; build it for the world `job-handler`"
+    )]
+    NoRunner {
+        /// The component.
+        name: String,
+    },
     /// The route grants buckets or containers, and there is no place for them.
     #[error(
         "route `{route}` grants something to keep things in (`{key}`), but nothing is kept here: name a folder in store.data-dir"

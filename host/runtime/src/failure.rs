@@ -28,6 +28,13 @@ pub enum Failure {
         /// The limit.
         limit: Duration,
     },
+    /// The background job took too long.
+    JobTime {
+        /// The route.
+        route: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// The request waited too long for pictures or other capabilities.
     CapabilityWait {
         /// The route.
@@ -114,6 +121,7 @@ impl Failure {
             Failure::Trap { .. } => "guest_trap",
             Failure::Cpu { .. } => "cpu_limit",
             Failure::Wall { .. } => "wall_limit",
+            Failure::JobTime { .. } => "job_limit",
             Failure::CapabilityWait { .. } => "capability_wait_limit",
             Failure::Memory { .. } => "memory_limit",
             Failure::Resource { .. } => "resource_limit",
@@ -139,6 +147,7 @@ impl Failure {
             | Failure::NoResponse { .. }
             | Failure::ResponseBody { .. } => true,
             Failure::CapabilityWait { .. }
+            | Failure::JobTime { .. }
             | Failure::Saturated { .. }
             | Failure::Share { .. }
             | Failure::RequestBody { .. }
@@ -157,6 +166,10 @@ impl Failure {
             ),
             Failure::Wall { route, limit } => format!(
                 "the handler took longer than {} ms (limits.wall-ms of route `{route}`)",
+                limit.as_millis()
+            ),
+            Failure::JobTime { route, limit } => format!(
+                "the job took longer than {} ms (limits.job-ms of route `{route}`)",
                 limit.as_millis()
             ),
             Failure::CapabilityWait { route, limit } => format!(

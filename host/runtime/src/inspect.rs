@@ -92,6 +92,18 @@ pub struct Inspection {
     pub bytes: usize,
 }
 
+impl Inspection {
+    /// Whether it works background jobs off.
+    pub(crate) fn is_runner(&self) -> bool {
+        self.exports.iter().any(|export| interface(export) == RUNNER)
+    }
+
+    /// Whether it submits background jobs that it does not work off.
+    pub(crate) fn lacks_runner(&self) -> bool {
+        self.imports.iter().any(|import| interface(import) == JOBS) && !self.is_runner()
+    }
+}
+
 /// Reads what a component is and needs. The error says what the bytes are instead.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
     inspect_named("the file", bytes).map_err(LoadError::from)
@@ -156,6 +168,10 @@ pub(crate) struct Grant {
     pub(crate) what: &'static str,
 }
 
+/// Submitting background jobs, and working them off.
+pub(crate) const JOBS: &str = "atelier:host/jobs";
+const RUNNER: &str = "atelier:host/job-runner";
+
 /// The grant that an import needs, if it needs one.
 pub(crate) fn grant(import: &str) -> Option<Grant> {
     match interface(import) {
@@ -169,6 +185,7 @@ pub(crate) fn grant(import: &str) -> Option<Grant> {
         "wasi:keyvalue/store" => Some(Grant { key: "grants.buckets", what: "bucket" }),
         "atelier:host/machine" => Some(Grant { key: "grants.machine", what: "view of the machine" }),
         "wasi:blobstore/types" => Some(Grant { key: "grants.containers", what: "container" }),
+        JOBS => Some(Grant { key: "grants.jobs", what: "background job" }),
         _ => None,
     }
 }

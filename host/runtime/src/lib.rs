@@ -6,7 +6,7 @@
 //! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle_for`] on a tenant's account
 //! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`), or one that waited for it (`reuse/`), and
 //! is driven to its end or to its limit (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`,
-//! one file per WIT interface, on the generated types of `bindings/`. What strangers send as pictures and recordings is read in
+//! one file per WIT interface, on the generated types of `bindings/`. Jobs that outlive their requests are worked off in sandboxes of their own as well (`background.rs`). What strangers send as pictures and recordings is read in
 //! a sandbox as well (`decoder.rs`). Models that are served elsewhere are asked through plugins in sandboxes of their own (`provider/`).
 //!
 //! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
@@ -16,6 +16,7 @@
 //! nothing here knows a socket, a manifest file or an inference engine's insides.
 
 mod admission;
+mod background;
 mod bindings;
 mod body;
 mod capabilities;
@@ -46,6 +47,7 @@ mod spec;
 mod stage;
 mod tenant;
 
+pub use background::LEASE as JOB_LEASE;
 pub use body::Body;
 pub use code::{CompilerProgram, compile_for_parent};
 pub use context::{
@@ -63,4 +65,4 @@ pub use provider::{ProvidedSpec, ProvidedStatus, ProviderLimits, ProviderSpec, P
 pub use recording::{AudioError, Recording};
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{Code, Grants, Reuse, RouteSpec};
-pub use tenant::{Exceeded, Quota, Share, Tenant, Work};
+pub use tenant::{Exceeded, Quota, Share, Tenant, WAITING_JOBS, Work};

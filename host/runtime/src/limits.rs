@@ -62,6 +62,10 @@ pub struct Limits {
     pub outbound_between_bytes: Duration,
     /// Jobs in the engine's queue that one request may have at a time (`limits.jobs`).
     pub jobs: u32,
+    /// A background job's whole run, waiting included (`limits.job-ms`).
+    pub job: Duration,
+    /// Background jobs of the route that are worked on at a time, of all tenants together (`limits.jobs-at-once`).
+    pub jobs_at_once: u32,
     /// Requests that one instance answers, where the route lets it answer several (`limits.reuse-requests`).
     pub reuse_requests: u32,
     /// Requests that one instance works on at a time, where the route lets it work on several
@@ -101,6 +105,8 @@ impl Default for Limits {
             outbound_first_byte: Duration::from_secs(30),
             outbound_between_bytes: Duration::from_secs(15),
             jobs: 8,
+            job: Duration::from_secs(600),
+            jobs_at_once: 2,
             reuse_requests: 128,
             reuse_at_a_time: 16,
             reuse_age: Duration::from_secs(60),

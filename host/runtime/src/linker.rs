@@ -8,7 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::bindings::{
-    audio, finish, generation, images, intent, language, machine, models, select, speech, style,
+    audio, finish, generation, images, intent, jobs, language, machine, models, select, speech, style,
 };
 use crate::bindings::{blobstore, keyvalue, logging};
 use crate::capabilities::Capabilities;
@@ -31,6 +31,7 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     select::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     machine::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    jobs::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     storage(&mut linker)?;
     Ok(linker)
 }

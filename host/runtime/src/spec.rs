@@ -36,6 +36,8 @@ pub struct Grants {
     pub containers: Vec<String>,
     /// Whether it may see how the machine fares; `grants.machine` in the manifest.
     pub machine: bool,
+    /// Whether it may submit background jobs, of each tenant its own; `grants.jobs` in the manifest.
+    pub jobs: bool,
 }
 
 /// Whether an instance of a route's handler answers one request or several.

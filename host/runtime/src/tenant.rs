@@ -45,6 +45,9 @@ pub struct Work {
     pub tokens: u64,
 }
 
+/// Background jobs of a tenant that may wait when nothing else is said.
+pub const WAITING_JOBS: u64 = 1_000;
+
 /// A tenant's allowance of work.
 pub trait Quota: Send + Sync {
     /// Takes the work off the allowance before it is done, or says why not. Work that is cancelled later stays charged:
@@ -54,10 +57,15 @@ pub trait Quota: Send + Sync {
     /// Gives back what was charged for work that never began, or that turned out to be less.
     fn refund(&self, work: Work);
 
-    /// Bytes that may be kept in all buckets and containers together; no limit when `None`, as it is unless an allowance says
+    /// Bytes that may be kept in all buckets and containers and of all background jobs together; no limit when `None`, as it is unless an allowance says
     /// otherwise.
     fn stored_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// Background jobs that may wait at a time, at all routes together; 1,000 unless an allowance says otherwise.
+    fn waiting_jobs(&self) -> u64 {
+        WAITING_JOBS
     }
 }
 

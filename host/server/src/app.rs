@@ -28,6 +28,7 @@ use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError, Wanted};
+use crate::jobs::Foreman;
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
@@ -443,6 +444,8 @@ impl App {
         let peers = Peers::new(server.max_connections_per_ip);
         let admin = self.view(stop.clone(), peers.clone(), spans);
         let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
+        let foreman = Foreman { live: self.live.clone(), runtime: self.runtime.clone(), drain: server.drain };
+        let jobs = tokio::spawn(foreman.run(stop.clone()));
         let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
         let admin =
             doors.admin.map(|door| tokio::spawn(accept(admin_door(door, settings), admin, admin_stop)));
@@ -458,6 +461,7 @@ impl App {
         sleep(server.drain_delay).await;
         stopper.advance(Phase::Closing);
         joined(edge.await);
+        joined(jobs.await);
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }

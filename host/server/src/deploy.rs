@@ -170,12 +170,14 @@ impl Deployer {
         let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
         let (buckets, containers) = (route.grants.buckets.clone(), route.grants.containers.clone());
         let machine = route.grants.machine;
-        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers, machine })
+        let jobs = route.grants.jobs;
+        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers, machine, jobs })
     }
 
     /// Makes sure that there is a place where a route may keep things that does.
     async fn open_storage(&self, route: &Route) -> Result<(), DeployError> {
-        if route.grants.buckets.is_empty() && route.grants.containers.is_empty() {
+        let config::Grants { buckets, containers, jobs, .. } = &route.grants;
+        if buckets.is_empty() && containers.is_empty() && !jobs {
             return Ok(());
         }
         let storage = self.storage.get().await.map_err(operators)?;
@@ -266,6 +268,8 @@ pub(crate) fn limits(set: &config::Limits) -> Limits {
         outbound_first_byte: millis(set.outbound_first_byte_ms, default.outbound_first_byte),
         outbound_between_bytes: millis(set.outbound_between_bytes_ms, default.outbound_between_bytes),
         jobs: set.jobs.map_or(default.jobs, |value| value as u32),
+        job: millis(set.job_ms, default.job),
+        jobs_at_once: set.jobs_at_once.map_or(default.jobs_at_once, |value| value as u32),
         reuse_requests: set.reuse_requests.map_or(default.reuse_requests, |value| value as u32),
         reuse_at_a_time: set.reuse_at_a_time.map_or(default.reuse_at_a_time, |value| value as u32),
         reuse_age: millis(set.reuse_age_ms, default.reuse_age),

@@ -196,9 +196,10 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::NoResponse { .. }
         | Failure::Resource { .. }
         | Failure::ResponseBody { .. } => StatusCode::BAD_GATEWAY,
-        Failure::Cpu { .. } | Failure::Wall { .. } | Failure::CapabilityWait { .. } => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        Failure::Cpu { .. }
+        | Failure::Wall { .. }
+        | Failure::CapabilityWait { .. }
+        | Failure::JobTime { .. } => StatusCode::GATEWAY_TIMEOUT,
         Failure::Saturated { .. } | Failure::InstanceLost { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Share { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::RequestBody { .. } => StatusCode::PAYLOAD_TOO_LARGE,

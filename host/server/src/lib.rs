@@ -24,6 +24,7 @@ mod edge;
 mod failure;
 mod http;
 pub mod hub;
+mod jobs;
 mod keys;
 mod live;
 mod manager;

@@ -20,6 +20,7 @@ mod capabilities {
             import atelier:host/select@0.1.0;
             import atelier:host/finish@0.1.0;
             import atelier:host/machine@0.1.0;
+            import atelier:host/jobs@0.1.0;
         ",
         imports: {
             "atelier:host/images.[static]image.from-pixels": trappable,
@@ -140,6 +141,16 @@ pub mod finisher {
             "atelier:host/types": crate::bindings::types,
             "atelier:host/images": crate::bindings::images,
         },
+        require_store_data_send: true,
+    });
+}
+
+pub mod worker {
+    // not the whole world: what a handler imports and exports beside this is linked and called as such
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world worker { export atelier:host/job-runner@0.1.0; }",
+        exports: { default: async | store },
         require_store_data_send: true,
     });
 }

@@ -1,6 +1,6 @@
 //! What guests may ask of the host: one file per WIT interface of the same name, and what those that start jobs share
 //! (`job.rs`) or keep things
-//! (`storage.rs`) share. Each file translates between the generated types and the domain's, checks grants first, and never lets a
+//! (`storage.rs`) share. Jobs that outlive their requests are in `jobs.rs`. Each file translates between the generated types and the domain's, checks grants first, and never lets a
 //! guest's mistake become more than a value or a trap of that guest.
 
 mod audio;
@@ -10,6 +10,7 @@ mod generation;
 mod images;
 mod intent;
 mod job;
+mod jobs;
 mod keyvalue;
 mod language;
 mod logging;

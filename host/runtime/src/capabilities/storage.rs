@@ -41,8 +41,7 @@ impl Sandbox {
 
     /// The tenant on whose account the guest works.
     pub(super) fn owner(&self) -> Owner {
-        let tenant = self.meter().tenant();
-        Owner::new(tenant.id.as_str(), tenant.quota.stored_bytes())
+        self.meter().owner()
     }
 
     /// Work that the guest waits for, under a name. It is not the guest's own time. (Borrowed for writing, like wherever a

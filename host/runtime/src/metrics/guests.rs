@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use atelier_inference::metrics::{Histogram, Kinds, Peak, Spent};
 
+use super::mean;
+
 /// What guests used up.
 #[derive(Debug, Default)]
 pub struct Consumption {
@@ -44,12 +46,26 @@ pub struct RouteMetrics {
     /// What its guests asked for and did not get, by what that was.
     pub denied: Kinds,
     in_flight: AtomicU64,
+    /// Of the background jobs that it completed, the last ones most; 0 before the first.
+    job_micros: AtomicU64,
 }
 
 impl RouteMetrics {
     /// Requests inside the route's deployments, of old ones too.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long its last background jobs took; nothing before the first was completed.
+    pub fn job_time(&self) -> Option<Duration> {
+        let micros = self.job_micros.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    pub(crate) fn job_took(&self, took: Duration) {
+        let before = self.job_time().unwrap_or_default();
+        let micros = mean(before, took).as_micros().max(1) as u64;
+        self.job_micros.store(micros, Ordering::Relaxed);
     }
 
     pub(crate) fn enter(&self) {
@@ -69,6 +85,7 @@ impl Default for RouteMetrics {
             failures: Kinds::default(),
             denied: Kinds::default(),
             in_flight: AtomicU64::default(),
+            job_micros: AtomicU64::default(),
         }
     }
 }

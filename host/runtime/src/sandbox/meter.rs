@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use atelier_inference::CancelGuard;
 use atelier_inference::speech::SAMPLE_RATE;
+use atelier_store::{Owner, Reports};
 use tokio::sync::Notify;
 
 use super::Route;
@@ -43,6 +44,8 @@ pub(crate) struct Meter {
     holdings: OnceLock<Arc<Holdings>>,
     /// What the request may still order, shared with its plugins.
     orders: Arc<Orders>,
+    /// Of the background job that the guest works on, if it does.
+    reports: Option<Reports>,
     verdict: OnceLock<Failure>,
     given_up: OnceLock<Instant>,
     /// Told when there is a verdict, and when the request is given up.
@@ -103,6 +106,7 @@ impl Meter {
             request_body_held: AtomicBool::new(false),
             holdings: OnceLock::new(),
             orders: Arc::default(),
+            reports: None,
             verdict: OnceLock::new(),
             given_up: OnceLock::new(),
             ending: Notify::new(),
@@ -123,6 +127,20 @@ impl Meter {
         child.capability_wait = left;
         child.orders = self.orders.clone();
         child
+    }
+
+    /// A meter for a guest that works on a background job, whose time is all its own: whoever runs it ends it (`limits.job-ms`).
+    pub(crate) fn of_job(
+        route: Arc<Route>,
+        tenant: Arc<Tenant>,
+        component: Arc<ComponentMetrics>,
+        scope: Scope,
+        reports: Reports,
+    ) -> Self {
+        let time = route.limits.job.saturating_mul(2);
+        let mut meter = Self::new(route, tenant, component, scope);
+        (meter.wall, meter.capability_wait, meter.reports) = (time, time, Some(reports));
+        meter
     }
 
     /// A meter for another request to the same store: its own counts, but for what the store still holds.
@@ -167,6 +185,16 @@ impl Meter {
     /// On whose account the guest runs.
     pub(crate) fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
+    }
+
+    /// As whose what it keeps is kept.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::new(self.tenant.id.as_str(), self.tenant.quota.stored_bytes())
+    }
+
+    /// Says how far the background job is that the guest works on, if it does.
+    pub(crate) fn reports(&self) -> Option<&Reports> {
+        self.reports.as_ref()
     }
 
     /// Whether the guest computes for long, and takes turns with others that do.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up ends it")]
 
 mod asking;
+mod background;
 mod bounds;
 mod cache;
 mod cancelling;

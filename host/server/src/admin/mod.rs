@@ -178,6 +178,7 @@ impl View {
             Call::Models => json!({ "models": self.models(), "memory": self.scheduler.memory() }),
             Call::Model => self.model(asked.segment("model"))?,
             Call::Queue => self.queue(),
+            Call::Jobs => self.jobs().await?,
             Call::Audit => {
                 let wants = "a number from 1 to 1000";
                 let limit: usize = asked.parsed("limit", wants)?;

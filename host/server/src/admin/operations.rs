@@ -47,6 +47,7 @@ pub(super) enum Call {
     UnpinModel,
     Queue,
     CancelJob,
+    Jobs,
     Audit,
 }
 
@@ -134,7 +135,7 @@ const fn created(schema: &'static str) -> (StatusCode, Option<&'static str>) {
 }
 
 /// All of them, in the order in which people read them.
-pub(super) static OPERATIONS: [Operation; 29] = [
+pub(super) static OPERATIONS: [Operation; 30] = [
     Operation { access: Access::Open, ..get(Call::Health, "health", "/health", "Whether the process lives") },
     Operation {
         access: Access::Open,
@@ -269,6 +270,12 @@ pub(super) static OPERATIONS: [Operation; 29] = [
         ..get(Call::Queue, "getQueue", "/v1/queue", "Jobs in the order of serving")
     },
     delete(Call::CancelJob, "cancelJob", "/v1/queue/{job}", "Cancel a job that waits or runs"),
+    get(
+        Call::Jobs,
+        "listJobs",
+        "/v1/jobs",
+        "Background jobs that wait, by route and tenant, and how many run",
+    ),
     Operation {
         query: &[LIMIT],
         answer: ok("Audit"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use atelier_inference::{Error, TenantsStatus};
+use atelier_store::JobLine;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -85,6 +86,20 @@ impl View {
         value["tenants"] = json!(tenants);
         value["other_tenants"] = json!(others);
         value
+    }
+
+    /// Background jobs: nothing where there is no place for any.
+    pub(super) async fn jobs(&self) -> Result<Value, Fault> {
+        let Some(queue) = self.runtime.storage().map(|storage| storage.job_queue()) else {
+            return Ok(json!({ "running": 0, "waiting": [] }));
+        };
+        let lines = queue.lines().await.map_err(|error| {
+            tracing::error!("background jobs cannot be listed: {error}");
+            Fault::Internal
+        })?;
+        let line = |line: JobLine| json!({ "route": line.route, "tenant": line.owner, "jobs": line.waiting });
+        let waiting: Vec<Value> = lines.into_iter().map(line).collect();
+        Ok(json!({ "running": queue.running(None), "waiting": waiting }))
     }
 
     pub(super) fn models(&self) -> Vec<Value> {

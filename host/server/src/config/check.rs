@@ -396,8 +396,14 @@ fn grants(route: &Table<'_>, known: &Known<'_>) -> Grants {
     let (buckets, containers) = (places(&table, "buckets", known), places(&table, "containers", known));
     let client_address = table.boolean("client-address").unwrap_or(false);
     let machine = table.boolean("machine").unwrap_or(false);
+    let jobs = table.boolean("jobs").unwrap_or(false);
+    if jobs && !known.keeps {
+        let text =
+            "`jobs` have no place: store.data-dir is \"off\"; name a folder there, or remove the grant";
+        table.problem(table.at(), text);
+    }
     table.finish();
-    Grants { models, outbound, outbound_private, buckets, containers, client_address, machine }
+    Grants { models, outbound, outbound_private, buckets, containers, client_address, machine, jobs }
 }
 
 /// Names of what a route may keep things in.
@@ -452,6 +458,8 @@ fn limits(route: &Table<'_>, reuse: Reuse) -> Limits {
         outbound_first_byte_ms: table.number("outbound-first-byte-ms", 1..=HOUR_MS),
         outbound_between_bytes_ms: table.number("outbound-between-bytes-ms", 1..=HOUR_MS),
         jobs: table.number("jobs", 1..=1_000),
+        job_ms: table.number("job-ms", 1..=24 * HOUR_MS),
+        jobs_at_once: table.number("jobs-at-once", 1..=1_000),
         reuse_requests: table.number("reuse-requests", 1..=1_000_000),
         reuse_at_a_time: table.number("reuse-at-a-time", 1..=1_000),
         reuse_age_ms: table.number("reuse-age-ms", 1..=HOUR_MS),

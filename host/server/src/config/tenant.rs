@@ -68,9 +68,13 @@ pub struct Quotas {
     /// Tokens that language models read and write in a day (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_day: Option<u64>,
-    /// Bytes in all buckets and containers together: keys with their values, objects with their names.
+    /// Bytes in all buckets and containers and of all background jobs together: keys with their values, objects with their
+    /// names, jobs with what they work on and make.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
+    /// Background jobs that wait at a time, at all routes together; 1,000 when nothing is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_jobs: Option<u64>,
 }
 
 /// Who may ask a route.
@@ -123,6 +127,7 @@ fn quotas(tenant: &Table<'_>) -> Quotas {
         audio_seconds_per_day: table.number("audio-seconds-per-day", 1..=DAY_LIMIT),
         tokens_per_day: table.number("tokens-per-day", 1..=DAY_LIMIT),
         stored_bytes: table.bytes("stored-bytes", 0..=DAY_LIMIT),
+        waiting_jobs: table.number("waiting-jobs", 0..=1_000_000),
     };
     if quotas.burst.is_some() && quotas.requests_per_second.is_none() {
         table.problem(table.at(), "`burst` bounds nothing without `requests-per-second`; set that as well");

@@ -397,6 +397,9 @@ pub struct Grants {
     /// Whether the component may see how the machine fares.
     #[serde(skip_serializing_if = "is_default")]
     pub machine: bool,
+    /// Background jobs.
+    #[serde(skip_serializing_if = "is_default")]
+    pub jobs: bool,
 }
 
 /// `limits` of a route.
@@ -454,6 +457,10 @@ pub struct Limits {
     pub outbound_between_bytes_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs_at_once: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use atelier_inference::{Counters, ModelId, ModelState, Scheduler, TenantsStatus}
 use atelier_runtime::{ComponentMetrics, Consumption, DoorStatus, Runtime};
 
 use super::page::{Family, Kind, Page};
-use super::{Counts, RouteCounts, TenantCounts, Traffic, process, providers, storage};
+use super::{Counts, RouteCounts, TenantCounts, Traffic, jobs, process, providers, storage};
 use crate::http::Peers;
 use crate::live::Table;
 use crate::reload::Reports;
@@ -51,6 +51,7 @@ impl Sources<'_> {
         self.runtime(&mut page);
         providers::write(&mut page, &self.runtime.providers());
         storage::write(&mut page, self.runtime.storage());
+        jobs::write(&mut page, self.runtime.storage());
         self.loads(&mut page);
         self.telemetry(&mut page);
         process::write(&mut page, self.uptime);

@@ -6,6 +6,7 @@
 //! written by hand: the counts live in three crates, two of which know nothing of monitoring, and change with every reload.
 
 mod families;
+mod jobs;
 mod page;
 mod process;
 mod providers;

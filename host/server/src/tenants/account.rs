@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use atelier_inference::TenantId;
-use atelier_runtime::{Exceeded, Quota, Work};
+use atelier_runtime::{Exceeded, Quota, WAITING_JOBS, Work};
 use serde::Serialize;
 
 use super::rate::Rate;
@@ -221,6 +221,10 @@ impl Quota for Purse {
 
     fn stored_bytes(&self) -> Option<u64> {
         self.quotas.stored_bytes
+    }
+
+    fn waiting_jobs(&self) -> u64 {
+        self.quotas.waiting_jobs.unwrap_or(WAITING_JOBS)
     }
 }
 

@@ -145,7 +145,8 @@ impl Directory {
         self.members.values().chain(nobody)
     }
 
-    fn member(&self, id: &TenantId) -> Option<&Arc<Member>> {
+    /// A tenant that is configured, or nobody.
+    pub(crate) fn find(&self, id: &TenantId) -> Option<&Arc<Member>> {
         self.members.get(id).or_else(|| (self.nobody.tenant.id == *id).then_some(&self.nobody))
     }
 
@@ -158,7 +159,7 @@ impl Directory {
 impl Member {
     fn new(tenant: Tenant, total: u32, before: Option<&Directory>, counts: &Labelled<TenantCounts>) -> Self {
         let counts = counts.get(tenant.id.as_str());
-        let before = before.and_then(|before| before.member(&tenant.id));
+        let before = before.and_then(|before| before.find(&tenant.id));
         let account = before.map(|before| before.purse.account().clone());
         let account = account.unwrap_or_else(|| Arc::new(Account::new(counts.clone())));
         let purse = Purse::new(tenant.id.clone(), tenant.quotas.clone(), account);

@@ -15,6 +15,7 @@ mod floods;
 mod form;
 mod host;
 mod hostile;
+mod jobs;
 mod limits;
 mod logs;
 mod messages;
