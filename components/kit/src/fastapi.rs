@@ -12,6 +12,7 @@ use crate::fields::{Fault, FaultKind, Faults};
 use crate::host::{GenerationError, ImageError};
 use crate::http::BodyError;
 use crate::speech::AudioError;
+use crate::trouble::Trouble;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,29 +90,15 @@ impl Failure {
 
     /// The failure of a job. `called` gives the request's name of what the host calls otherwise.
     pub fn of_job(error: GenerationError, called: impl Fn(&str) -> String) -> Self {
-        match error {
-            GenerationError::Invalid { field, reason } => {
-                let field = called(&field);
-                Self::invalid(&field, format!("`{field}` {reason}"))
-            }
-            GenerationError::Overloaded { reason, retry_after_ms } => {
-                let text = format!("{reason}; try again later");
+        match Trouble::of(error, called) {
+            Trouble::Field { name, text } => Self::invalid(&name, text),
+            Trouble::Busy { text, retry_after_ms } => {
                 Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text) }
             }
-            // the models were listed as granted just before, so these are faults of the host's side
-            GenerationError::AccessDenied(text)
-            | GenerationError::UnknownModel(text)
-            | GenerationError::Failed(text) => Self::backend(text),
-            GenerationError::Unavailable { reason, retry_after_ms } => {
-                Self { retry_after_ms, ..Self::backend(reason) }
-            }
-            GenerationError::TimedOut(text) => Self::new(504, text),
-            GenerationError::Cancelled => Self::backend("the job was cancelled"),
-            GenerationError::WorkerGone => {
-                Self::backend("the inference worker has stopped; the host needs its operator")
-            }
-            // its text may be anything, so it is not shown; FastAPI says no more either
-            GenerationError::Other(_) => Self::new(500, "Internal Server Error"),
+            Trouble::Backend { text, retry_after_ms } => Self { retry_after_ms, ..Self::backend(text) },
+            Trouble::TimedOut(text) => Self::new(504, text),
+            // FastAPI says no more either
+            Trouble::Unexpected => Self::new(500, "Internal Server Error"),
         }
     }
 

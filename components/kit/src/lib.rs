@@ -21,6 +21,7 @@ pub mod settings;
 pub mod speech;
 pub mod sse;
 pub mod storage;
+pub mod trouble;
 
 #[cfg(target_arch = "wasm32")]
 pub mod bindings;

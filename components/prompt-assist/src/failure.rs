@@ -5,6 +5,7 @@
 
 use atelier_kit::Response;
 use atelier_kit::host::{CallError, GenerationError, ImageError, StageError};
+use atelier_kit::trouble::{Trouble, UNEXPECTED, with_underscores};
 use serde_json::{Value, json};
 
 /// An answer that is an error.
@@ -53,7 +54,7 @@ impl Failure {
 
     /// Nothing that was foreseen. What happened stays in the host's log.
     pub(crate) fn unexpected() -> Self {
-        Self::new(500, "an unexpected error occurred; the server's log says more")
+        Self::new(500, UNEXPECTED)
     }
 
     /// The same failure, with what it is about said first.
@@ -78,28 +79,14 @@ impl Failure {
 
 impl From<GenerationError> for Failure {
     fn from(error: GenerationError) -> Self {
-        match error {
-            GenerationError::Invalid { field, reason } => {
-                Self::invalid(format!("`{}` {reason}", field.replace('-', "_")))
-            }
-            GenerationError::Overloaded { reason, retry_after_ms } => {
-                let text = format!("{reason}; try again later");
+        match Trouble::of(error, with_underscores) {
+            Trouble::Field { text, .. } => Self::invalid(text),
+            Trouble::Busy { text, retry_after_ms } => {
                 Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text) }
             }
-            // the models were listed as granted just before, so these are faults of the host's side
-            GenerationError::AccessDenied(text)
-            | GenerationError::UnknownModel(text)
-            | GenerationError::Failed(text) => Self::backend(text),
-            GenerationError::Unavailable { reason, retry_after_ms } => {
-                Self { retry_after_ms, ..Self::backend(reason) }
-            }
-            GenerationError::TimedOut(text) => Self::new(504, text),
-            GenerationError::Cancelled => Self::backend("the job was cancelled"),
-            GenerationError::WorkerGone => {
-                Self::backend("the inference worker has stopped; the host needs its operator")
-            }
-            // its text may be anything, so it is not shown
-            GenerationError::Other(_) => Self::unexpected(),
+            Trouble::Backend { text, retry_after_ms } => Self { retry_after_ms, ..Self::backend(text) },
+            Trouble::TimedOut(text) => Self::new(504, text),
+            Trouble::Unexpected => Self::unexpected(),
         }
     }
 }

@@ -7,6 +7,7 @@ use atelier_kit::Response;
 use atelier_kit::host::{GenerationError, ImageError, StageError};
 use atelier_kit::speech::AudioError;
 use atelier_kit::storage::StorageError;
+use atelier_kit::trouble::{Trouble, UNEXPECTED};
 use serde_json::json;
 
 /// An answer that is an error.
@@ -69,29 +70,12 @@ impl Failure {
 
 impl From<GenerationError> for Failure {
     fn from(error: GenerationError) -> Self {
-        match error {
-            GenerationError::Invalid { field, reason } => {
-                Self::invalid(format!("`{}` {reason}", requests_name(&field)))
-            }
-            GenerationError::Overloaded { reason, retry_after_ms } => {
-                Self::too_many(format!("{reason}; try again later"), retry_after_ms)
-            }
-            // the models were listed as granted just before, so these are faults of the host's side
-            GenerationError::AccessDenied(text)
-            | GenerationError::UnknownModel(text)
-            | GenerationError::Failed(text) => Self::backend(text),
-            GenerationError::Unavailable { reason, retry_after_ms } => {
-                Self { retry_after_ms, ..Self::backend(reason) }
-            }
-            GenerationError::TimedOut(text) => Self::new(504, text),
-            GenerationError::Cancelled => Self::backend("the job was cancelled"),
-            GenerationError::WorkerGone => {
-                Self::backend("the inference worker has stopped; the host needs its operator")
-            }
-            // its text may be anything, so it is not shown
-            GenerationError::Other(_) => {
-                Self::new(500, "an unexpected error occurred; the server's log says more")
-            }
+        match Trouble::of(error, requests_name) {
+            Trouble::Field { text, .. } => Self::invalid(text),
+            Trouble::Busy { text, retry_after_ms } => Self::too_many(text, retry_after_ms),
+            Trouble::Backend { text, retry_after_ms } => Self { retry_after_ms, ..Self::backend(text) },
+            Trouble::TimedOut(text) => Self::new(504, text),
+            Trouble::Unexpected => Self::new(500, UNEXPECTED),
         }
     }
 }

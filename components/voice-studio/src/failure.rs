@@ -8,6 +8,7 @@ use atelier_kit::fields::Faults;
 use atelier_kit::host::{GenerationError, ImageError, StageError};
 use atelier_kit::speech::AudioError;
 use atelier_kit::storage::StorageError;
+use atelier_kit::trouble::{Trouble, UNEXPECTED, with_underscores};
 use serde_json::{Value, json};
 
 /// An answer that is an error.
@@ -63,11 +64,6 @@ impl Failure {
     /// A model, a plugin or a store cannot be used or did not do its work.
     pub(crate) fn backend(text: impl Into<String>) -> Self {
         Self::new(502, "failed", text)
-    }
-
-    /// Nothing that was foreseen. What happened stays in the host's log.
-    fn unexpected() -> Self {
-        Self::new(500, "failed", "an unexpected error occurred; the server's log says more")
     }
 
     /// The same failure, of a field.
@@ -129,26 +125,15 @@ impl From<ImageError> for Failure {
 
 impl From<GenerationError> for Failure {
     fn from(error: GenerationError) -> Self {
-        match error {
-            GenerationError::Invalid { field, reason } => {
-                Self::invalid(format!("`{field}` {reason}")).about(&field)
-            }
-            GenerationError::Overloaded { reason, retry_after_ms } => {
-                Self::new(429, "busy", format!("{reason}; try again later")).until(retry_after_ms)
-            }
-            GenerationError::AccessDenied(text)
-            | GenerationError::UnknownModel(text)
-            | GenerationError::Failed(text) => Self::backend(text),
-            GenerationError::Unavailable { reason, retry_after_ms } => {
-                Self { retry_after_ms, ..Self::backend(reason) }
-            }
-            GenerationError::TimedOut(text) => Self::new(504, "failed", text),
-            GenerationError::Cancelled => Self::new(502, "cancelled", "the picture was cancelled"),
-            GenerationError::WorkerGone => {
-                Self::backend("the inference worker has stopped; the host needs its operator")
-            }
-            // its text may be anything, so it is not shown
-            GenerationError::Other(_) => Self::unexpected(),
+        if error == GenerationError::Cancelled {
+            return Self::new(502, "cancelled", "the picture was cancelled");
+        }
+        match Trouble::of(error, with_underscores) {
+            Trouble::Field { name, text } => Self::invalid(text).about(&name),
+            Trouble::Busy { text, retry_after_ms } => Self::new(429, "busy", text).until(retry_after_ms),
+            Trouble::Backend { text, retry_after_ms } => Self { retry_after_ms, ..Self::backend(text) },
+            Trouble::TimedOut(text) => Self::new(504, "failed", text),
+            Trouble::Unexpected => Self::new(500, "failed", UNEXPECTED),
         }
     }
 }

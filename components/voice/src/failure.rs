@@ -8,6 +8,7 @@ use atelier_kit::fields::Faults;
 use atelier_kit::host::{GenerationError, ImageError, StageError};
 use atelier_kit::intent::Intention;
 use atelier_kit::speech::AudioError;
+use atelier_kit::trouble::{Trouble, UNEXPECTED};
 use serde_json::{Value, json};
 
 use crate::listen;
@@ -83,7 +84,7 @@ impl Failure {
 
     /// Nothing that was foreseen. What happened stays in the host's log.
     fn unexpected() -> Self {
-        Self::new(500, "an unexpected error occurred; the server's log says more")
+        Self::new(500, UNEXPECTED)
     }
 
     /// The same failure, of a field.
@@ -171,29 +172,14 @@ impl From<Faults> for Failure {
 
 impl From<GenerationError> for Failure {
     fn from(error: GenerationError) -> Self {
-        match error {
-            GenerationError::Invalid { field, reason } => {
-                let field = requests_name(&field);
-                Self::invalid(format!("`{field}` {reason}")).about(&field)
+        match Trouble::of(error, requests_name) {
+            Trouble::Field { name, text } => Self::invalid(text).about(&name),
+            Trouble::Busy { text, retry_after_ms } => {
+                Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, text).coded("overloaded") }
             }
-            GenerationError::Overloaded { reason, retry_after_ms } => {
-                let failure = Self::new(429, format!("{reason}; try again later")).coded("overloaded");
-                Self { retry_after_ms: Some(retry_after_ms), ..failure }
-            }
-            // the models were listed as granted just before, so these are faults of the host's side
-            GenerationError::AccessDenied(text)
-            | GenerationError::UnknownModel(text)
-            | GenerationError::Failed(text) => Self::backend(text),
-            GenerationError::Unavailable { reason, retry_after_ms } => {
-                Self { retry_after_ms, ..Self::backend(reason) }
-            }
-            GenerationError::TimedOut(text) => Self::new(504, text).coded("timed_out"),
-            GenerationError::Cancelled => Self::backend("the job was cancelled"),
-            GenerationError::WorkerGone => {
-                Self::backend("the inference worker has stopped; the host needs its operator")
-            }
-            // its text may be anything, so it is not shown
-            GenerationError::Other(_) => Self::unexpected(),
+            Trouble::Backend { text, retry_after_ms } => Self { retry_after_ms, ..Self::backend(text) },
+            Trouble::TimedOut(text) => Self::new(504, text).coded("timed_out"),
+            Trouble::Unexpected => Self::unexpected(),
         }
     }
 }
