@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -225,8 +226,16 @@ pub(crate) fn request(path: &str, accept: &str, body: &Value) -> Request<Full<By
     request.header("content-type", JSON).body(body.to_string().into()).unwrap()
 }
 
+/// A free address that nobody takes before the process does: each is given out once, and they lie below those that the system
+/// gives to whoever connects.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(1, Ordering::Relaxed)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A guest of the runtime's tests, built with stock cargo.
