@@ -5,7 +5,9 @@ use atelier_kit::http::{BodyError, Reply};
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
-use crate::fake::{ENHANCE, Fake, GENERATE, Script, get, nano, post};
+use atelier_kit::fake::get;
+
+use crate::fake::{ENHANCE, Fake, GENERATE, Script, nano, post};
 
 fn error(host: &Fake, body: &Value) -> (u16, String) {
     let (status, answer) = host.post_json(GENERATE, body);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use atelier_kit::fake::{drawing, events, json, whole};
 use atelier_kit::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
     Outcome, Prompt, Size, Source, StageError, StepCacheKind,
@@ -11,7 +12,7 @@ use atelier_kit::host::{
 use atelier_kit::http::{Reply, Request, Response};
 use atelier_kit::{Host, sse};
 use futures::executor::block_on;
-use futures::{StreamExt, future};
+use futures::future;
 use serde_json::Value;
 
 /// What the fake does; every test changes what it is about.
@@ -47,39 +48,13 @@ pub(crate) struct Fake {
 
 /// The model of the default manifest.
 pub(crate) fn nano() -> Model {
-    let native = Size { width: 128, height: 128 };
     Model {
-        id: "atelier-nano".into(),
-        family: "nano".into(),
-        source: "builtin:atelier-nano".into(),
         description: "small illustrations".into(),
-        text_to_image: true,
-        image_to_image: true,
-        negative_prompt: true,
-        edit: false,
-        inpaint: true,
-        framing: false,
-        guidance: true,
-        clip_skip: true,
-        emphasis: true,
-        native_size: native,
         min_side: 128,
         max_side: 128,
-        side_multiple: 8,
-        default_steps: 20,
-        default_guidance: 4.0,
-        default_strength: 0.8,
-        default_image_guidance: 1.5,
-        schedules: vec!["ddim".into()],
         adapters: vec!["ink".into()],
-        controls: Vec::new(),
-        words: Vec::new(),
-        refiners: Vec::new(),
-        default_refiner: None,
         step_cache: StepCacheKind::Deep(9),
-        loaded: true,
-        memory_bytes: None,
-        device: "cpu".into(),
+        ..drawing("atelier-nano")
     }
 }
 
@@ -252,36 +227,20 @@ impl Fake {
     }
 
     pub(crate) fn answer(&self, request: Request) -> Response {
-        match self.reply(request) {
-            Reply::Whole(response) => response,
-            Reply::Stream(..) => panic!("a stream where a whole answer was expected"),
-        }
+        whole(self.reply(request))
     }
 
     /// Posts JSON and gives status and JSON.
     pub(crate) fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
-        let response = self.answer(post(path, &body.to_string(), "*/*"));
-        (response.status, serde_json::from_slice(&response.body).expect("json"))
+        json(self.reply(post(path, &body.to_string(), "*/*")))
     }
 
     /// Posts for a stream and reads it to its end.
     pub(crate) fn stream(&self, body: &Value) -> Vec<(String, Value)> {
-        let Reply::Stream(head, producer) =
-            self.reply(post(GENERATE, &body.to_string(), "text/event-stream"))
-        else {
-            panic!("a whole answer where a stream was expected")
-        };
+        let (head, told) = events(self.reply(post(GENERATE, &body.to_string(), "text/event-stream")));
         assert_eq!(head.headers, sse::head().with("vary", "accept").headers);
-        let (writer, reader) = futures::channel::mpsc::channel(64);
-        let (_, chunks) = block_on(future::join(producer(writer), reader.collect::<Vec<_>>()));
-        String::from_utf8(chunks.concat()).expect("utf-8").split_terminator("\n\n").map(event).collect()
+        told
     }
-}
-
-fn event(frame: &str) -> (String, Value) {
-    let (name, data) = frame.split_once('\n').expect("two lines");
-    let name = name.strip_prefix("event: ").expect("a name").to_owned();
-    (name, serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("json"))
 }
 
 pub(crate) const GENERATE: &str = "/v1/images/generations";
@@ -291,8 +250,4 @@ pub(crate) fn post(path: &str, body: &str, accept: &str) -> Request {
     let headers =
         [("accept", accept), ("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
     Request { method: "POST".into(), path: path.into(), query: None, headers, body: body.as_bytes().to_vec() }
-}
-
-pub(crate) fn get(path: &str) -> Request {
-    Request { method: "GET".into(), path: path.into(), ..Request::default() }
 }

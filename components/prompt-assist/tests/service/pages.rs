@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::fake::{ENHANCE, GENERATE, Script, get};
+use atelier_kit::fake::get;
+
+use crate::fake::{ENHANCE, GENERATE, Script};
 
 #[test]
 fn the_three_pages_are_served() {

@@ -6,7 +6,9 @@ use atelier_kit::http::{BodyError, Reply};
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Script, TRANSCRIBE, get, post};
+use atelier_kit::fake::get;
+
+use crate::fake::{Fake, Script, TRANSCRIBE, post};
 
 const FILE: (&str, &str) = ("file", "sound");
 

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use atelier_kit::fake::{drawing, events, form, json, whole};
 use atelier_kit::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
-    Outcome, Prompt, Size, Source, StageError, StepCacheKind,
+    Outcome, Prompt, Size, Source, StageError,
 };
 use atelier_kit::http::{Reply, Request, Response};
 use atelier_kit::intent::{Action, Intention, Interpret};
@@ -16,7 +17,7 @@ use atelier_kit::speech::{
 };
 use atelier_kit::{Host, Speech};
 use futures::executor::block_on;
-use futures::{StreamExt, future};
+use futures::future;
 use serde_json::Value;
 
 /// What the fake does; every test changes what it is about.
@@ -74,37 +75,17 @@ pub(crate) fn intention(action: Action, target: &str, prompt: &str) -> Intention
 /// A model that draws pictures of 128 pixels a side, or changes them.
 pub(crate) fn painter(id: &str, draws: bool, edits: bool) -> Model {
     Model {
-        id: id.into(),
-        family: "nano".into(),
-        source: format!("builtin:{id}"),
         description: String::new(),
         text_to_image: draws,
         image_to_image: draws,
-        negative_prompt: true,
         edit: edits,
         inpaint: false,
-        framing: false,
-        guidance: true,
         clip_skip: false,
         emphasis: false,
-        native_size: Size { width: 128, height: 128 },
         min_side: 128,
         max_side: 128,
-        side_multiple: 8,
-        default_steps: 20,
-        default_guidance: 4.0,
-        default_strength: 0.8,
-        default_image_guidance: 1.5,
         schedules: Vec::new(),
-        adapters: Vec::new(),
-        controls: Vec::new(),
-        words: Vec::new(),
-        refiners: Vec::new(),
-        default_refiner: None,
-        step_cache: StepCacheKind::Deep(2),
-        loaded: true,
-        memory_bytes: None,
-        device: "cpu".into(),
+        ..drawing(id)
     }
 }
 
@@ -332,16 +313,12 @@ impl Fake {
     }
 
     pub(crate) fn answer(&self, request: Request) -> Response {
-        match self.reply(request) {
-            Reply::Whole(response) => response,
-            Reply::Stream(..) => panic!("a stream where a whole answer was expected"),
-        }
+        whole(self.reply(request))
     }
 
     /// Posts a form and gives status and JSON.
     pub(crate) fn post_json(&self, path: &str, parts: &[(&str, &str)]) -> (u16, Value) {
-        let response = self.answer(post(path, parts));
-        (response.status, serde_json::from_slice(&response.body).expect("json"))
+        json(self.reply(post(path, parts)))
     }
 
     /// Posts a form and gives the text of the answer.
@@ -353,19 +330,8 @@ impl Fake {
 
     /// Posts for a stream and reads it to its end.
     pub(crate) fn stream(&self, request: Request) -> Vec<(String, Value)> {
-        let Reply::Stream(_, producer) = self.reply(request) else {
-            panic!("a whole answer where a stream was expected")
-        };
-        let (writer, reader) = futures::channel::mpsc::channel(64);
-        let (_, chunks) = block_on(future::join(producer(writer), reader.collect::<Vec<_>>()));
-        String::from_utf8(chunks.concat()).expect("utf-8").split_terminator("\n\n").map(event).collect()
+        events(self.reply(request)).1
     }
-}
-
-fn event(frame: &str) -> (String, Value) {
-    let (name, data) = frame.split_once('\n').expect("two lines");
-    let name = name.strip_prefix("event: ").expect("a name").to_owned();
-    (name, serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("json"))
 }
 
 pub(crate) const TRANSCRIBE: &str = "/v1/audio/transcriptions";
@@ -375,18 +341,11 @@ pub(crate) const LISTEN: &str = "/listen";
 
 /// A form of these parts.
 pub(crate) fn post(path: &str, parts: &[(&str, &str)]) -> Request {
-    let head = |name: &str| match name {
-        "file" | "audio" | "picture" => format!("name=\"{name}\"; filename=\"a.bin\""),
-        name => format!("name=\"{name}\""),
+    let named = |(name, content): &(&str, &str)| match *name {
+        "file" | "audio" | "picture" => (format!("{name}@"), (*content).to_owned()),
+        name => (name.to_owned(), (*content).to_owned()),
     };
-    let part = |(name, content): &(&str, &str)| {
-        format!("--XX\r\ncontent-disposition: form-data; {}\r\n\r\n{content}\r\n", head(name))
-    };
-    let body = parts.iter().map(part).collect::<String>() + "--XX--\r\n";
-    let headers = [("content-type", "multipart/form-data; boundary=XX")].into_iter().collect();
-    Request { method: "POST".into(), path: path.into(), query: None, headers, body: body.into_bytes() }
-}
-
-pub(crate) fn get(path: &str) -> Request {
-    Request { method: "GET".into(), path: path.into(), ..Request::default() }
+    let parts: Vec<_> = parts.iter().map(named).collect();
+    let parts: Vec<_> = parts.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
+    form(path, &parts)
 }

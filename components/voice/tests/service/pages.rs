@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, LISTEN, Script, TRANSCRIBE, TRANSLATE, get};
+use atelier_kit::fake::get;
+
+use crate::fake::{Fake, LISTEN, Script, TRANSCRIBE, TRANSLATE};
 
 fn read(host: &Fake, path: &str) -> (u16, Value) {
     let response = host.answer(get(path));
