@@ -28,6 +28,33 @@ pub async fn send(writer: &mut BodyWriter, event: &str, data: &Value) {
     let _ = writer.send(frame(event, data)).await;
 }
 
+/// Where what happens is told, if anywhere: a client that asked for an event stream, or nobody.
+pub struct Progress(Option<BodyWriter>);
+
+impl Progress {
+    /// Tells nobody.
+    pub fn silent() -> Self {
+        Self(None)
+    }
+
+    /// Tells the client at the other end of a body.
+    pub fn to(writer: BodyWriter) -> Self {
+        Self(Some(writer))
+    }
+
+    /// Whether anybody listens.
+    pub fn is_followed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Sends an event, as [`send`] does.
+    pub async fn send(&mut self, event: &str, data: &Value) {
+        if let Some(writer) = &mut self.0 {
+            send(writer, event, data).await;
+        }
+    }
+}
+
 /// Milliseconds of silence on a stream after which a comment is sent: well under the 30 to 60 seconds after which proxies
 /// close a quiet connection.
 pub const KEEP_ALIVE_MS: u64 = 10_000;

@@ -7,7 +7,7 @@ use atelier_kit::host::{Job, Order, Outcome, Prompt, Size, Source, StageError};
 use crate::enhance::enhance;
 use crate::failure::Failure;
 use crate::plan::{Plan, plan};
-use crate::progress::Progress;
+use crate::progress::{Progress, Tell};
 use crate::request::Generation;
 
 /// What a request gave.

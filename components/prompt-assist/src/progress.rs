@@ -1,7 +1,7 @@
 //! What a client that asked for an event stream is told while it waits. Other clients are told nothing.
 
-use atelier_kit::http::BodyWriter;
-use atelier_kit::{host, sse};
+use atelier_kit::host;
+pub(crate) use atelier_kit::sse::Progress;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -10,32 +10,20 @@ use serde_json::{Value, json};
 /// Enough to see a picture form; each one costs a decode that the job waits for.
 const PREVIEWS: u32 = 4;
 
-/// Where events go, if anywhere.
-pub(crate) struct Progress(Option<BodyWriter>);
-
-impl Progress {
-    /// Tells nobody.
-    pub(crate) fn silent() -> Self {
-        Self(None)
-    }
-
-    /// Tells the client at the other end of a body.
-    pub(crate) fn to(writer: BodyWriter) -> Self {
-        Self(Some(writer))
-    }
-
-    /// Whether anybody listens.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.0.is_some()
-    }
-
+/// What this handler tells.
+pub(crate) trait Tell {
     /// After how many steps each preview is wanted.
-    pub(crate) fn preview_every(&self, steps: u32) -> Option<u32> {
+    fn preview_every(&self, steps: u32) -> Option<u32>;
+    /// Sends what happened to the job.
+    async fn job(&mut self, event: host::Event);
+}
+
+impl Tell for Progress {
+    fn preview_every(&self, steps: u32) -> Option<u32> {
         self.is_followed().then(|| (steps / PREVIEWS).max(1))
     }
 
-    /// Sends what happened to the job.
-    pub(crate) async fn job(&mut self, event: host::Event) {
+    async fn job(&mut self, event: host::Event) {
         let (name, data) = match event {
             host::Event::Queued { position, eta_ms } => {
                 ("queued", json!({"position": position, "eta_ms": eta_ms}))
@@ -47,13 +35,6 @@ impl Progress {
             host::Event::Preview { index, step, png } => ("preview", preview(index, step, &png)),
         };
         self.send(name, &data).await;
-    }
-
-    /// Sends an event.
-    pub(crate) async fn send(&mut self, name: &str, data: &Value) {
-        if let Some(writer) = &mut self.0 {
-            sse::send(writer, name, data).await;
-        }
     }
 }
 

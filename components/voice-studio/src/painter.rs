@@ -4,7 +4,7 @@ use atelier_kit::host::{Job, Model, Order, Prompt, Source, StageError};
 
 use crate::api::Studio;
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::progress::{Progress, Tell};
 
 /// How many previews a picture has, about.
 const PREVIEWS: u32 = 6;

@@ -1,56 +1,45 @@
 //! What a client that asked for an event stream is told while it waits. Other clients are told nothing.
 
 use atelier_kit::host::Event;
-use atelier_kit::http::BodyWriter;
 use atelier_kit::intent::Intention;
 use atelier_kit::speech::SpeechEvent;
-use atelier_kit::sse;
+pub(crate) use atelier_kit::sse::Progress;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// Where events go, if anywhere.
-pub(crate) struct Progress(Option<BodyWriter>);
-
-impl Progress {
-    /// Tells nobody.
-    pub(crate) fn silent() -> Self {
-        Self(None)
-    }
-
-    /// Tells the client at the other end of a body.
-    pub(crate) fn to(writer: BodyWriter) -> Self {
-        Self(Some(writer))
-    }
-
-    /// Whether anybody listens.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.0.is_some()
-    }
-
+/// What this handler tells.
+pub(crate) trait Tell {
     /// Sends what was said, and in which language where that was recognised.
-    pub(crate) async fn heard(&mut self, text: &str, language: Option<&str>) {
+    async fn heard(&mut self, text: &str, language: Option<&str>);
+    /// Sends what is asked for.
+    async fn understood(&mut self, intention: &Intention);
+    /// Sends that a recording waits for its turn. How far it is heard is told by the transcript soon enough.
+    async fn hearing(&mut self, event: SpeechEvent);
+    /// Sends how far a picture is. A model that is not in memory yet is loaded when its job starts.
+    async fn painting(&mut self, event: Event, unloaded: Option<&str>);
+}
+
+impl Tell for Progress {
+    async fn heard(&mut self, text: &str, language: Option<&str>) {
         self.send("transcript", &json!({"text": text, "language": language})).await;
     }
 
-    /// Sends what is asked for.
-    pub(crate) async fn understood(&mut self, intention: &Intention) {
+    async fn understood(&mut self, intention: &Intention) {
         let Intention { action, target, prompt } = intention;
         let data = json!({"action": action.name(), "prompt": prompt, "target": target});
         self.send("understood", &data).await;
     }
 
-    /// Sends that a recording waits for its turn. How far it is heard is told by the transcript soon enough.
-    pub(crate) async fn hearing(&mut self, event: SpeechEvent) {
+    async fn hearing(&mut self, event: SpeechEvent) {
         if let SpeechEvent::Queued { position, eta_ms } = event {
-            self.queued(position, eta_ms).await;
+            queued(self, position, eta_ms).await;
         }
     }
 
-    /// Sends how far a picture is. A model that is not in memory yet is loaded when its job starts.
-    pub(crate) async fn painting(&mut self, event: Event, unloaded: Option<&str>) {
+    async fn painting(&mut self, event: Event, unloaded: Option<&str>) {
         match event {
-            Event::Queued { position, eta_ms } => self.queued(position, eta_ms).await,
+            Event::Queued { position, eta_ms } => queued(self, position, eta_ms).await,
             Event::Started => {
                 if let Some(model) = unloaded {
                     self.send("loading", &json!({"model": model})).await;
@@ -66,15 +55,8 @@ impl Progress {
             }
         }
     }
+}
 
-    async fn queued(&mut self, position: u32, eta_ms: Option<u64>) {
-        self.send("queued", &json!({"position": position, "eta_ms": eta_ms})).await;
-    }
-
-    /// Sends an event.
-    pub(crate) async fn send(&mut self, name: &str, data: &Value) {
-        if let Some(writer) = &mut self.0 {
-            sse::send(writer, name, data).await;
-        }
-    }
+async fn queued(progress: &mut Progress, position: u32, eta_ms: Option<u64>) {
+    progress.send("queued", &json!({"position": position, "eta_ms": eta_ms})).await;
 }

@@ -12,7 +12,7 @@ use crate::gallery::{Gallery, Picture};
 use crate::modes::{self, Workplace};
 use crate::painter::{self, Painted};
 use crate::pictures;
-use crate::progress::Progress;
+use crate::progress::{Progress, Tell};
 use crate::settings::Settings;
 use crate::time::Moment;
 use crate::visitor::{self, Visitor, limit_reached, session_info};

@@ -8,7 +8,7 @@ use atelier_kit::speech::{Language, SpeechOrder, Transcription as _};
 
 use super::command::{Command, Source};
 use super::painter::{self, Painted};
-use super::progress::Progress;
+use super::progress::{Progress, Tell};
 use crate::api::Ears;
 use crate::failure::Failure;
 use crate::models;

@@ -4,7 +4,7 @@ use atelier_kit::Host;
 use atelier_kit::host::{Hints, Job, Model, Order, Prompt, Source, StageError};
 
 use super::command::Wish;
-use super::progress::Progress;
+use super::progress::{Progress, Tell};
 use crate::api::Ears;
 use crate::failure::Failure;
 
