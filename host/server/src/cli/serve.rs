@@ -10,13 +10,9 @@ use tokio::net::TcpListener;
 
 use super::{Common, Usage};
 use crate::app::{App, Doors};
-use crate::config::{Config, LogFormat, Variables};
-use crate::router::{Found, Router};
+use crate::config::{Access, CodeSource, Config, LogFormat, Route, Variables};
 use crate::telemetry;
 use crate::terminal::{Style, Terminal};
-
-/// What the suggested request asks for.
-const EXAMPLE_PATH: &str = "/v1/images/generations";
 
 /// The exit code of a process that was told twice to stop.
 #[cfg(unix)]
@@ -118,12 +114,29 @@ fn announce(terminal: &Terminal, app: &App, doors: &Doors) -> anyhow::Result<()>
     terminal.field("manifest", &config.manifest);
     models(terminal, app);
     routes(terminal, app);
-    if let Found::Route(_) = Router::new(&config.routes).find(None, &http::Method::POST, EXAMPLE_PATH) {
-        let body = r#"{"prompt": "a red boat on the sea at sunset", "size": "512x512"}"#;
-        let url = format!("{scheme}://{}{EXAMPLE_PATH}", reachable(listen));
-        terminal.line(format_args!("\n  curl -H 'Accept: image/png' --json '{body}' {url} -o boat.png\n"));
+    for line in invitations(config, &format!("{scheme}://{}", reachable(listen))) {
+        terminal.line(format_args!("\n  {line}"));
     }
+    terminal.line("");
     Ok(())
+}
+
+/// What to try first, of the first-party components that this manifest serves at `base` without asking for a key.
+fn invitations(config: &Config, base: &str) -> Vec<String> {
+    let at = |component: &'static str| {
+        let serves = |route: &&Route| {
+            let is_it = matches!(route.component, CodeSource::Builtin(ref name) if name == component);
+            is_it && route.host.is_none() && route.tenant.is_none() && route.access == Access::Open
+        };
+        config.routes.iter().find(serves).map(|route| route.path.trim_end_matches('/'))
+    };
+    let picture = at("prompt-assist").map(|path| {
+        let body = r#"{"prompt": "a red boat on the sea at sunset", "size": "512x512"}"#;
+        let url = format!("{base}{path}/v1/images/generations");
+        format!("curl -H 'Accept: image/png' --json '{body}' {url} -o boat.png")
+    });
+    let studio = at("voice-studio").map(|path| format!("open {base}{path}/ and hold SPACE"));
+    picture.into_iter().chain(studio).collect()
 }
 
 /// An address that a client on this machine can use.
