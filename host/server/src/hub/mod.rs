@@ -1,6 +1,6 @@
 //! Models from the model hub: where their files lie in the cache that every tool of that world shares, and how they get
 //! there. Follows the conventions HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH and HF_ENDPOINT through the hf-hub
-//! crate, and HF_HUB_OFFLINE itself, which the crate ignores. Serving only ever looks into the cache; nothing but
+//! crate; HF_HUB_OFFLINE, which the crate ignores, and HUGGINGFACE_TOKEN itself. Serving only ever looks into the cache; nothing but
 //! `atelier models pull` downloads. Knows no model's meaning beyond which files a pipeline reads (`needed.rs`).
 
 mod needed;
@@ -65,7 +65,14 @@ pub struct HubOptions {
     pub cache_dir: Option<PathBuf>,
     /// Refuse to download.
     pub offline: bool,
+    /// Who asks.
+    pub token: Option<String>,
 }
+
+/// Where the hub's own libraries look for a token.
+const TOKENS: [&str; 2] = ["HF_TOKEN", "HF_TOKEN_PATH"];
+/// Where the voice-guided system had its token: read when there is none in the former.
+const OTHER_TOKEN: &str = "HUGGINGFACE_TOKEN";
 
 /// Why a model's files are not there.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +137,9 @@ impl Hub {
         let is_on =
             |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
         let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(is_on);
-        Self::new(HubOptions { offline, ..HubOptions::default() })
+        let has_token = TOKENS.iter().any(|name| std::env::var_os(name).is_some());
+        let other = std::env::var(OTHER_TOKEN).ok().filter(|token| !has_token && !token.is_empty());
+        Self::new(HubOptions { offline, token: other, ..HubOptions::default() })
     }
 
     /// With some of the environment's values replaced.
@@ -141,6 +150,9 @@ impl Hub {
         }
         if let Some(cache_dir) = options.cache_dir {
             builder = builder.cache_dir(cache_dir);
+        }
+        if let Some(token) = options.token {
+            builder = builder.token(token);
         }
         let client = builder.build().map_err(|source| HubError::Hub {
             what: "cannot set up the hub's client".into(),

@@ -12,7 +12,7 @@ use atelier::catalog;
 use crate::catalog::standin;
 use crate::client::get;
 use crate::house::{folder, handler, manifest, route};
-use crate::hub::Standin;
+use crate::hub::{Standin, TOKEN};
 
 /// The binary in a folder, with none of the tester's own environment that it would read.
 pub(crate) fn atelier(folder: &Path) -> Command {
@@ -282,7 +282,7 @@ async fn a_model_with_terms_says_where_to_accept_them_and_an_unknown_one_where_t
     let folder = tempfile::tempdir().unwrap();
     let (endpoint, _) = standin(catalog::find("cosxl-edit").unwrap()).closed().start().await;
     let mut command = atelier(folder.path());
-    command.args(["models", "pull", "cosxl-edit"]).env("HF_ENDPOINT", endpoint);
+    command.args(["models", "pull", "cosxl-edit"]).env("HF_ENDPOINT", &endpoint);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
@@ -290,6 +290,18 @@ async fn a_model_with_terms_says_where_to_accept_them_and_an_unknown_one_where_t
         error.contains("https://huggingface.co/stabilityai/cosxl") && error.contains("HF_TOKEN"),
         "{error}"
     );
+    // the name that the voice-guided system has for the token counts where the hub's own is not set
+    for (variables, code) in [
+        (&[("HUGGINGFACE_TOKEN", TOKEN)][..], 0),
+        (&[("HUGGINGFACE_TOKEN", TOKEN), ("HF_TOKEN", "hf_other")], 1),
+    ] {
+        let cache = tempfile::tempdir().unwrap();
+        let mut command = atelier(folder.path());
+        command.args(["models", "pull", "cosxl-edit"]).env("HF_ENDPOINT", &endpoint);
+        command.env("HF_HOME", cache.path()).envs(variables.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{variables:?}: {}", text(&output.stderr));
+    }
     let unknown = run(folder.path(), &["models", "pull", "sdxl-lightnin"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("`atelier models catalog`"), "{}", text(&unknown.stderr));

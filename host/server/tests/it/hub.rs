@@ -20,6 +20,8 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// Opens what is closed.
+pub(crate) const TOKEN: &str = "hf_opens";
 const LARGE: &str = "unet/diffusion_pytorch_model.safetensors";
 
 /// Files of a repository by their paths.
@@ -30,7 +32,7 @@ pub(crate) type Repository = BTreeMap<String, Vec<u8>>;
 pub(crate) struct Standin {
     /// By owner and name.
     repositories: BTreeMap<String, Repository>,
-    /// Answers everybody 401.
+    /// Answers everybody 401 but who brings [`TOKEN`].
     closed: bool,
     /// Ends the next answer with a large file after so many bytes.
     break_after: Mutex<Option<usize>>,
@@ -61,7 +63,7 @@ impl Standin {
         Self { repositories: repositories.into_iter().collect(), ..Self::default() }
     }
 
-    /// Lets nobody in.
+    /// Lets nobody in without [`TOKEN`].
     pub(crate) fn closed(self) -> Self {
         Self { closed: true, ..self }
     }
@@ -89,7 +91,11 @@ impl Standin {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
-        if self.closed {
+        let token = request
+            .headers()
+            .get("authorization")
+            .and_then(|header| header.to_str().ok()?.strip_prefix("Bearer "));
+        if self.closed && token != Some(TOKEN) {
             return status(StatusCode::UNAUTHORIZED);
         }
         // owner/name/tree/REVISION, owner/name/revision/REVISION or owner/name/resolve/REVISION/FILE
@@ -174,7 +180,8 @@ async fn cached(hub: &Hub) -> Option<PathBuf> {
 }
 
 pub(crate) fn hub(endpoint: &str, cache: &Path, offline: bool) -> Hub {
-    let options = HubOptions { endpoint: Some(endpoint.into()), cache_dir: Some(cache.into()), offline };
+    let options =
+        HubOptions { endpoint: Some(endpoint.into()), cache_dir: Some(cache.into()), offline, token: None };
     Hub::new(options).unwrap()
 }
 
