@@ -2,6 +2,7 @@
 //! it links once; every test starts a host of its own on free ports.
 
 mod admin;
+mod apart;
 mod bombs;
 mod chat_server;
 #[path = "../it/client.rs"]
