@@ -1,15 +1,17 @@
-//! A handler that answers at once and paints later: `POST /` submits a job for each line of its body, `GET /{id}` says how a
-//! job stands, `GET /{id}.png` is its picture, `DELETE /{id}` calls it off. The host calls `run` for each job in an instance of
-//! its own, also after a restart.
+//! A handler that answers at once and paints later: `POST /` submits a job for each line of its body, `GET /` lists them,
+//! `GET /{id}` says how a job stands, `GET /{id}.png` is its picture, `DELETE /{id}` calls it off. The host calls `run` for each
+//! job in an instance of its own, also after a restart.
 
 wit_bindgen::generate!({ path: "../../wit", world: "atelier:host/job-handler", generate_all });
 
 use atelier::host::generation::{self, Event, Request as Order, text_to_image};
 use atelier::host::images::{Encoding, Format};
-use atelier::host::jobs::{self, Standing, Submission};
+use atelier::host::jobs::{self, Cache, Standing, Submission, Webhook};
 use exports::atelier::host::job_runner::{Failure, Guest as Worker, Job};
 use exports::wasi::http0_3_0::handler::Guest;
 use wasi::http0_3_0::types::{ErrorCode, Fields, Method, Request, Response};
+
+const MODEL: &str = "atelier-nano";
 
 struct Painter;
 
@@ -20,6 +22,7 @@ impl Guest for Painter {
         let answer = match request.get_method() {
             Method::Post => submit(request).await,
             Method::Delete => jobs::cancel(name).await.map(|status| (200, shown(&status).into_bytes())),
+            _ if name.is_empty() => list().await,
             _ => match name.strip_suffix(".png") {
                 Some(id) => jobs::status(id.into()).await.map(|status| match status.result {
                     Some(picture) => (200, picture),
@@ -31,6 +34,9 @@ impl Guest for Painter {
         Ok(match answer {
             Ok((status, body)) => respond(status, body),
             Err(jobs::Error::NotFound) => respond(404, b"there is no such job\n".to_vec()),
+            Err(error @ (jobs::Error::Invalid(_) | jobs::Error::KeyUsed(_))) => {
+                respond(400, format!("{error}\n").into_bytes())
+            }
             Err(error) => respond(503, format!("{error}\n").into_bytes()),
         })
     }
@@ -70,7 +76,7 @@ fn failed(error: generation::Error) -> Failure {
 
 fn order(prompt: String) -> Order {
     Order {
-        model: "atelier-nano".into(),
+        model: MODEL.into(),
         prompt,
         negative_prompt: None,
         size: None,
@@ -93,10 +99,18 @@ fn order(prompt: String) -> Order {
 }
 
 /// A job for each line of the body, all of them or none; the answer has their ids, a line each. A client that is not sure whether
-/// its request came through sends it again with the same `idempotency-key`, and gets the same jobs.
+/// its request came through sends it again with the same `idempotency-key`, and gets the same jobs. The address in `webhook` is
+/// told of their ends, and pictures of the last `cache` seconds will do.
 async fn submit(request: Request) -> Result<(u16, Vec<u8>), jobs::Error> {
-    let keys = request.get_headers().get("idempotency-key");
-    let key = keys.first().map(|key| String::from_utf8_lossy(key).into_owned());
+    let headers = request.get_headers();
+    let header = |name| headers.get(name).first().map(|value| String::from_utf8_lossy(value).into_owned());
+    let (key, webhook) = (header("idempotency-key"), header("webhook"));
+    let cache = match header("cache").map(|seconds| seconds.parse()) {
+        None => None,
+        Some(Ok(seconds)) => Some(Cache { seconds, models: vec![MODEL.into()] }),
+        Some(Err(_)) => return Err(jobs::Error::Invalid("`cache` is a number of seconds".into())),
+    };
+    drop(headers);
     let (_done, outcome) = wit_future::new(|| Ok(()));
     let (body, _trailers) = Request::consume_body(request, outcome);
     let prompts = String::from_utf8_lossy(&body.collect().await).into_owned();
@@ -108,16 +122,26 @@ async fn submit(request: Request) -> Result<(u16, Vec<u8>), jobs::Error> {
         start_within_seconds: None,
         keep_seconds: None,
         attempts: None,
+        webhook: webhook.clone().map(|url| Webhook { url, occasions: Vec::new() }),
+        cache: cache.clone(),
     };
     let receipts = jobs::submit(prompts.lines().enumerate().map(submission).collect()).await?;
     let ids: String = receipts.into_iter().map(|receipt| receipt.id + "\n").collect();
     Ok((202, ids.into_bytes()))
 }
 
+/// The newest jobs, a line each.
+async fn list() -> Result<(u16, Vec<u8>), jobs::Error> {
+    let page = jobs::list(None, 100).await?;
+    let lines: String = page.jobs.iter().map(|job| format!("{} {}", job.id, shown(job))).collect();
+    Ok((200, lines.into_bytes()))
+}
+
 /// How a job stands, in one line.
 fn shown(status: &Standing) -> String {
     let state = format!("{:?}", status.state).trim_start_matches("State::").to_lowercase();
-    let said = status.error.as_deref().unwrap_or(&status.message);
+    let known = if status.cached { "known" } else { &status.message };
+    let said = status.error.as_deref().unwrap_or(known);
     let before = status.position.map_or(String::new(), |position| format!(", {position} before it"));
     format!("{state} {} % {said}{before}\n", status.progress)
 }

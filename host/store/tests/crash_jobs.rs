@@ -1,5 +1,5 @@
-//! No job that was acknowledged is lost, and none is completed twice, whenever the process is killed: 50 jobs, 20 kills at
-//! moments that nobody chose. This program is both sides: with a folder as its argument it submits and works off there and
+//! No job that was acknowledged is lost, none is completed twice, and everybody who wants to know of its end is told, whenever
+//! the process is killed: 50 jobs, 20 kills at moments that nobody chose. This program is both sides: with a folder as its argument it submits and works off there and
 //! says what was acknowledged, until it is killed; without one it starts itself so, kills, and looks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use atelier_store::{
-    JobEnd, JobOrder, JobPriority, JobState, MAX_ATTEMPTS, Owner, Storage, StorageConfig, Taken,
+    JobEnd, JobOrder, JobPriority, JobState, MAX_ATTEMPTS, Occasion, Outbox, Owner, Sent, Storage,
+    StorageConfig, Taken, Webhook,
 };
 
 const KILLS: u64 = 20;
@@ -50,14 +51,22 @@ fn order(number: u64) -> JobOrder {
         start_within: Duration::from_secs(3_600),
         keep: Duration::from_secs(3_600),
         attempts: MAX_ATTEMPTS,
+        webhook: Some(Webhook {
+            url: "https://a.test/told".into(),
+            receiver: format!("https://{}.test", number % 3),
+            occasions: vec![Occasion::Ended],
+        }),
+        cache: None,
     }
 }
 
 /// Submits a part of all jobs, some of them again, while two workers work off what there is.
 async fn live(dir: &Path) {
     let (storage, life) = (open(dir), std::env::var(LIFE).unwrap().parse::<u64>().unwrap());
+    let outbox = storage.outbox();
     say("open", "-");
     let workers: Vec<_> = (0..2).map(|_| tokio::spawn(work(storage.clone()))).collect();
+    tokio::spawn(async move { while tell(&outbox).await {} });
     let jobs = storage.jobs(owner(), ROUTE);
     for first in (0..(life + 1) * JOBS / KILLS).step_by(3) {
         let batch = (first..(first + 3).min(JOBS)).map(order).collect();
@@ -93,14 +102,33 @@ async fn work_off(mut taken: Taken) {
     }
 }
 
+/// Tells whom there is to tell. A word before and one after, so that whoever listens sees what was told for certain.
+async fn tell(outbox: &Outbox) -> bool {
+    for delivery in outbox.take().await.unwrap() {
+        say("telling", &delivery.job);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        outbox.settle(&delivery, Sent::Delivered).await.unwrap();
+        say("told", &delivery.job);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    true
+}
+
 async fn check() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("storage");
     let (mut kept, mut completed) = (BTreeSet::new(), BTreeMap::<String, u32>::new());
+    // for certain; and perhaps, since the word after it may have been lost
+    let (mut told, mut heard) = (BTreeSet::new(), BTreeSet::new());
     for life in 0..KILLS {
         for line in killed(&dir, life).await {
             match line.split_once(' ') {
                 Some(("kept", id)) => drop(kept.insert(id.to_owned())),
+                Some(("telling", id)) => {
+                    assert!(!told.contains(id), "{id} was told already");
+                    heard.insert(id.to_owned());
+                }
+                Some(("told", id)) => drop(told.insert(id.to_owned())),
                 Some(("completed", id)) => *completed.entry(id.to_owned()).or_default() += 1,
                 _ => {}
             }
@@ -128,6 +156,21 @@ async fn check() {
         }
     }
     assert_eq!((storage.job_queue().running(None), storage.job_queue().waiting().await.unwrap()), (0, 0));
+    let outlived_told = told.len();
+    loop {
+        let deliveries = storage.outbox().take().await.unwrap();
+        if deliveries.is_empty() {
+            break;
+        }
+        for delivery in deliveries {
+            assert!(told.insert(delivery.job.clone()), "{} was told already", delivery.job);
+            heard.insert(delivery.job.clone());
+            storage.outbox().settle(&delivery, Sent::Delivered).await.unwrap();
+        }
+    }
+    assert_eq!(heard, kept, "somebody is told of every job");
+    assert!(told.len() + KILLS as usize >= kept.len(), "a life loses one word at most");
+    println!("of {outlived_told} jobs somebody was told in {KILLS} lives");
     println!("{} jobs completed, {outlived} of them in {KILLS} lives, and {} failed", ends.0, ends.1);
 }
 

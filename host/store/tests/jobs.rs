@@ -43,6 +43,8 @@ fn order(payload: &str) -> JobOrder {
         start_within: Duration::from_secs(60),
         keep: Duration::from_secs(60),
         attempts: 3,
+        webhook: None,
+        cache: None,
     }
 }
 
@@ -202,7 +204,7 @@ async fn an_attempt_that_failed_is_followed_by_another_and_the_third_is_the_last
     let (_dir, storage) = fresh();
     let mine = jobs(&storage, "a");
     let id = submit(&mine, order("hard")).await;
-    let again = || JobEnd::Again { why: "the server is busy".into(), after: Duration::from_millis(10) };
+    let again = || JobEnd::Again { why: "the server is busy".into(), after: Duration::from_millis(200) };
     for attempt in 1..=3 {
         let taken = loop {
             match take(&storage).await {
@@ -312,4 +314,52 @@ async fn whoever_works_off_hears_of_new_jobs() {
     let lines = queue.lines().await.unwrap();
     assert_eq!((lines.len(), lines[0].waiting, lines[0].owner.as_str()), (1, 1, "a"));
     assert_eq!((queue.waiting().await.unwrap(), queue.running(None)), (1, 0));
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first_a_page_at_a_time_and_to_their_owner_alone() {
+    let (dir, mut storage) = fresh();
+    let of = |payload: &str, priority| JobOrder { priority, ..order(payload) };
+    let batch =
+        vec![of("0", JobPriority::High), of("1", JobPriority::Low), order("2"), order("3"), order("4")];
+    let ids: Vec<String> =
+        jobs(&storage, "a").submit(batch, 100).await.unwrap().into_iter().map(|job| job.id).collect();
+    submit(&jobs(&storage, "b"), order("theirs")).await;
+    submit(&storage.jobs(owner("a"), "/elsewhere"), order("elsewhere")).await;
+    let taken = take(&storage).await.unwrap();
+    assert!(taken.reports().report(40, "half-way".into()));
+    let first = jobs(&storage, "a").list(None, 2).await.unwrap();
+    let named =
+        |page: &atelier_store::JobPage| page.jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+    assert_eq!(named(&first), [ids[4].clone(), ids[3].clone()]);
+    // what comes meanwhile is newer, and what goes is missed by nobody
+    submit(&jobs(&storage, "a"), order("5")).await;
+    let second = jobs(&storage, "a").list(first.next, 2).await.unwrap();
+    assert_eq!(named(&second), [ids[2].clone(), ids[1].clone()]);
+    assert_eq!(second.jobs[0].position, Some(0));
+    let third = jobs(&storage, "a").list(second.next, 2).await.unwrap();
+    assert_eq!((named(&third), third.next), (vec![ids[0].clone()], None));
+    assert_eq!((third.jobs[0].progress, third.jobs[0].message.as_str()), (40, "half-way"));
+    taken.end(owner("a"), JobEnd::Completed(b"picture".to_vec())).await.unwrap();
+    let all = jobs(&storage, "a").list(None, 100).await.unwrap();
+    assert_eq!((all.jobs.len(), &all.jobs[5].state, &all.jobs[5].result), (6, &JobState::Completed, &None));
+    for wrong in ["", "x", "0123456789abcdeg", "ä".repeat(16).as_str()] {
+        let refused = jobs(&storage, "a").list(Some(wrong.into()), 2).await.unwrap_err();
+        assert!(matches!(refused, Error::NoPage(_)), "{refused}");
+    }
+    drop(storage);
+    storage = open(dir.path());
+    assert_eq!(jobs(&storage, "a").list(None, 100).await.unwrap().jobs.len(), 6);
+    assert_eq!(jobs(&storage, "c").list(None, 100).await.unwrap().jobs.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_listed_no_more() {
+    let (_dir, storage) = fresh();
+    let mine = jobs(&storage, "a");
+    let brief = submit(&mine, JobOrder { keep: Duration::from_millis(1), ..order("brief") }).await;
+    mine.cancel(&brief).await.unwrap();
+    assert_eq!(mine.list(None, 10).await.unwrap().jobs.len(), 1);
+    swept(&storage).await;
+    assert_eq!(mine.list(None, 10).await.unwrap().jobs.len(), 0);
 }

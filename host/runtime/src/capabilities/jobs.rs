@@ -1,23 +1,19 @@
 //! `jobs`: lets a handler submit work that outlives its request, look at it and call it off. What is kept belongs to the tenant
-//! and the route of whoever submits; how jobs are worked off is in `background.rs`.
+//! and the route of whoever submits; what a submission says is read in `orders.rs`, how jobs are worked off is in
+//! `background.rs`.
+
+mod orders;
 
 use std::time::Duration;
 
-use atelier_store::{
-    Error as StoreError, JobOrder, JobPriority, JobState, JobStatus, Jobs, MAX_ATTEMPTS, MAX_BATCH,
-};
+use atelier_store::{Error as StoreError, JobState, JobStatus, Jobs, MAX_BATCH};
 use wasmtime::Result;
 
 use super::storage::told;
 use super::{Access, Capabilities, caller};
-use crate::bindings::jobs::{Error, Host, HostWithStore, Priority, Receipt, Standing, State, Submission};
-use crate::sandbox::Sandbox;
+use crate::bindings::jobs::{Error, Host, HostWithStore, Page, Receipt, Standing, State, Submission};
+use crate::sandbox::{Route, Sandbox};
 use crate::stage::Caller;
-
-/// A week: the longest that a job waits for its start, or is known after its end.
-const MOST_SECONDS: u32 = 604_800;
-const START_SECONDS: u32 = 86_400;
-const KEEP_SECONDS: u32 = 3_600;
 
 impl Host for Sandbox {}
 
@@ -29,7 +25,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         let caller = caller(access).await;
         let waiting = caller.meter.tenant().quota.waiting_jobs();
         let work = async |jobs: Jobs| {
-            let orders = orders(submissions).map_err(Error::Invalid)?;
+            let orders = orders::read(&caller, submissions).await.map_err(Error::Invalid)?;
             let submitted = jobs.submit(orders, waiting).await.map_err(|error| refused(&caller, &error))?;
             let receipts = submitted.into_iter().map(|job| Receipt { id: job.id, existed: !job.is_new });
             Ok(receipts.collect())
@@ -41,16 +37,33 @@ impl HostWithStore<Sandbox> for Capabilities {
         let caller = caller(access).await;
         let work = async |jobs: Jobs| {
             let status = jobs.status(&id).await.map_err(|error| refused(&caller, &error))?;
-            status.map(|status| seen(&caller, status)).ok_or(Error::NotFound)
+            status.map(|status| standing(&caller.route, status)).ok_or(Error::NotFound)
         };
         Ok(asked(&caller, "jobs.status", work).await)
+    }
+
+    async fn list(
+        access: &Access,
+        after: Option<String>,
+        count: u32,
+    ) -> Result<std::result::Result<Page, Error>> {
+        if !(1..=MAX_BATCH).contains(&(count as usize)) {
+            return Ok(Err(Error::Invalid(format!("`count` is 1 to {MAX_BATCH}, not {count}"))));
+        }
+        let caller = caller(access).await;
+        let work = async |jobs: Jobs| {
+            let page = jobs.list(after, count as usize).await.map_err(|error| refused(&caller, &error))?;
+            let jobs = page.jobs.into_iter().map(|status| standing(&caller.route, status)).collect();
+            Ok(Page { jobs, next: page.next })
+        };
+        Ok(asked(&caller, "jobs.list", work).await)
     }
 
     async fn cancel(access: &Access, id: String) -> Result<std::result::Result<Standing, Error>> {
         let caller = caller(access).await;
         let work = async |jobs: Jobs| {
             let status = jobs.cancel(&id).await.map_err(|error| refused(&caller, &error))?;
-            status.map(|status| seen(&caller, status)).ok_or(Error::NotFound)
+            status.map(|status| standing(&caller.route, status)).ok_or(Error::NotFound)
         };
         Ok(asked(&caller, "jobs.cancel", work).await)
     }
@@ -94,57 +107,15 @@ fn refused(caller: &Caller, error: &StoreError) -> Error {
             caller.meter.deny("waiting_jobs");
             Error::Full(text)
         }
-        StoreError::Full { .. } => Error::Full(text),
+        StoreError::Full { .. } | StoreError::Untold { .. } => Error::Full(text),
         _ => Error::Invalid(text),
     }
 }
 
-/// A batch as it is kept, or which field is wrong.
-fn orders(submissions: Vec<Submission>) -> std::result::Result<Vec<JobOrder>, String> {
-    if !(1..=MAX_BATCH).contains(&submissions.len()) {
-        return Err(format!("a batch has 1 to {MAX_BATCH} jobs, not {}", submissions.len()));
-    }
-    let order = |(index, submission): (usize, Submission)| {
-        let (start, keep) = (submission.start_within_seconds, submission.keep_seconds);
-        let seconds = |field, given, otherwise| {
-            let seconds = within(index, field, given, MOST_SECONDS, otherwise)?;
-            Ok::<_, String>(Duration::from_secs(seconds.into()))
-        };
-        Ok(JobOrder {
-            kind: submission.kind,
-            payload: submission.payload,
-            key: submission.key,
-            priority: match submission.priority {
-                Some(Priority::Low) => JobPriority::Low,
-                Some(Priority::High) => JobPriority::High,
-                Some(Priority::Normal) | None => JobPriority::Normal,
-            },
-            start_within: seconds("start-within-seconds", start, START_SECONDS)?,
-            keep: seconds("keep-seconds", keep, KEEP_SECONDS)?,
-            attempts: within(index, "attempts", submission.attempts, MAX_ATTEMPTS, MAX_ATTEMPTS)?,
-        })
-    };
-    submissions.into_iter().enumerate().map(order).collect()
-}
-
-fn within(
-    index: usize,
-    field: &str,
-    given: Option<u32>,
-    most: u32,
-    otherwise: u32,
-) -> std::result::Result<u32, String> {
-    match given {
-        None => Ok(otherwise),
-        Some(value) if (1..=most).contains(&value) => Ok(value),
-        Some(value) => Err(format!("`{field}` of job {index} is 1 to {most}, not {value}")),
-    }
-}
-
 /// A status as guests see it.
-fn seen(caller: &Caller, status: JobStatus) -> Standing {
+pub(crate) fn standing(route: &Route, status: JobStatus) -> Standing {
     Standing {
-        eta_seconds: eta(caller, &status),
+        eta_seconds: eta(route, &status),
         id: status.id,
         kind: status.kind,
         state: match status.state {
@@ -156,6 +127,7 @@ fn seen(caller: &Caller, status: JobStatus) -> Standing {
         },
         progress: status.progress,
         message: status.message,
+        cached: status.cached,
         result: status.result,
         error: status.error,
         attempts: status.attempts,
@@ -167,11 +139,11 @@ fn seen(caller: &Caller, status: JobStatus) -> Standing {
 }
 
 /// Seconds until a job ends, where one of the route has ended: as long as the last ones took, for those before it as well.
-fn eta(caller: &Caller, status: &JobStatus) -> Option<u32> {
-    let mean = caller.route.metrics.job_time()?;
+fn eta(route: &Route, status: &JobStatus) -> Option<u32> {
+    let mean = route.metrics.job_time()?;
     let left = match (status.state, status.started_ms, status.position) {
         (JobState::Pending, _, Some(position)) => {
-            let rounds = position as u32 / caller.route.limits.jobs_at_once.max(1) + 1;
+            let rounds = position as u32 / route.limits.jobs_at_once.max(1) + 1;
             mean.saturating_mul(rounds)
         }
         (JobState::Processing, Some(started), _) => {

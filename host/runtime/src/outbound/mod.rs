@@ -2,12 +2,14 @@
 //! the route's patience at most. The host follows no redirects; a guest that does so comes through here with each hop.
 //!
 //! `origin.rs` names servers, `address.rs` judges addresses, `network.rs` resolves and connects, `exchange.rs` speaks
-//! HTTP, `tally.rs` counts, `refusal.rs` says why not.
+//! HTTP, `tally.rs` counts, `refusal.rs` says why not. Messages of the host's own, which webhooks wait for, go the same way
+//! (`post.rs`).
 
 mod address;
 mod exchange;
 mod network;
 mod origin;
+mod post;
 mod refusal;
 mod tally;
 
@@ -24,6 +26,7 @@ use exchange::{Patience, Sent};
 pub(crate) use network::Network;
 use network::Trust;
 pub use origin::{Origin, OriginError};
+pub use post::{Answered, Post, PostError};
 use refusal::{Failed, Refusal};
 use tally::Tally;
 

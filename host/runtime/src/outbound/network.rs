@@ -125,7 +125,8 @@ impl Network {
         found.await.map_err(|_| Error::DnsTimeout)?.map_err(unknown)
     }
 
-    fn judge(&self, origin: &Origin, address: SocketAddr, trust: Trust) -> Result<(), Refusal> {
+    /// Whether a server may be reached at an address.
+    pub(super) fn judge(&self, origin: &Origin, address: SocketAddr, trust: Trust) -> Result<(), Refusal> {
         let (server, ip) = (origin.to_string(), address.ip().to_canonical());
         if self.is_own(ip, address.port()) {
             return Err(Refusal::Own { server, address: ip });

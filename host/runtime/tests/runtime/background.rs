@@ -3,14 +3,15 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use atelier_inference::TenantId;
+use atelier_inference::{ModelId, TenantId};
 use atelier_runtime::{
     Deployment, Exceeded, Grants, JOB_LEASE, Limits, LoadProblem, Quota, RouteSpec, Runtime, RuntimeConfig,
-    Tenant, Work,
+    Tenant, Webhooks, Work,
 };
-use atelier_store::{JobState, Storage, StorageConfig};
+use atelier_store::{JobState, Owner, Storage, StorageConfig};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -71,6 +72,10 @@ fn tenant(id: &str, waiting: u64) -> Arc<Tenant> {
     Arc::new(Tenant { id: TenantId::new(id).unwrap(), quota, ..Tenant::default() })
 }
 
+fn anna_owner() -> Owner {
+    Owner::new("anna", None)
+}
+
 /// The answers to lines, one each.
 async fn told(route: &Arc<Deployment>, tenant: &Arc<Tenant>, lines: &[&str]) -> Vec<String> {
     let body = Full::new(Bytes::from(lines.join("\n")));
@@ -102,6 +107,26 @@ async fn a_job_outlives_its_request_and_its_result_is_there_for_its_tenant_alone
     assert_eq!(tell(&route, &bert, &format!("cancel {id}")).await, "error: not found");
     assert_eq!(place.work_off(&route).await, None, "one key, one job");
     assert!(route.works_off());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_jobs_are_listed_a_page_at_a_time() {
+    let place = Place::new();
+    let (route, anna, bert) = (place.route(Limits::default()).await, tenant("anna", 10), tenant("bert", 10));
+    let ids = tell(&route, &anna, "batch 3 echo x").await;
+    let ids: Vec<&str> = ids.split(' ').collect();
+    let page = tell(&route, &anna, "list 2").await;
+    let (listed, next) = page.split_once(" then ").unwrap();
+    assert_eq!(listed, format!("{} {}", ids[2], ids[1]));
+    assert_eq!(tell(&route, &anna, &format!("list 2 {next}")).await, format!("{} then ", ids[0]));
+    assert_eq!(tell(&route, &bert, "list 100").await, " then ");
+    for (line, why) in [
+        ("list 0", "`count` is 1 to 100, not 0"),
+        ("list 101", "`count` is 1 to 100, not 101"),
+        ("list 1 nowhere", "`nowhere` is not where a page ends; begin without it"),
+    ] {
+        assert_eq!(tell(&route, &anna, line).await, format!("error: invalid: {why}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,6 +230,100 @@ async fn what_is_too_much_or_wrong_is_refused_by_name() {
     }
     let large = format!("submit echo {}", "x".repeat(4_097));
     assert!(tell(&route, &anna, &large).await.contains("store.value-bytes"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_reads_elsewhere_as_its_component_says_or_else_as_the_host_does() {
+    let place = Place::new();
+    let (route, anna) = (place.route(Limits::default()).await, tenant("anna", 10));
+    let read = async |id: &str| {
+        let status = place.storage.jobs(anna_owner(), route.route()).status(id).await.unwrap().unwrap();
+        let text = within(route.describe(&anna, status)).await;
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let id = tell(&route, &anna, "submit echo hello").await;
+    assert_eq!(read(&id).await["reads"], "Pending 0 0 ");
+    place.work_off(&route).await;
+    let said = read(&id).await;
+    assert_eq!((&said["id"], &said["reads"]), (&id.into(), &"Completed 100 1 hello at attempt 1".into()));
+    // no object, too long, a trap, an error: the host says what there is
+    for job in ["flaky x", "large 2", "trap x", "refuse no"] {
+        let id = tell(&route, &anna, &format!("submit {job}")).await;
+        place.work_off(&route).await;
+        let said = read(&id).await;
+        assert_eq!((&said["id"], &said["attempts"]), (&id.into(), &1.into()), "{job}: {said}");
+        assert!(said.get("reads").is_none() && said["submitted"].is_u64(), "{job}: {said}");
+    }
+    crate::kit::until(|| route.in_flight() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_work_is_done_once_by_the_same_code_configuration_and_models() {
+    let (place, files) = (Place::new(), Arc::new(AtomicU32::new(0)));
+    let standing = files.clone();
+    place.runtime.know_files_by(move |id| format!("{id} {}", standing.load(Ordering::Relaxed)));
+    let grants = Grants { jobs: true, models: vec![ModelId::new("fake")], ..Grants::default() };
+    let spec = RouteSpec { grants, ..runner() };
+    let route = place.runtime.deploy(spec.clone()).await.unwrap();
+    let (anna, bert) = (tenant("anna", 100), tenant("bert", 100));
+    let work = "cached 60 echo hello fake";
+    let known = async |route: &Arc<Deployment>, tenant: &Arc<Tenant>, work: &str| {
+        let id = tell(route, tenant, work).await;
+        let status = status(route, tenant, &id).await;
+        tell(route, tenant, &format!("cancel {id}")).await;
+        status
+    };
+    assert_eq!(known(&route, &anna, work).await, "Pending 0 0 ");
+    tell(&route, &anna, work).await;
+    assert_eq!(place.work_off(&route).await, Some(JobState::Completed));
+    assert_eq!(known(&route, &anna, work).await, "Completed 100 0 hello at attempt 1");
+    assert_eq!(known(&route, &bert, work).await, "Pending 0 0 ");
+    assert_eq!(known(&route, &anna, "cached 60 echo hello").await, "Pending 0 0 ");
+    let config = vec![("style".to_owned(), "bold".to_owned())];
+    let bold = place.runtime.deploy(RouteSpec { config, ..spec.clone() }).await.unwrap();
+    assert_eq!(known(&bold, &anna, work).await, "Pending 0 0 ");
+    let styled = RouteSpec { style: vec![guest("styler")], ..spec.clone() };
+    let styled = place.runtime.deploy(styled).await.unwrap();
+    assert_eq!(known(&styled, &anna, work).await, "Pending 0 0 ");
+    files.store(1, Ordering::Relaxed);
+    assert_eq!(known(&route, &anna, work).await, "Pending 0 0 ", "the model's files are others");
+    files.store(0, Ordering::Relaxed);
+    let same = place.runtime.deploy(spec).await.unwrap();
+    assert_eq!(known(&same, &anna, work).await, "Completed 100 0 hello at attempt 1");
+    // what fails is done again
+    tell(&route, &anna, "cached 60 refuse no fake").await;
+    assert_eq!(place.work_off(&route).await, Some(JobState::Failed));
+    assert_eq!(known(&route, &anna, "cached 60 refuse no fake").await, "Pending 0 0 ");
+    for (line, why) in [
+        ("cached 0 echo x", "`cache.seconds` of job 0 is 1 to 604800, not 0"),
+        ("cached 604801 echo x", "`cache.seconds` of job 0 is 1 to 604800, not 604801"),
+        (
+            "cached 60 echo x other",
+            "`cache.models` of job 0: there is no model `other` among `grants.models` of the route",
+        ),
+    ] {
+        assert_eq!(tell(&route, &anna, line).await, format!("error: invalid: {why}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_job_those_are_told_whom_the_route_may_tell() {
+    let (place, anna) = (Place::new(), tenant("anna", 10));
+    let route = place.route(Limits::default()).await;
+    let refused = tell(&route, &anna, "tell https://a.test/ ended echo x").await;
+    assert!(
+        refused.starts_with("error: invalid: `webhook` of job 0: route `/test` tells nobody"),
+        "{refused}"
+    );
+    let grants = Grants { jobs: true, webhooks: Some(Webhooks::default()), ..Grants::default() };
+    let route = place.runtime.deploy(RouteSpec { grants, ..runner() }).await.unwrap();
+    let id = tell(&route, &anna, "tell https://a.test/ both echo x").await;
+    place.work_off(&route).await;
+    let told = place.storage.outbox().take().await.unwrap();
+    let told: Vec<_> = told.iter().map(|message| (message.job.as_str(), message.url.as_str())).collect();
+    assert_eq!(told, [(id.as_str(), "https://a.test/"); 2], "of its beginning and of its end");
+    let refused = tell(&route, &anna, "tell http://127.0.0.1:9000/ ended echo x").await;
+    assert!(refused.contains("`webhooks.private` of the route"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The families of background jobs: what was done with them, what failed, and how many there are.
+//! The families of background jobs: what was done with them, what failed, how many there are, and who was told of them.
 
 use atelier_store::Storage;
 
@@ -17,8 +17,19 @@ pub(super) fn write(page: &mut Page, storage: Option<&Storage>) {
     counts.for_each(|(kind, count)| family.sample(&[("kind", kind)], count));
     let help = "background jobs that wait (as of the last second), and that are worked on";
     let mut family = page.family("atelier_background_jobs", Kind::Gauge, help);
-    if let Some(queue) = queue {
+    if let Some(queue) = &queue {
         family.sample(&[("state", "waiting")], queue.waiting_lately());
         family.sample(&[("state", "running")], queue.running(None) as u64);
+    }
+    let outbox = queue.map(|queue| queue.outbox());
+    let help =
+        "messages to webhooks, by what came of sending them: delivered, tried again later, given up, put off";
+    let mut family = page.family("atelier_webhooks_total", Kind::Counter, help);
+    let counts = outbox.iter().flat_map(|outbox| outbox.counts().operations());
+    counts.for_each(|(operation, count)| family.sample(&[("operation", operation)], count));
+    let help = "messages to webhooks that wait or are on their way (as of the last look)";
+    let mut family = page.family("atelier_webhooks_waiting", Kind::Gauge, help);
+    if let Some(outbox) = outbox {
+        family.sample(&[], outbox.waiting_lately());
     }
 }

@@ -25,7 +25,7 @@ async fn again(mut ended: Host, manifest: &str) -> Host {
     Host::with(folder, Some(manifest)).await
 }
 
-async fn tell(host: &Host, path: &str, key: Option<&Key>, line: &str) -> String {
+pub(crate) async fn tell(host: &Host, path: &str, key: Option<&Key>, line: &str) -> String {
     let request = Request::post(path).header("host", "test");
     let request = match key {
         Some(key) => request.header("authorization", format!("Bearer {}", key.text)),
@@ -37,7 +37,7 @@ async fn tell(host: &Host, path: &str, key: Option<&Key>, line: &str) -> String 
 }
 
 /// Waits until a job's status begins so.
-async fn until(host: &Host, path: &str, key: Option<&Key>, id: &str, wanted: &str) -> String {
+pub(crate) async fn until(host: &Host, path: &str, key: Option<&Key>, id: &str, wanted: &str) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
         let status = tell(host, path, key, &format!("status {id}")).await;

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 pub(in crate::storage) struct Leases {
     held: Mutex<Held>,
     /// Told when a job may be due, or a place free.
-    pub(super) changed: Notify,
+    pub(in crate::storage) changed: Notify,
     /// Jobs that waited when that was last counted.
     pub(super) waiting: AtomicU64,
 }

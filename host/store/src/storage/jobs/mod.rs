@@ -3,11 +3,17 @@
 //!
 //! A job that was acknowledged is on the disk, and ends: completed, failed or cancelled. Its payload, its result and what is
 //! known of it lie in the index (`record.rs`) and count for its owner. Who works on it is known in memory alone (`lease.rs`):
-//! what the last process worked on waits again when the next one opens the folder, as often as its attempts allow.
+//! what the last process worked on waits again when the next one opens the folder, as often as its attempts allow. Who is told
+//! of it lies in the index as well (`outbox.rs`), for whoever tells them ([`Outbox`], `post.rs`).
 
+mod cached;
 mod lease;
+mod list;
+mod outbox;
+mod post;
 mod queue;
 mod record;
+mod seen;
 mod submit;
 mod taken;
 
@@ -19,10 +25,17 @@ use redb::{ReadTransaction, WriteTransaction};
 use super::{MAX_PAGE, Owner, Shared, checked};
 use crate::Error;
 
+pub use cached::Caching;
 pub(super) use lease::Leases;
+pub use list::JobPage;
+pub use outbox::{Occasion, Webhook};
+pub(super) use post::Post;
+pub use post::{Delivery, Outbox, OutboxLine, Sent};
 pub use queue::{JobLine, JobQueue};
 pub(super) use queue::{make_tables, recover};
 pub use record::{JobPriority, JobState};
+pub use seen::JobSeen;
+pub(super) use seen::each_after;
 pub use taken::{JobEnd, Reports, Taken};
 
 use record::{JOBS, RESULTS, Record, WAITING};
@@ -49,6 +62,10 @@ pub struct JobOrder {
     pub keep: Duration,
     /// How often it is begun, when it was not ended by whoever began it: 1 to [`MAX_ATTEMPTS`].
     pub attempts: u32,
+    /// Who is told of it. The job is known until that is done.
+    pub webhook: Option<Webhook>,
+    /// Whether the result of the same work will do, which the job is completed with at once.
+    pub cache: Option<Caching>,
 }
 
 /// A job that is kept.
@@ -73,6 +90,8 @@ pub struct JobStatus {
     pub progress: u8,
     /// What whoever works on it said last.
     pub message: String,
+    /// Whether that made it which made the result of the same work before.
+    pub cached: bool,
     /// What it made, once it is completed.
     pub result: Option<Vec<u8>>,
     /// Why it failed, or why its last attempt did.
@@ -117,21 +136,28 @@ impl Jobs {
     /// on the disk when this returns, in the order in which they were given.
     ///
     /// # Errors
-    /// [`Error::Waiting`], [`Error::Full`], [`Error::KeyUsed`], and what of a job is too long or too many.
+    /// [`Error::Waiting`], [`Error::Untold`], [`Error::Full`], [`Error::KeyUsed`], and what of a job is too long or too many.
     pub async fn submit(&self, orders: Vec<JobOrder>, waiting: u64) -> Result<Vec<Submitted>, Error> {
         let submitted = match self.check(&orders) {
             Ok(()) => {
                 let (place, shared) = (self.place.clone(), self.shared.clone());
                 let submit = move |index: &WriteTransaction| {
-                    submit::all(index, &place, orders, waiting, shared.drafted.of(&place.owner))
+                    let room = submit::Room {
+                        waiting,
+                        untold: shared.config.webhooks,
+                        drafted: shared.drafted.of(&place.owner),
+                    };
+                    submit::all(index, &place, orders, &room)
                 };
                 self.shared.index.write(submit).await
             }
             Err(error) => Err(error),
         };
         self.shared.jobs.ended("submit", &submitted);
-        if submitted.is_ok() {
-            self.shared.leases.changed.notify_one();
+        if let Ok(jobs) = &submitted {
+            jobs.iter().filter(|job| job.is_new).for_each(|job| self.changed(&job.id));
+            // one whose result was known has ended
+            self.shared.moved();
         }
         submitted
     }
@@ -154,13 +180,27 @@ impl Jobs {
         let look = move |index: &ReadTransaction| match found(index, &id)? {
             Some(record) if place.has(&record) => {
                 let progress = shared.leases.progress(&id);
-                status(index, id, record, progress).map(Some)
+                status(index, id, record, progress, true).map(Some)
             }
             _ => Ok(None),
         };
         let status = self.shared.index.read(look).await;
         self.shared.jobs.ended("status", &status);
         status
+    }
+
+    /// The jobs that are known, the newest first and without what they made: so many at most, from the newest on or after what the
+    /// last page says ([`JobPage::next`]).
+    ///
+    /// # Errors
+    /// [`Error::NoPage`] when no page said so.
+    pub async fn list(&self, after: Option<String>, count: usize) -> Result<JobPage, Error> {
+        let (place, shared) = (self.place.clone(), self.shared.clone());
+        let count = count.min(MAX_BATCH);
+        let look = move |index: &ReadTransaction| list::page(index, &shared, &place, after.as_deref(), count);
+        let page = self.shared.index.read(look).await;
+        self.shared.jobs.ended("list", &page);
+        page
     }
 
     /// Calls a job off and says how it stands then: one that has ended stays as it is. Whoever works on it is told.
@@ -171,9 +211,15 @@ impl Jobs {
         self.shared.jobs.ended("cancel", &cancelled);
         if cancelled? {
             self.shared.leases.stop(id, None);
-            self.shared.leases.changed.notify_one();
+            self.shared.moved();
+            self.changed(id);
         }
         self.status(id).await
+    }
+
+    /// A job stands otherwise than before.
+    fn changed(&self, id: &str) {
+        self.shared.copies.job_changed(&self.place.owner.id, &self.place.route, id);
     }
 }
 
@@ -203,10 +249,9 @@ fn status(
     id: String,
     record: Record,
     progress: Option<(u8, String)>,
+    with_result: bool,
 ) -> Result<JobStatus, Error> {
-    let results = index.open_table(RESULTS).map_err(Error::index("read"))?;
-    let result = results.get(id.as_str()).map_err(Error::index("read"))?;
-    let result = result.map(|result| result.value().to_vec());
+    let result = if with_result { result(index, &id)? } else { None };
     let position = match record.state {
         JobState::Pending => Some(position(index, &record)?),
         _ => None,
@@ -222,6 +267,7 @@ fn status(
         state: record.state,
         progress,
         message,
+        cached: record.cached,
         result,
         error: record.error,
         attempts: record.attempts,
@@ -230,6 +276,13 @@ fn status(
         started_ms: record.started_ms,
         ended_ms: record.ended_ms,
     })
+}
+
+/// What a job made.
+fn result(index: &ReadTransaction, id: &str) -> Result<Option<Vec<u8>>, Error> {
+    let results = index.open_table(RESULTS).map_err(Error::index("read"))?;
+    let result = results.get(id).map_err(Error::index("read"))?;
+    Ok(result.map(|result| result.value().to_vec()))
 }
 
 /// How many go before a job that waits.

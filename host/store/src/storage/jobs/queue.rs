@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
+use super::cached;
 use super::lease::{Leases, Load};
+use super::list;
+use super::outbox::{self, Occasion};
+use super::post::Outbox;
 use super::record::{
     self, COUNTS, JOBS, JobState, KEYS, PAYLOADS, RESULTS, RUNNING, Record, TIMES, WAITING, WaitingKey,
 };
@@ -59,7 +63,11 @@ impl JobQueue {
         let (name, granting) = (route.to_owned(), leases.clone());
         let taken = index.write(move |index| begin(index, &name, &granting, lease)).await;
         self.0.jobs.ended("take", &taken);
-        Ok(taken?.map(|begun| Taken::new(self.0.clone(), begun)))
+        self.0.post.changed.notify_one();
+        Ok(taken?.map(|begun| {
+            self.0.copies.job_changed(&begun.owner, &begun.route, &begun.id);
+            Taken::new(self.0.clone(), begun)
+        }))
     }
 
     /// Ends when a job may be due or a place free that was not before. For one at a time.
@@ -67,25 +75,34 @@ impl JobQueue {
         self.0.leases.changed.notified().await;
     }
 
-    /// Ends what is over: jobs that were not begun in time, jobs that are known for long enough, and leases that nobody
-    /// renewed. To be called every second or so.
+    /// Ends what is over: jobs that were not begun in time, jobs that are known for long enough, results that are kept for others
+    /// for long enough, and leases that nobody renewed. To be called every second or so.
     pub async fn sweep(&self) -> Result<(), Error> {
         for (id, number) in self.0.leases.overdue() {
             let leases = self.0.leases.clone();
             let (job, standing) = (id.clone(), leases.clone());
             let lost = self.0.index.write(move |index| lost(index, &job, number, &standing)).await;
             self.0.jobs.ended("lose", &lost);
-            lost?;
+            self.tell(lost?);
             leases.stop(&id, Some(number));
-            leases.changed.notify_one();
+            self.0.moved();
         }
         while self.0.index.read(|index| Ok(!due_times(index)?.is_empty())).await? {
             let swept = self.0.index.write(sweep).await;
             self.0.jobs.ended("sweep", &swept);
-            swept?;
+            self.tell(swept?);
+            self.0.post.changed.notify_one();
         }
+        while self.0.index.read(has_stale_results).await? && self.0.index.write(cached::sweep).await? {}
         self.0.leases.waiting.store(self.waiting().await?, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tells those who copy jobs that these stand otherwise than before, or are forgotten.
+    fn tell(&self, changed: impl IntoIterator<Item = Changed>) {
+        for Changed { owner, route, id } in changed {
+            self.0.copies.job_changed(&owner, &route, &id);
+        }
     }
 
     /// Jobs that somebody works on: at one route, or at all.
@@ -112,6 +129,11 @@ impl JobQueue {
         self.0.index.read(lines).await
     }
 
+    /// What is to be told of all these jobs.
+    pub fn outbox(&self) -> Outbox {
+        Outbox(self.0.clone())
+    }
+
     /// What was done with jobs.
     pub fn counts(&self) -> &Counts {
         &self.0.jobs
@@ -128,9 +150,12 @@ impl std::fmt::Debug for JobQueue {
 pub(super) struct Begun {
     pub(super) id: String,
     pub(super) owner: String,
+    pub(super) route: String,
     pub(super) kind: String,
     pub(super) payload: Vec<u8>,
     pub(super) attempt: u32,
+    /// With what the work is done, where its result may be kept for others.
+    pub(super) tools: Option<Vec<String>>,
     pub(super) lease: u64,
     pub(super) stopped: tokio::sync::watch::Receiver<bool>,
 }
@@ -153,14 +178,25 @@ fn begin(
     (record.state, record.started_ms) = (JobState::Processing, Some(record::now_ms()));
     record.attempts += 1;
     record::save(index, &id, &record)?;
+    if record.attempts == 1 {
+        outbox::announce(index, &id, &record, Occasion::Begun)?;
+    }
     let payloads = index.open_table(PAYLOADS).map_err(Error::index("read"))?;
     let payload = payloads.get(id.as_str()).map_err(Error::index("read"))?;
     let payload = payload.map(|payload| payload.value().to_vec()).unwrap_or_default();
     // before the job is on the disk as begun: who calls it off from then on finds the lease. One that stands for a job that
     // was not written as begun ends by itself.
     let (lease, stopped) = leases.grant(&id, (route.to_owned(), owner.clone()), length);
-    let Record { kind, attempts: attempt, .. } = record;
-    Ok(Some(Begun { id, owner, kind, payload, attempt, lease, stopped }))
+    let Record { kind, route, attempts: attempt, cache, .. } = record;
+    let tools = cache.map(|cache| cache.tools);
+    Ok(Some(Begun { id, owner, route, kind, payload, attempt, tools, lease, stopped }))
+}
+
+/// A job that nobody's own order changed.
+struct Changed {
+    owner: String,
+    route: String,
+    id: String,
 }
 
 /// Whose job is next at a route: the owner and the job.
@@ -215,14 +251,15 @@ fn first_due(
 }
 
 /// Puts a job back whose lease ended.
-fn lost(index: &WriteTransaction, id: &str, lease: u64, leases: &Leases) -> Result<(), Error> {
+fn lost(index: &WriteTransaction, id: &str, lease: u64, leases: &Leases) -> Result<Option<Changed>, Error> {
     if let Some(mut record) = record::load(index, id)?
         && record.state == JobState::Processing
         && leases.stands(id, lease)
     {
         record::again(index, id, &mut record, LOST.into(), Duration::ZERO)?;
+        return Ok(Some(Changed { owner: record.owner, route: record.route, id: id.to_owned() }));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Rows whose time has come, oldest first.
@@ -240,14 +277,20 @@ fn due(times: &impl ReadableTable<(u64, &'static str), ()>) -> Result<Vec<(u64, 
     Ok(found)
 }
 
-fn sweep(index: &WriteTransaction) -> Result<(), Error> {
+/// Whether results are kept whose time is over.
+fn has_stale_results(index: &ReadTransaction) -> Result<bool, Error> {
+    let times = index.open_table(cached::TIMES).map_err(Error::index("read"))?;
+    Ok(cached::due(&times)?.next().is_some())
+}
+
+fn sweep(index: &WriteTransaction) -> Result<Vec<Changed>, Error> {
     let mut times = index.open_table(TIMES).map_err(Error::index("write"))?;
     let rows = due(&times)?;
     for (at, id) in &rows {
         times.remove((*at, id.as_str())).map_err(Error::index("write"))?;
     }
     drop(times);
-    let now = record::now_ms();
+    let (now, mut changed) = (record::now_ms(), Vec::new());
     for (_, id) in rows {
         let Some(mut record) = record::load(index, &id)? else { continue };
         match record.state {
@@ -255,14 +298,17 @@ fn sweep(index: &WriteTransaction) -> Result<(), Error> {
                 record::dequeue(index, &id, &record)?;
                 record::end(index, &id, &mut record, JobState::Failed, Some(LATE.into()))?;
             }
+            // whoever is told last has it looked at again
+            state if state.is_end() && outbox::has_any(index, &id)? => {}
             state if state.is_end() && record.until_ms().is_some_and(|until| until <= now) => {
                 record::forget(index, &id, &record)?;
             }
             // it was begun in time, or ends later
-            _ => {}
+            _ => continue,
         }
+        changed.push(Changed { owner: record.owner, route: record.route, id });
     }
-    Ok(())
+    Ok(changed)
 }
 
 fn lines(index: &ReadTransaction) -> Result<Vec<JobLine>, Error> {
@@ -291,11 +337,18 @@ pub(in crate::storage) fn make_tables(transaction: &WriteTransaction) -> Result<
     transaction.open_table(RUNNING)?;
     transaction.open_table(TIMES)?;
     transaction.open_table(COUNTS)?;
+    transaction.open_table(cached::CACHED)?;
+    transaction.open_table(cached::TIMES)?;
+    transaction.open_table(list::LISTED)?;
+    transaction.open_table(outbox::DUE)?;
+    transaction.open_table(outbox::MESSAGES)?;
+    transaction.open_table(outbox::SUMS)?;
     Ok(())
 }
 
 /// What the last process worked on waits again, or has failed.
 pub(in crate::storage) fn recover(index: &WriteTransaction) -> Result<(), Error> {
+    list::recover(index)?;
     let running = index.open_table(RUNNING).map_err(Error::index("read"))?;
     let mut ids = Vec::new();
     for entry in running.iter().map_err(Error::index("read"))? {

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::list;
+use super::outbox::{self, Occasion, Webhook};
 use crate::Error;
 use crate::storage::Owner;
 use crate::storage::charge::{Change, charge};
@@ -31,7 +33,7 @@ pub(super) const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("
 pub(super) type WaitingKey = (&'static str, &'static str, u64, &'static str);
 
 /// What a record counts for among the bytes of its owner, however long its texts are.
-const RECORD_BYTES: u64 = 512;
+pub(super) const RECORD_BYTES: u64 = 512;
 /// Longest text of why a job failed.
 const ERROR_BYTES: usize = 4_096;
 /// A job of one class is passed by those of the class above that come up to so much later, and by no others: that is how
@@ -79,13 +81,17 @@ pub enum JobPriority {
 impl JobPriority {
     /// Smaller is sooner.
     pub(super) fn rank(self, submitted_ms: u64, sequence: u64) -> u64 {
-        let class = match self {
-            Self::High => 0,
-            Self::Normal => 1,
-            Self::Low => 2,
-        };
-        let at = submitted_ms + class * CLASS_MS;
+        let at = submitted_ms + self.later_ms();
         (at << SEQUENCE_BITS) | (sequence & ((1 << SEQUENCE_BITS) - 1))
+    }
+
+    /// As if it had been submitted so much later.
+    fn later_ms(self) -> u64 {
+        match self {
+            Self::High => 0,
+            Self::Normal => CLASS_MS,
+            Self::Low => 2 * CLASS_MS,
+        }
     }
 }
 
@@ -120,13 +126,38 @@ pub(super) struct Record {
     pub(super) result_bytes: u64,
     #[serde(default)]
     pub(super) error: Option<String>,
+    /// Who is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) webhook: Option<Webhook>,
+    /// How its result may be another's, and another's its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cache: Option<CacheRecord>,
+    /// Whether its result is another's.
+    #[serde(default)]
+    pub(super) cached: bool,
+}
+
+/// What is known of how a job's result is kept for others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CacheRecord {
+    pub(super) within_ms: u64,
+    pub(super) tools: Vec<String>,
 }
 
 impl Record {
     /// What it counts for among the bytes of its owner.
     pub(super) fn charged(&self) -> u64 {
-        let texts = self.kind.len() + self.key.as_ref().map_or(0, String::len);
+        let told = |webhook: &Webhook| webhook.url.len() + webhook.receiver.len();
+        let texts = self.kind.len()
+            + self.key.as_ref().map_or(0, String::len)
+            + self.webhook.as_ref().map_or(0, told)
+            + self.cache.iter().flat_map(|cache| &cache.tools).map(String::len).sum::<usize>();
         RECORD_BYTES + texts as u64 + self.payload_bytes + self.result_bytes
+    }
+
+    /// When it was submitted, with the order of what was submitted in the same millisecond: its rank without its priority.
+    pub(super) fn moment(&self) -> u64 {
+        self.rank.saturating_sub(self.priority.later_ms() << SEQUENCE_BITS)
     }
 
     /// Until when it is known, once it has ended.
@@ -213,7 +244,7 @@ fn count(index: &WriteTransaction, owner: &str, change: impl FnOnce(u64) -> u64)
     Ok(())
 }
 
-/// Ends a job that is in no line any more. What it was to work on is not needed again.
+/// Ends a job that is in no line any more, and has whoever wants to know told. What it was to work on is not needed again.
 pub(super) fn end(
     index: &WriteTransaction,
     id: &str,
@@ -230,6 +261,7 @@ pub(super) fn end(
     record.error = error.map(cut);
     running(index, id, false)?;
     remind(index, now.saturating_add(record.keep_ms), id)?;
+    outbox::announce(index, id, record, Occasion::Ended)?;
     save(index, id, record)
 }
 
@@ -260,6 +292,7 @@ pub(super) fn forget(index: &WriteTransaction, id: &str, record: &Record) -> Res
         let at = (record.owner.as_str(), record.route.as_str(), key.as_str());
         keys.remove(at).map_err(Error::index("write"))?;
     }
+    list::remove(index, id, record)?;
     uncharge(index, &record.owner, record.charged())
 }
 

@@ -1,40 +1,55 @@
-//! New jobs, all of them or none: what keys say, what fits, and only then the first change.
+//! New jobs, all of them or none: what keys say, what was done before, what fits, and only then the first change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::record::{self, KEYS, PAYLOADS, Record};
-use super::{JobOrder, JobState, Place, Submitted};
+use super::record::{self, CacheRecord, KEYS, PAYLOADS, RESULTS, Record};
+use super::{JobOrder, JobState, Place, Submitted, cached, list, outbox};
 use crate::Error;
 use crate::storage::charge::{Change, charge};
 
 /// Orders jobs that are submitted in the same millisecond.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
-/// A job that is new, and where it stands in its batch.
+/// A job that is new.
 struct Fresh {
     id: String,
     record: Record,
     payload: Vec<u8>,
+    /// What it is completed with at once.
+    result: Option<Vec<u8>>,
 }
 
-/// Writes a batch. `waiting` jobs of the owner may wait at a time; `drafted` bytes are being written elsewhere.
+/// How much of everything an owner may have.
+pub(super) struct Room {
+    /// Jobs that wait.
+    pub(super) waiting: u64,
+    /// Messages to webhooks; those of the jobs that wait come on top.
+    pub(super) untold: u64,
+    /// Bytes that are being written elsewhere, of those that it may keep.
+    pub(super) drafted: u64,
+}
+
+/// Writes a batch.
 pub(super) fn all(
     index: &WriteTransaction,
     place: &Place,
     orders: Vec<JobOrder>,
-    waiting: u64,
-    drafted: u64,
+    room: &Room,
 ) -> Result<Vec<Submitted>, Error> {
     let (submitted, fresh) = sort(index, place, orders)?;
     let bytes = fresh.iter().map(|fresh| fresh.record.charged()).sum();
-    let more = fresh.len() as u64;
-    if more > 0 && record::waiting_of(index, &place.owner.id)?.saturating_add(more) > waiting {
-        return Err(Error::Waiting { limit: waiting });
+    let more = fresh.iter().filter(|fresh| fresh.result.is_none()).count() as u64;
+    if more > 0 && record::waiting_of(index, &place.owner.id)?.saturating_add(more) > room.waiting {
+        return Err(Error::Waiting { limit: room.waiting });
     }
-    charge(index, &place.owner, Change { more: bytes, less: 0 }, drafted)?;
+    let tells = fresh.iter().any(|fresh| fresh.record.webhook.is_some());
+    if tells && outbox::count_of(index, &place.owner.id)? >= room.untold {
+        return Err(Error::Untold { limit: room.untold });
+    }
+    charge(index, &place.owner, Change { more: bytes, less: 0 }, room.drafted)?;
     fresh.into_iter().try_for_each(|fresh| insert(index, place, fresh))?;
     Ok(submitted)
 }
@@ -69,7 +84,7 @@ fn sort(
             keys.insert(key.clone(), (id.clone(), digest.clone()));
         }
         submitted.push(Submitted { id: id.clone(), is_new: true });
-        fresh.push(new(place, id, order, digest));
+        fresh.push(new(index, place, id, order, digest)?);
     }
     Ok((submitted, fresh))
 }
@@ -91,7 +106,13 @@ fn digest(order: &JobOrder) -> String {
     digest.finalize().to_hex().to_string()
 }
 
-fn new(place: &Place, id: String, order: JobOrder, digest: String) -> Fresh {
+fn new(
+    index: &WriteTransaction,
+    place: &Place,
+    id: String,
+    order: JobOrder,
+    digest: String,
+) -> Result<Fresh, Error> {
     let now = record::now_ms();
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
     let record = Record {
@@ -113,19 +134,40 @@ fn new(place: &Place, id: String, order: JobOrder, digest: String) -> Fresh {
         payload_bytes: order.payload.len() as u64,
         result_bytes: 0,
         error: None,
+        webhook: order.webhook,
+        cache: order
+            .cache
+            .as_ref()
+            .map(|cache| CacheRecord { within_ms: cached::millis(cache.within), tools: cache.tools.clone() }),
+        cached: false,
     };
-    Fresh { id, record, payload: order.payload }
+    let found = order.cache.map(|caching| cached::find(index, &record, &caching)).transpose()?;
+    let mut fresh = Fresh { id, record, payload: order.payload, result: found.flatten() };
+    if let Some(result) = &fresh.result {
+        // there is nothing to be worked on
+        fresh.payload.clear();
+        (fresh.record.payload_bytes, fresh.record.result_bytes) = (0, result.len() as u64);
+        fresh.record.cached = true;
+    }
+    Ok(fresh)
 }
 
 fn insert(index: &WriteTransaction, place: &Place, fresh: Fresh) -> Result<(), Error> {
-    let Fresh { id, mut record, payload } = fresh;
-    let mut payloads = index.open_table(PAYLOADS).map_err(Error::index("write"))?;
-    payloads.insert(id.as_str(), payload.as_slice()).map_err(Error::index("write"))?;
+    let Fresh { id, mut record, payload, result } = fresh;
     if let Some(key) = &record.key {
         let mut keys = index.open_table(KEYS).map_err(Error::index("write"))?;
         let at = (&*place.owner.id, &*place.route, key.as_str());
         keys.insert(at, id.as_str()).map_err(Error::index("write"))?;
     }
+    list::add(index, &id, &record)?;
+    if let Some(result) = result {
+        let mut results = index.open_table(RESULTS).map_err(Error::index("write"))?;
+        results.insert(id.as_str(), result.as_slice()).map_err(Error::index("write"))?;
+        return record::end(index, &id, &mut record, JobState::Completed, None);
+    }
+    let mut payloads = index.open_table(PAYLOADS).map_err(Error::index("write"))?;
+    payloads.insert(id.as_str(), payload.as_slice()).map_err(Error::index("write"))?;
+    drop(payloads);
     record::remind(index, record.start_by_ms, &id)?;
     record::enqueue(index, &id, &mut record, 0)
 }

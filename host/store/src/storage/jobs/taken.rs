@@ -7,7 +7,7 @@ use redb::WriteTransaction;
 
 use super::queue::Begun;
 use super::record::{self, JobState, RESULTS, Record};
-use super::{Shared, fits};
+use super::{Shared, cached, fits};
 use crate::Error;
 use crate::storage::Owner;
 use crate::storage::charge::{Change, charge};
@@ -19,6 +19,7 @@ const MESSAGE_BYTES: usize = 1_024;
 pub struct Taken {
     shared: Arc<Shared>,
     begun: Begun,
+    made_by: Option<String>,
 }
 
 /// How an attempt ended.
@@ -41,7 +42,7 @@ pub enum JobEnd {
 
 impl Taken {
     pub(super) fn new(shared: Arc<Shared>, begun: Begun) -> Self {
-        Self { shared, begun }
+        Self { shared, begun, made_by: None }
     }
 
     /// The job's name.
@@ -69,6 +70,18 @@ impl Taken {
         self.begun.attempt
     }
 
+    /// With what the work is done, where what it makes may be kept for others ([`JobOrder::cache`]).
+    ///
+    /// [`JobOrder::cache`]: crate::JobOrder::cache
+    pub fn tools(&self) -> Option<&[String]> {
+        self.begun.tools.as_deref()
+    }
+
+    /// Says what does the work, tools included. Without it nothing is kept for others.
+    pub fn is_made_by(&mut self, made_by: String) {
+        self.made_by = Some(made_by);
+    }
+
     /// Makes the lease as long as a new one; whether it stood.
     pub fn renew(&self, length: Duration) -> bool {
         self.shared.leases.renew(self.id(), self.begun.lease, length)
@@ -76,7 +89,9 @@ impl Taken {
 
     /// A way to say how far the job is, which may be handed on.
     pub fn reports(&self) -> Reports {
-        Reports { shared: self.shared.clone(), id: self.id().into(), lease: self.begun.lease }
+        let Begun { id, owner, route, lease, .. } = &self.begun;
+        let place = [owner, route, id].map(|text| Arc::from(text.as_str()));
+        Reports { shared: self.shared.clone(), place, lease: *lease }
     }
 
     /// Ends when the job was called off, or the lease ended otherwise.
@@ -89,7 +104,7 @@ impl Taken {
     /// Ends the attempt, for an owner who may keep what is made. It is on the disk when this returns; `None` where the lease
     /// had ended and nothing was changed, how the job stands otherwise.
     pub async fn end(self, owner: Owner, end: JobEnd) -> Result<Option<JobState>, Error> {
-        let Self { shared, begun } = self;
+        let Self { shared, begun, made_by } = self;
         let operation = match end {
             JobEnd::Completed(_) => "complete",
             JobEnd::Failed(_) => "fail",
@@ -103,7 +118,8 @@ impl Taken {
             }
             match record::load(index, &id)? {
                 Some(record) if record.state == JobState::Processing => {
-                    settle(index, &sharing, &owner, &id, record, end).map(Some)
+                    let attempt = Attempt { shared: &sharing, owner: &owner, id: &id, made_by };
+                    attempt.settle(index, record, end).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -113,7 +129,8 @@ impl Taken {
         // where the disk failed the lease ends by itself, and the job is done once more
         ended.inspect(|_| {
             shared.leases.release(&begun.id, begun.lease);
-            shared.leases.changed.notify_one();
+            shared.moved();
+            shared.copies.job_changed(&begun.owner, &begun.route, &begun.id);
         })
     }
 }
@@ -128,7 +145,8 @@ impl std::fmt::Debug for Taken {
 #[derive(Clone)]
 pub struct Reports {
     shared: Arc<Shared>,
-    id: Arc<str>,
+    /// Owner, route, job.
+    place: [Arc<str>; 3],
     lease: u64,
 }
 
@@ -136,54 +154,75 @@ impl Reports {
     /// How far the job is, of 100, and in words, of which 1,024 bytes are kept. Whether the lease stands.
     pub fn report(&self, progress: u8, mut message: String) -> bool {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
-        self.shared.leases.report(&self.id, self.lease, progress.min(100), message)
+        let [owner, route, id] = &self.place;
+        let stands = self.shared.leases.report(id, self.lease, progress.min(100), message);
+        if stands {
+            self.shared.copies.job_reported(owner, route, id);
+        }
+        stands
     }
 }
 
 impl std::fmt::Debug for Reports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reports").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Reports").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
-fn settle(
-    index: &WriteTransaction,
-    shared: &Shared,
-    owner: &Owner,
-    id: &str,
-    mut record: Record,
-    end: JobEnd,
-) -> Result<JobState, Error> {
-    match end {
-        JobEnd::Completed(result) => match keep(index, shared, owner, &result) {
-            Ok(()) => {
-                let mut results = index.open_table(RESULTS).map_err(Error::index("write"))?;
-                results.insert(id, result.as_slice()).map_err(Error::index("write"))?;
-                record.result_bytes = result.len() as u64;
-                record::end(index, id, &mut record, JobState::Completed, None)?;
-                Ok(JobState::Completed)
+/// An attempt that ends.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    owner: &'a Owner,
+    id: &'a str,
+    made_by: Option<String>,
+}
+
+impl Attempt<'_> {
+    fn settle(&self, index: &WriteTransaction, mut record: Record, end: JobEnd) -> Result<JobState, Error> {
+        let id = self.id;
+        match end {
+            JobEnd::Completed(result) => match self.keep(index, &result) {
+                Ok(()) => self.complete(index, record, &result),
+                Err(error) if error.is_operators() => Err(error),
+                Err(error) => {
+                    let why = format!("the job is done, but its result is not kept: {error}");
+                    fail(index, id, &mut record, why)
+                }
+            },
+            JobEnd::Failed(why) => fail(index, id, &mut record, why),
+            JobEnd::Again { why, after } => record::again(index, id, &mut record, why, after),
+            JobEnd::GivenBack => {
+                record.attempts = record.attempts.saturating_sub(1);
+                record::enqueue(index, id, &mut record, 0)?;
+                Ok(JobState::Pending)
             }
-            Err(error) if error.is_operators() => Err(error),
-            Err(error) => {
-                let why = format!("the job is done, but its result is not kept: {error}");
-                fail(index, id, &mut record, why)
-            }
-        },
-        JobEnd::Failed(why) => fail(index, id, &mut record, why),
-        JobEnd::Again { why, after } => record::again(index, id, &mut record, why, after),
-        JobEnd::GivenBack => {
-            record.attempts = record.attempts.saturating_sub(1);
-            record::enqueue(index, id, &mut record, 0)?;
-            Ok(JobState::Pending)
         }
     }
-}
 
-/// Whether a result may be kept; then it is charged.
-fn keep(index: &WriteTransaction, shared: &Shared, owner: &Owner, result: &[u8]) -> Result<(), Error> {
-    fits(shared, "a job's result", result)?;
-    let change = Change { more: result.len() as u64, less: 0 };
-    charge(index, owner, change, shared.drafted.of(owner))
+    /// Whether a result may be kept; then it is charged.
+    fn keep(&self, index: &WriteTransaction, result: &[u8]) -> Result<(), Error> {
+        fits(self.shared, "a job's result", result)?;
+        let change = Change { more: result.len() as u64, less: 0 };
+        charge(index, self.owner, change, self.shared.drafted.of(self.owner))
+    }
+
+    fn complete(
+        &self,
+        index: &WriteTransaction,
+        mut record: Record,
+        result: &[u8],
+    ) -> Result<JobState, Error> {
+        let mut results = index.open_table(RESULTS).map_err(Error::index("write"))?;
+        results.insert(self.id, result).map_err(Error::index("write"))?;
+        drop(results);
+        record.result_bytes = result.len() as u64;
+        record::end(index, self.id, &mut record, JobState::Completed, None)?;
+        if let Some(made_by) = &self.made_by {
+            let drafted = self.shared.drafted.of(self.owner);
+            cached::keep(index, self.owner, drafted, &record, made_by, result)?;
+        }
+        Ok(JobState::Completed)
+    }
 }
 
 fn fail(index: &WriteTransaction, id: &str, record: &mut Record, why: String) -> Result<JobState, Error> {
