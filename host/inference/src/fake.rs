@@ -114,6 +114,7 @@ fn painter(id: &str) -> ImageModel {
         min_side: 8,
         max_side: 1_024,
         side_multiple: 8,
+        sizes: Vec::new(),
         default_steps: 4,
         default_guidance: 3.0,
         default_strength: 0.8,

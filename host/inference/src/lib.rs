@@ -47,7 +47,8 @@ pub use image::{
     Adapted, CacheKind, Control, Crop, DEFAULT_REFINER_SHARE, Decoder, DefaultRefiner, Emphasis, Features,
     Framing, ImageModel, ImageOrder, ImageRequest, MAX_ADAPTER_WEIGHT, MAX_ADAPTERS, MAX_CACHE_INTERVAL,
     MAX_CLIP_SKIP, MAX_CONTROL_SCALE, MAX_CONTROLS, MAX_FRAMING_SIDE, MAX_GUIDANCE, MAX_PICTURES,
-    MAX_PROMPT_BYTES, MAX_STEPS, Mask, Refine, Refiner, SeedProfile, Size, Source, StepCache, Task,
+    MAX_PROMPT_BYTES, MAX_STEPS, Mask, ProvidedImageOptions, ProvidedImageOrder, Refine, Refiner,
+    SeedProfile, Size, Source, StepCache, Task,
 };
 pub use job::{Job, JobId, Order};
 pub use ledger::Counters;
@@ -56,7 +57,7 @@ pub use model::{Catalog, ModelCard, ModelId, ModelInfo, Precision};
 pub use picture::{Parameters, Picture, Pixels};
 pub use queue::Share;
 pub use scheduler::{QueueConfig, QueueStatus, Scheduler, SchedulerConfig, StartError};
-pub use speech::{SpeechDelta, SpeechModel, SpeechOptions, SpeechOrder, Transcript};
+pub use speech::{ProvidedSpeechOrder, SpeechDelta, SpeechModel, SpeechOptions, SpeechOrder, Transcript};
 pub use tenant::{Priority, TenantId};
 pub use ticket::{CancelGuard, Outcome, Product, Ticket, Timings};
 pub use view::{JobStatus, TenantStatus, TenantsStatus};

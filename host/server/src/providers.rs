@@ -1,10 +1,10 @@
 //! From `[[provider]]` to what the runtime takes: the plugin's bytes, the key out of the process's variables, the servers
 //! that may be asked. A key goes from here to the runtime and nowhere else.
 
-use atelier_inference::ModelId;
-use atelier_runtime::{Code, Limits, Origin, ProvidedSpec, ProviderSpec, Secret};
+use atelier_inference::{Features, ModelId};
+use atelier_runtime::{Code, Limits, Makes, Origin, ProvidedSpec, ProviderSpec, Secret};
 
-use crate::config::{CodeSource, Config, Model, ModelSource, Provider, Signing, origin_of};
+use crate::config::{CodeSource, Config, Model, ModelSource, Offer, Product, Provider, Signing, origin_of};
 use crate::deploy;
 
 /// Providers that can be set up, and models of those that cannot be.
@@ -82,11 +82,23 @@ fn plugin(
 /// The model, if it is one of the provider's.
 fn served(provider: &Provider, model: &Model) -> Option<ProvidedSpec> {
     let ModelSource::Provider(source) = &model.source else { return None };
-    (source.provider == provider.id).then(|| ProvidedSpec {
+    let offer = model.offer.as_ref().filter(|_| source.provider == provider.id)?;
+    Some(ProvidedSpec {
         id: model.id.clone(),
         name: source.name.clone(),
         description: model.description.clone(),
-        context_length: model.context_length.unwrap_or(u32::MAX),
+        makes: makes(offer),
         fallback: model.fallback.clone(),
     })
+}
+
+fn makes(offer: &Offer) -> Makes {
+    match offer.makes {
+        Product::Replies => Makes::Replies { context_length: offer.context_length.unwrap_or(u32::MAX) },
+        Product::Pictures => {
+            let (features, sizes) = (offer.can.unwrap_or(Features::NONE), offer.sizes.clone());
+            Makes::Pictures { features, sizes }
+        }
+        Product::Transcripts => Makes::Transcripts,
+    }
 }

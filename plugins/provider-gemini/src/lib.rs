@@ -1,9 +1,13 @@
-//! Language models behind Google's Gemini interface (`streamGenerateContent`). `ask.rs` writes requests, `events.rs` reads
-//! replies, `refusal.rs` errors. The key goes in a header: an address is written into logs on its way.
+//! Models behind Google's Gemini interface: of language (`streamGenerateContent`), and, within one whole answer
+//! (`generateContent`), of pictures and of speech. `ask.rs` writes requests, `events.rs` reads replies, `refusal.rs` errors of every
+//! kind; pictures and speech have a file each. The key goes in a header: an address is written into logs on its way.
 
 mod ask;
 mod events;
+mod pictures;
 mod refusal;
+mod speech;
+mod whole;
 
 #[cfg(target_arch = "wasm32")]
 mod glue;
@@ -29,8 +33,7 @@ impl Protocol for Gemini {
 
     fn ask(&self, request: &Request) -> Result<Ask, Error> {
         let path = format!("{}:streamGenerateContent?alt=sse", ask::path(&request.model)?);
-        let key = self.api_key.iter().map(|key| ("x-goog-api-key", key.clone()));
-        Ok(Ask { path, headers: key.collect(), body: ask::body(request)?.to_string().into_bytes() })
+        Ok(Ask::json(path, self.headers(), &ask::body(request)?))
     }
 
     fn events(&self, _: &Request) -> Candidates {
@@ -39,5 +42,11 @@ impl Protocol for Gemini {
 
     fn refusal(&self, answer: &Answer) -> Error {
         refusal::of_answer(answer)
+    }
+}
+
+impl Gemini {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        self.api_key.iter().map(|key| ("x-goog-api-key", key.clone())).collect()
     }
 }

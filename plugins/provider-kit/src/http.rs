@@ -1,14 +1,36 @@
 //! What is sent to a server and what comes back, as plain values. The one who sends is `wasm::client`.
 
-/// A request to the server: always a POST of JSON.
+use crate::Form;
+
+/// A request to the server: always a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// What follows the base address, such as `/chat/completions`.
     pub path: String,
     /// Besides those of every request; names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON.
+    /// What the body is: JSON, or a form.
+    pub content_type: String,
+    /// The body.
     pub body: Vec<u8>,
+}
+
+impl Ask {
+    /// A post of JSON.
+    pub fn json(
+        path: impl Into<String>,
+        headers: Vec<(&'static str, String)>,
+        body: &serde_json::Value,
+    ) -> Self {
+        let (content_type, body) = ("application/json".into(), body.to_string().into_bytes());
+        Self { path: path.into(), headers, content_type, body }
+    }
+
+    /// A post of a form.
+    pub fn form(path: impl Into<String>, headers: Vec<(&'static str, String)>, form: &Form) -> Self {
+        let (content_type, body) = form.written();
+        Self { path: path.into(), headers, content_type, body }
+    }
 }
 
 /// The beginning of an answer that is no stream of events.

@@ -38,6 +38,26 @@ pub fn by_status(answer: &Answer, said: Option<&str>) -> Error {
     }
 }
 
+/// An error of a request for pictures. What servers say of requests that are too long is written of conversations.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn of_pictures(error: Error) -> Error {
+    match error {
+        Error::Invalid("turns", _) => Error::invalid("prompt", "the request is too large for the server"),
+        error => error,
+    }
+}
+
+/// The same of speech, whose fields have names of their own.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn of_speech(error: Error) -> Error {
+    match error {
+        Error::Invalid("turns", _) => Error::invalid("audio", "the recording is too long for the server"),
+        Error::Invalid("prompt", reason) => Error::Invalid("initial-prompt", reason),
+        Error::Invalid("temperature", reason) => Error::Invalid("temperatures", reason),
+        error => error,
+    }
+}
+
 /// A server's text in one line, cut where it gets long.
 pub fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c };
@@ -69,6 +89,14 @@ mod tests {
         assert!(matches!(status(402), Error::OverQuota(..)));
         assert!(matches!(status(302), Error::Malformed(_)));
         assert!(matches!(status(200), Error::Malformed(text) if text.contains("text/html")));
+    }
+
+    #[test]
+    fn what_is_too_large_is_what_was_sent() {
+        let large = || by_status(&Answer { status: 413, ..Answer::default() }, None);
+        assert!(matches!(of_pictures(large()), Error::Invalid("prompt", _)));
+        assert!(matches!(of_speech(large()), Error::Invalid("audio", _)));
+        assert!(matches!(of_speech(Error::invalid("prompt", "")), Error::Invalid("initial-prompt", _)));
     }
 
     #[test]

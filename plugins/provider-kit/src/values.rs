@@ -92,12 +92,7 @@ impl Request {
     /// # Errors
     /// [`Error::Invalid`] says where they end.
     pub fn seed_up_to(&self, most: u64, server: &str) -> Result<Option<u64>, Error> {
-        match self.seed {
-            Some(seed) if seed > most => {
-                Err(Error::invalid("seed", format!("{seed} is more than {most}, the largest of {server}")))
-            }
-            seed => Ok(seed),
-        }
+        seed_up_to(self.seed, most, server)
     }
 
     /// The stop strings, of which the server takes so many.
@@ -122,6 +117,16 @@ impl Request {
                 .map_err(|error| Error::invalid("schema", format!("is no JSON: {error}")))
         };
         self.schema.as_ref().map(parse).transpose()
+    }
+}
+
+/// A seed, where the server's numbers end at `most`.
+pub(crate) fn seed_up_to(seed: Option<u64>, most: u64, server: &str) -> Result<Option<u64>, Error> {
+    match seed {
+        Some(seed) if seed > most => {
+            Err(Error::invalid("seed", format!("{seed} is more than {most}, the largest of {server}")))
+        }
+        seed => Ok(seed),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod convert;
+mod files;
 
 use std::marker::PhantomData;
 

@@ -54,8 +54,7 @@ impl Protocol for Ollama {
         body.extend(self.keep_alive.as_ref().map(|time| ("keep_alive".to_owned(), keep_alive(time))));
         body.extend(self.think.map(|think| ("think".to_owned(), json!(think))));
         let key = self.api_key.iter().map(|key| ("authorization", format!("Bearer {key}")));
-        let body = Value::from(body).to_string().into_bytes();
-        Ok(Ask { path: "/api/chat".into(), headers: key.collect(), body })
+        Ok(Ask::json("/api/chat", key.collect(), &Value::from(body)))
     }
 
     fn events(&self, _: &Request) -> Lines {

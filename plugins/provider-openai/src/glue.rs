@@ -1,4 +1,4 @@
-//! The thin side that faces the host: the export, and nothing else.
+//! The thin side that faces the host: the exports, and nothing else.
 
 #![allow(unsafe_code, missing_docs, reason = "the export macro generates it")]
 
@@ -9,3 +9,5 @@ use crate::OpenAi;
 type Plugin = Provider<OpenAi>;
 
 provider_kit::bindings::export!(Plugin);
+provider_kit::bindings::pictures::export!(Plugin);
+provider_kit::bindings::speech::export!(Plugin);

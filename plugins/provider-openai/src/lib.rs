@@ -1,10 +1,13 @@
-//! Language models behind OpenAI's chat completions, as OpenAI serves them, or llama.cpp's server, or vLLM: what the three
-//! take besides is told by their dialect. `ask.rs` writes requests, `events.rs` reads replies, `refusal.rs` errors.
+//! Models behind OpenAI's interface. Those of language are chat completions as OpenAI serves them, or llama.cpp's server, or vLLM:
+//! what the three take besides is told by their dialect. `ask.rs` writes requests, `events.rs` reads replies, `refusal.rs` errors of
+//! every kind; pictures and speech have a file each.
 
 mod ask;
 mod dialect;
 mod events;
+mod pictures;
 mod refusal;
+mod speech;
 
 #[cfg(target_arch = "wasm32")]
 mod glue;
@@ -38,9 +41,8 @@ impl Protocol for OpenAi {
     }
 
     fn ask(&self, request: &Request) -> Result<Ask, Error> {
-        let body = ask::body(request, self.dialect, self.cache_prompt)?.to_string().into_bytes();
-        let key = self.api_key.iter().map(|key| ("authorization", format!("Bearer {key}")));
-        Ok(Ask { path: "/chat/completions".into(), headers: key.collect(), body })
+        let body = ask::body(request, self.dialect, self.cache_prompt)?;
+        Ok(Ask::json("/chat/completions", self.headers(), &body))
     }
 
     fn events(&self, _: &Request) -> Chunks {
@@ -49,5 +51,11 @@ impl Protocol for OpenAi {
 
     fn refusal(&self, answer: &Answer) -> Error {
         refusal::of_answer(answer)
+    }
+}
+
+impl OpenAi {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        self.api_key.iter().map(|key| ("authorization", format!("Bearer {key}"))).collect()
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn of_error(error: &Value, answer: Option<&Answer>) -> Error {
     let said = message(error);
     let after = answer.and_then(|answer| answer.retry_after_ms);
     match text("code").or_else(|| text("type")) {
-        Some("insufficient_quota") => {
+        Some("insufficient_quota" | "billing_hard_limit_reached") => {
             return Error::OverQuota("the account's quota is used up".into(), after);
         }
         Some("invalid_api_key") => {
@@ -29,7 +29,7 @@ pub(crate) fn of_error(error: &Value, answer: Option<&Answer>) -> Error {
         Some("context_length_exceeded" | "exceed_context_size_error") => {
             return Error::invalid("turns", "the conversation is longer than the model holds");
         }
-        Some("content_policy_violation" | "content_filter") => {
+        Some("content_policy_violation" | "content_filter" | "moderation_blocked") => {
             return Error::Refused("the server's rules forbid an answer".into());
         }
         _ => {}
@@ -70,6 +70,14 @@ fn field(param: &str) -> Option<&'static str> {
         "seed" => "seed",
         "stop" => "stop",
         "response_format" => "schema",
+        // of pictures and of speech
+        "prompt" => "prompt",
+        "size" => "size",
+        "n" => "count",
+        "image" => "source",
+        "mask" => "mask",
+        "file" => "audio",
+        "language" => "language",
         _ => return None,
     })
 }
@@ -102,6 +110,10 @@ mod tests {
         assert!(matches!(refusal(400, schema), Error::Invalid("schema", _)));
         let long = r#"{"error":{"message":"maximum context length is 8192","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
         assert!(matches!(refusal(400, long), Error::Invalid("turns", _)));
+        let size = r#"{"error":{"message":"Invalid value: '128x128'","type":"invalid_request_error","param":"size","code":"invalid_value"}}"#;
+        assert!(matches!(refusal(400, size), Error::Invalid("size", text) if text.contains("128x128")));
+        let rules = r#"{"error":{"message":"Your request was rejected","type":"image_generation_user_error","param":null,"code":"moderation_blocked"}}"#;
+        assert!(matches!(refusal(400, rules), Error::Refused(_)));
         let model = r#"{"error":{"message":"The model `x` does not exist","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
         assert!(matches!(refusal(404, model), Error::Other(text) if text.contains("`x`")));
         let server = r#"{"error":{"message":"internal: node-17","type":"server_error"}}"#;

@@ -35,6 +35,7 @@ pub struct Candidate {
     pub min_side: u32,
     pub max_side: u32,
     pub side_multiple: u32,
+    pub sizes: Vec<(u32, u32)>,
     pub loaded: bool,
 }
 
@@ -60,8 +61,11 @@ impl Candidate {
         if wish.has_source { self.image_to_image || self.edit } else { self.text_to_image }
     }
 
-    /// Whether both sides are within the model's limits and on its grid.
+    /// Whether it is one of the model's sizes, or both sides are within its limits and on its grid.
     fn allows(&self, (width, height): (u32, u32)) -> bool {
+        if !self.sizes.is_empty() {
+            return self.sizes.contains(&(width, height));
+        }
         let fits = |side: u32| {
             (self.min_side..=self.max_side).contains(&side) && side.is_multiple_of(self.side_multiple.max(1))
         };
@@ -152,6 +156,7 @@ mod tests {
             min_side: 64,
             max_side,
             side_multiple: 8,
+            sizes: Vec::new(),
             loaded: false,
         }
     }

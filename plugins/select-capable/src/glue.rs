@@ -39,6 +39,7 @@ fn candidate(info: ModelInfo) -> Candidate {
         min_side: info.min_side,
         max_side: info.max_side,
         side_multiple: info.side_multiple,
+        sizes: info.sizes.into_iter().map(pair).collect(),
         loaded: info.loaded,
     }
 }

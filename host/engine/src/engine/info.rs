@@ -147,6 +147,7 @@ impl Components {
             min_side: SIDES.0.min(native_size.width).min(native_size.height),
             max_side: SIDES.1.max(native_size.width).max(native_size.height),
             side_multiple: factor * self.denoiser.side_multiple() as u32,
+            sizes: Vec::new(),
             default_steps,
             default_guidance,
             default_strength,

@@ -405,6 +405,7 @@ mod tests {
             min_side: 64,
             max_side: 1_024,
             side_multiple: 8,
+            sizes: Vec::new(),
             default_steps: 25,
             default_guidance: 7.5,
             default_strength: 0.8,

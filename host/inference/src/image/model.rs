@@ -28,6 +28,19 @@ pub struct Features {
 }
 
 impl Features {
+    /// Nothing at all.
+    pub const NONE: Self = Self {
+        text_to_image: false,
+        image_to_image: false,
+        negative_prompt: false,
+        edit: false,
+        inpaint: false,
+        framing: false,
+        guidance: false,
+        clip_skip: false,
+        emphasis: false,
+    };
+
     /// Everything that there is.
     pub const ALL: Self = Self {
         text_to_image: true,
@@ -58,6 +71,9 @@ pub struct ImageModel {
     pub max_side: u32,
     /// Sides are multiples of this.
     pub side_multiple: u32,
+    /// The only sizes that it makes, the native one among them; empty where every size within its sides is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<Size>,
     /// Denoising steps when the request names none.
     pub default_steps: u32,
     /// Guidance scale when the request names none.

@@ -321,15 +321,22 @@ fn checked_size(request: &ImageRequest, model: &ImageModel) -> Result<Size> {
     if in_sides(size, model) {
         return Ok(size);
     }
-    let reason = format!(
-        "{size} does not fit model `{}`: sides are multiples of {} from {} to {}",
-        model.card.id, model.side_multiple, model.min_side, model.max_side
-    );
-    Err(Error::invalid("size", reason))
+    let known: Vec<String> = model.sizes.iter().map(Size::to_string).collect();
+    let fits = match known.is_empty() {
+        true => format!(
+            "sides are multiples of {} from {} to {}",
+            model.side_multiple, model.min_side, model.max_side
+        ),
+        false => format!("its sizes are {}", known.join(", ")),
+    };
+    Err(Error::invalid("size", format!("{size} does not fit model `{}`: {fits}", model.card.id)))
 }
 
 /// Whether the model makes pictures of this size.
 pub(crate) fn in_sides(size: Size, model: &ImageModel) -> bool {
+    if !model.sizes.is_empty() {
+        return model.sizes.contains(&size);
+    }
     let fits = |side: u32| {
         (model.min_side..=model.max_side).contains(&side) && side.is_multiple_of(model.side_multiple)
     };

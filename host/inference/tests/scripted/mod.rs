@@ -41,6 +41,7 @@ pub(crate) fn model() -> ImageModel {
         min_side: 8,
         max_side: 64,
         side_multiple: 8,
+        sizes: Vec::new(),
         default_steps: 4,
         default_guidance: 7.5,
         default_strength: 0.8,

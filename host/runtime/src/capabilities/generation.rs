@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use atelier_inference::picture::{Encoding, Filter, Format, encode, resized};
 use atelier_inference::{
-    Event as HostEvent, ImageModel, ImageOrder, ImageRequest, MAX_CONTROLS, Outcome as HostOutcome,
-    Picture as HostPicture, Pixels, Preview as HostPreview, Product, Refine, Size as HostSize, Source, Task,
+    Error as HostError, Event as HostEvent, ImageModel, ImageOrder, ImageRequest, MAX_CONTROLS,
+    Outcome as HostOutcome, Picture as HostPicture, Pixels, Preview as HostPreview, Product,
+    ProvidedImageOrder, Refine, Size as HostSize, Source, Task,
 };
 use wasmtime::Result;
 use wasmtime::component::{Access as StoreAccess, Resource, StreamReader};
@@ -20,6 +21,8 @@ use crate::bindings::generation::{
     Control, Error, Event, Host, HostJob, HostJobWithStore, HostWithStore, Invalid, Outcome, Picture,
     Preview, Refined, Request, Step,
 };
+use crate::context::OpenSpan;
+use crate::provider::Wanted;
 use crate::sandbox::{Meter, Sandbox};
 use crate::stage::Caller;
 use convert::steered;
@@ -177,15 +180,30 @@ fn start(
     request: ImageRequest,
 ) -> std::result::Result<RunningJob, Error> {
     let held = job::hold(caller)?;
-    let order = checked(caller, model, request)?;
+    let Some(provided) = caller.host.provided(&model.card.id) else {
+        let order = checked(caller, model, request)?;
+        let work = Work { images: order.seeds.len() as u64, pixel_steps: order.work(), ..Work::default() };
+        return begun(&order, caller, |span| job::submit(caller, order.clone(), work, held, span));
+    };
+    let order = ProvidedImageOrder::new(request.clone(), &provided.info)?.order;
+    // nothing is denoised here
+    let work = Work { images: order.seeds.len() as u64, ..Work::default() };
+    let wanted = Wanted::Pictures(Box::new(request));
+    begun(&order, caller, |span| job::ask(caller, provided, wanted, work, held, span))
+}
+
+/// Hands the guest a job that began, with the facts of its order.
+fn begun(
+    order: &ImageOrder,
+    caller: &Caller,
+    begin: impl FnOnce(OpenSpan) -> std::result::Result<job::Running, HostError>,
+) -> std::result::Result<RunningJob, Error> {
     let facts = ImageOrder { task: Task::TextToImage, controls: Vec::new(), ..order.clone() };
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || facts.model.card.id.as_str());
     span.set("atelier.steps", || u64::from(facts.steps));
     span.set("atelier.pictures", || facts.seeds.len() as u64);
-    let work = Work { images: order.seeds.len() as u64, pixel_steps: order.work(), ..Work::default() };
-    let running = job::submit(caller, order, work, held, span)?;
-    Ok(Handle::new(Arc::new(facts), running))
+    Ok(Handle::new(Arc::new(facts), begin(span)?))
 }
 
 impl HostJob for Sandbox {
@@ -235,24 +253,28 @@ impl Sandbox {
         outcome: HostOutcome,
         meter: &Meter,
     ) -> Result<std::result::Result<Outcome, Error>> {
-        let HostOutcome { product: Product::Pictures(made), notes, timings, .. } = outcome else {
+        let HostOutcome { model, product: Product::Pictures(made), notes, timings } = outcome else {
             return Ok(Err(Error::Failed("the job made something else than pictures".into())));
         };
+        // what another model made than was asked has values of its own
+        let own = made.first().and_then(|picture| picture.parameters.clone());
+        let size = made.first().map_or(order.size, |picture| picture.pixels.size());
         let mut pictures = Vec::with_capacity(made.len());
         for (picture, seed) in made.into_iter().zip(&order.seeds) {
+            let seed = picture.parameters.as_ref().map_or(*seed, |parameters| parameters.seed);
             let image = match Image::charged(picture, meter) {
                 Ok(image) => self.table.push(image)?,
                 Err(why) => return Ok(Err(Error::Failed(why))),
             };
-            pictures.push(Picture { image, seed: *seed });
+            pictures.push(Picture { image, seed });
         }
         Ok(Ok(Outcome {
             pictures,
-            model: order.model.card.id.to_string(),
-            size: order.size.into(),
-            steps: order.steps,
-            guidance: order.guidance,
-            schedule: order.schedule.clone(),
+            model: model.to_string(),
+            size: size.into(),
+            steps: own.as_ref().map_or(order.steps, |parameters| parameters.steps),
+            guidance: own.as_ref().map_or(order.guidance, |parameters| parameters.guidance),
+            schedule: own.map_or_else(|| order.schedule.clone(), |parameters| parameters.schedule.clone()),
             refined: order.refiner.as_ref().map(Refined::from),
             step_cache: order.step_cache.map(Into::into),
             notes,

@@ -16,6 +16,7 @@ use atelier_inference::{
 
 use crate::bindings::generation::{Error, Overload, Queued, Timings};
 use crate::context::OpenSpan;
+use crate::provider::{Asking, Provided, Wanted};
 use crate::sandbox::{HeldJob, Meter};
 use crate::stage::Caller;
 use crate::{Exceeded, Work};
@@ -77,8 +78,28 @@ pub(super) fn submit(
     begin(caller, work, held, span, || caller.host.scheduler.submit(job))
 }
 
+/// Charges the tenant and begins what another server does.
+pub(super) fn ask(
+    caller: &Caller,
+    model: &Arc<Provided>,
+    wanted: Wanted,
+    work: Work,
+    held: HeldJob,
+    span: OpenSpan,
+) -> std::result::Result<Running, HostError> {
+    let asking = Asking {
+        host: caller.host.clone(),
+        tenant: caller.meter.tenant().clone(),
+        route: caller.route.name.clone(),
+        scope: span.scope(),
+        wanted,
+        work,
+    };
+    begin(caller, work, held, span, || Ok(asking.begin(model.clone())))
+}
+
 /// Charges the tenant and begins a job, whoever does it.
-pub(super) fn begin(
+fn begin(
     caller: &Caller,
     work: Work,
     held: HeldJob,

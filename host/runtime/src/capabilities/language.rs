@@ -20,7 +20,7 @@ use crate::bindings::language::{
     Event, Host, HostCompletion, HostCompletionWithStore, HostWithStore, LanguageModel, Reply, Request,
 };
 use crate::context::OpenSpan;
-use crate::provider::Asking;
+use crate::provider::Wanted;
 use crate::sandbox::Sandbox;
 use crate::stage::Caller;
 
@@ -40,7 +40,8 @@ impl HostWithStore<Sandbox> for Capabilities {
         let granted = |model: &&Arc<HostModel>| grants.contains(&model.card.id);
         let describe = |model: &Arc<HostModel>| convert::describe(model, scheduler.is_loaded(&model.card.id));
         let own = scheduler.catalog().language_models().filter(granted).map(describe);
-        let elsewhere = caller.host.all_provided().iter().map(|model| &model.info).filter(granted);
+        let elsewhere = caller.host.all_provided().iter();
+        let elsewhere = elsewhere.filter_map(|model| model.info.language().ok()).filter(granted);
         // there is nothing to load
         Ok(own.chain(elsewhere.map(|model| convert::describe(model, true))).collect())
     }
@@ -68,17 +69,8 @@ fn start(caller: &Caller, request: Request) -> std::result::Result<RunningComple
     let order = ProvidedOrder::new(request.clone(), &info)?;
     let (model, count) = (order.model.clone(), order.options.max_tokens);
     let (span, work) = prepared(caller, &model, &order.turns, count)?;
-    let asking = Asking {
-        host: caller.host.clone(),
-        tenant: caller.meter.tenant().clone(),
-        route: caller.route.name.clone(),
-        scope: span.scope(),
-        request,
-        work,
-    };
-    begun(caller, model, count, || {
-        job::begin(caller, work, held, span, || Ok(asking.begin(provided.clone())))
-    })
+    let wanted = Wanted::Reply(request);
+    begun(caller, model, count, || job::ask(caller, provided, wanted, work, held, span))
 }
 
 /// Takes a request's tokens, and says what is written down of its job: a span, and what it is charged with.

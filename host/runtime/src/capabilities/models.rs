@@ -20,7 +20,11 @@ impl HostWithStore<Sandbox> for Capabilities {
         let grants = &caller.route.grants.models;
         let granted = |model: &&Arc<ImageModel>| grants.contains(&model.card.id);
         let describe = |model: &Arc<ImageModel>| describe(model, scheduler.is_loaded(&model.card.id), grants);
-        Ok(catalog.image_models().filter(granted).map(describe).collect())
+        let own = catalog.image_models().filter(granted).map(describe);
+        let elsewhere = caller.host.all_provided().iter();
+        let elsewhere = elsewhere.filter_map(|model| model.info.image().ok()).filter(granted);
+        // there is nothing to load
+        Ok(own.chain(elsewhere.map(|model| self::describe(model, true, grants))).collect())
     }
 
     async fn absent(access: &Access) -> Result<Vec<AbsentModel>> {
@@ -43,6 +47,7 @@ fn describe(info: &ImageModel, loaded: bool, grants: &[ModelId]) -> ModelInfo {
         min_side: info.min_side,
         max_side: info.max_side,
         side_multiple: info.side_multiple,
+        sizes: info.sizes.iter().map(|size| (*size).into()).collect(),
         default_steps: info.default_steps,
         default_guidance: info.default_guidance,
         default_strength: info.default_strength,

@@ -6,8 +6,8 @@ mod convert;
 use std::sync::Arc;
 
 use atelier_inference::{
-    Error as HostError, Event as HostEvent, Outcome as HostOutcome, Product, SpeechModel as HostModel,
-    SpeechOrder,
+    Error as HostError, Event as HostEvent, Outcome as HostOutcome, Product, ProvidedSpeechOrder,
+    SpeechModel as HostModel, SpeechOptions, SpeechOrder,
 };
 use wasmtime::Result;
 use wasmtime::component::{Access as StoreAccess, Resource, StreamReader};
@@ -21,12 +21,13 @@ use crate::bindings::speech::{
     Event, Host, HostTranscription, HostTranscriptionWithStore, HostWithStore, Request, SpeechModel,
     Transcript,
 };
+use crate::provider::Wanted;
 use crate::sandbox::Sandbox;
 use crate::stage::Caller;
 
-/// What is behind a guest's handle: the model, and how long the recording is.
+/// What is behind a guest's handle: how long the recording is.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub type RunningTranscription = Handle<(Arc<HostModel>, f64)>;
+pub type RunningTranscription = Handle<f64>;
 
 impl Host for Sandbox {}
 
@@ -36,7 +37,11 @@ impl HostWithStore<Sandbox> for Capabilities {
         let (scheduler, grants) = (&caller.host.scheduler, &caller.route.grants.models);
         let granted = |model: &&Arc<HostModel>| grants.contains(&model.card.id);
         let describe = |model: &Arc<HostModel>| convert::describe(model, scheduler.is_loaded(&model.card.id));
-        Ok(scheduler.catalog().speech_models().filter(granted).map(describe).collect())
+        let own = scheduler.catalog().speech_models().filter(granted).map(describe);
+        let elsewhere = caller.host.all_provided().iter();
+        let elsewhere = elsewhere.filter_map(|model| model.info.speech().ok()).filter(granted);
+        // there is nothing to load
+        Ok(own.chain(elsewhere.map(|model| convert::describe(model, true))).collect())
     }
 
     async fn transcribe(
@@ -58,14 +63,26 @@ fn start(
 ) -> std::result::Result<RunningTranscription, Error> {
     let held = job::hold(caller)?;
     let info = job::granted(caller, &request.model)?;
-    let order = SpeechOrder::new(samples, request.into(), &info)?;
+    let options = SpeechOptions::from(request);
+    let provided = caller.host.provided(info.id());
+    let order = match provided {
+        Some(_) => ProvidedSpeechOrder::new(samples.clone(), options.clone(), &info)?.order,
+        None => SpeechOrder::new(samples.clone(), options.clone(), &info)?,
+    };
     let (model, seconds) = (order.model.clone(), order.seconds());
     let mut span = caller.meter.scope().open("job");
     span.set("atelier.model", || model.card.id.as_str());
     span.set("atelier.audio_seconds", || seconds.ceil() as u64);
     let work = Work { audio_seconds: seconds.ceil() as u64, ..Work::default() };
-    let running = job::submit(caller, order, work, held, span).map_err(about_audio)?;
-    Ok(Handle::new((model, seconds), running))
+    let running = match provided {
+        Some(provided) => {
+            let wanted = Wanted::Transcript(samples, Box::new(options));
+            job::ask(caller, provided, wanted, work, held, span)
+        }
+        None => job::submit(caller, order, work, held, span),
+    };
+    let running = running.map_err(about_audio)?;
+    Ok(Handle::new(seconds, running))
 }
 
 /// Where a job does not fit the memory, what a caller can change of it is the audio.
@@ -106,18 +123,18 @@ impl HostTranscriptionWithStore<Sandbox> for Capabilities {
         access: &Access,
         job: Resource<RunningTranscription>,
     ) -> Result<std::result::Result<Transcript, Error>> {
-        let ((model, seconds), result) = match job::outcome(access, job).await? {
+        let (seconds, result) = match job::outcome(access, job).await? {
             Ok(Ended { facts, result, .. }) => (facts, result),
             Err(error) => return Ok(Err(error)),
         };
         Ok(match result {
-            Ok(HostOutcome { product: Product::Transcript(transcript), notes, timings, .. }) => {
+            Ok(HostOutcome { model, product: Product::Transcript(transcript), notes, timings }) => {
                 Ok(Transcript {
                     text: transcript.text,
                     language: transcript.language.map(Into::into),
                     segments: transcript.segments.into_iter().map(Into::into).collect(),
                     seconds,
-                    model: model.card.id.to_string(),
+                    model: model.to_string(),
                     notes,
                     timings: timings.into(),
                 })

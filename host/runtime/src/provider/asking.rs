@@ -1,29 +1,26 @@
 //! One job for a model that is served elsewhere, from its place in the line to its end: attempts, pauses between them, and
-//! the model that replies instead. Nothing is asked again once text was told: whoever listens cannot take it back.
+//! the model that works instead. Nothing is asked again once text was told: whoever listens cannot take it back. What the job is
+//! about is not known here (`wanted.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use atelier_inference::{
-    ChatOrder, ChatRequest, Circle, Errand, Error, Event, Job, JobId, ModelId, ModelInfo, Outcome, Product,
-    ProvidedOrder, Reply, Result, Ticket, Timings,
+    Circle, Errand, Error, Event, Job, JobId, ModelId, Outcome, Result, Ticket, Timings,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::trouble::{Trouble, shown};
-use super::{Provided, convert};
+use super::Provided;
+use super::attempt::Answer;
+use super::trouble::Trouble;
+use super::wanted::{Order, Wanted};
 use crate::admission::Place;
-use crate::bindings::provider::exports::atelier::host::provider_language as wit;
 use crate::context::Scope;
 use crate::runtime::Host;
-use crate::{Failure, Tenant, Work};
+use crate::{Exceeded, Failure, Tenant, Work};
 
 /// The first pause before another attempt; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Bytes that a token stands for, about, where a server does not count.
-const BYTES_A_TOKEN: usize = 4;
-/// Most notes of a plugin that are passed on.
-const MAX_NOTES: usize = 8;
 
 /// Who asks what.
 pub(crate) struct Asking {
@@ -32,7 +29,7 @@ pub(crate) struct Asking {
     /// The route's name: what is read for it is used again for no other.
     pub(crate) route: Arc<str>,
     pub(crate) scope: Scope,
-    pub(crate) request: ChatRequest,
+    pub(crate) wanted: Wanted,
     /// What the tenant was charged with, and gets back where nothing came of it.
     pub(crate) work: Work,
 }
@@ -47,67 +44,77 @@ impl Asking {
 
     async fn see_to(self, model: Arc<Provided>, errand: Errand) {
         let began = Instant::now();
-        let mut said = Said { errand: &errand, text: String::new() };
+        let mut told = Told { errand: &errand, text: String::new() };
         let result = tokio::select! {
             biased;
             () = errand.unwanted() => Err(Error::Cancelled),
-            result = self.run(model.clone(), &errand, &mut said) => result,
+            result = self.run(model.clone(), &errand, &mut told) => result,
         };
-        let is_silent = said.text.is_empty();
+        let is_silent = told.text.is_empty();
         model.metrics.ended(&result, began.elapsed());
-        if let Err(Error::Unavailable { .. } | Error::TimedOut(_) | Error::Overloaded { .. }) = &result
-            && is_silent
-        {
-            self.tenant.quota.refund(self.work);
+        match &result {
+            Err(Error::Unavailable { .. } | Error::TimedOut(_) | Error::Overloaded { .. }) if is_silent => {
+                self.tenant.quota.refund(self.work);
+            }
+            // tokens are settled by whoever reads the outcome
+            Err(Error::Invalid { .. }) => self.tenant.quota.refund(Work { tokens: 0, ..self.work }),
+            _ => {}
         }
         errand.end(result);
     }
 
-    /// The model's reply, or that of the first of its fallbacks that has one.
-    async fn run(&self, first: Arc<Provided>, errand: &Errand, said: &mut Said<'_>) -> Result<Outcome> {
-        let (mut model, mut notes) = (first, Vec::new());
+    /// What the model makes, or the first of its fallbacks that can.
+    async fn run(&self, first: Arc<Provided>, errand: &Errand, told: &mut Told<'_>) -> Result<Outcome> {
+        let (mut model, mut notes, mut before) = (first, Vec::new(), None);
         loop {
-            let trouble = match self.reply(&model, errand, said).await {
+            let mut trouble = match self.answer(&model, errand, told).await {
                 Ok(outcome) => return Ok(noted(outcome, notes)),
                 Err(trouble) => trouble,
             };
-            let Some(fallback) = model.fallback.as_ref().filter(|_| trouble.is_passed_on && said.is_empty())
+            if let Some(before) = before.take() {
+                trouble.error = instead(before, model.info.id(), trouble.error);
+            }
+            let Some(fallback) = model.fallback.as_ref().filter(|_| trouble.is_passed_on && told.is_empty())
             else {
                 return Err(trouble.error);
             };
             model.provider.metrics.fallbacks.count();
-            let id = self.scope.context().id();
-            tracing::warn!(id, model = %model.info.card.id, "`{fallback}` replies instead: {}", trouble.error);
-            notes.push(format!("{}; `{fallback}` replied instead", trouble.error));
+            let (id, done) = (self.scope.context().id(), self.wanted.done());
+            tracing::warn!(id, model = %model.info.id(), "`{fallback}` is asked instead: {}", trouble.error);
+            notes.push(format!("{}; `{fallback}` {done} instead", trouble.error));
             match self.host.provided(fallback) {
-                Some(next) => model = next.clone(),
-                None => return self.own(fallback, errand).await.map(|outcome| noted(outcome, notes)),
+                Some(next) => (model, before) = (next.clone(), Some(trouble.error)),
+                None => {
+                    let made = self.own(fallback, errand).await;
+                    let made = made.map_err(|error| instead(trouble.error, fallback, error));
+                    return made.map(|outcome| noted(outcome, notes));
+                }
             }
         }
     }
 
-    /// The reply of a model of this host.
-    async fn own(&self, model: &ModelId, errand: &Errand) -> Result<Outcome> {
+    /// What a model of this host makes.
+    async fn own(&self, fallback: &ModelId, errand: &Errand) -> Result<Outcome> {
         let scheduler = &self.host.scheduler;
-        let order = ChatOrder::new(self.request.clone(), scheduler.catalog().get(model)?)?;
-        let order = order.within(Circle::new(&self.tenant.id, &self.route));
+        let circle = Circle::new(&self.tenant.id, &self.route);
+        let (order, work) = self.wanted.own(scheduler.catalog().get(fallback)?, circle)?;
+        let over = |Exceeded { reason, retry_after }| Error::Overloaded { reason, retry_after };
+        self.tenant.quota.charge(work).map_err(over)?;
         let job = Job::new(order).for_tenant(self.tenant.id.clone(), self.tenant.priority);
-        let mut ticket = scheduler.submit(job)?;
+        let mut ticket = scheduler.submit(job).inspect_err(|_| self.tenant.quota.refund(work))?;
         while let Some(event) = ticket.events.next().await {
             errand.tell(event);
         }
         ticket.finish().await
     }
 
-    /// The reply of one model that is served elsewhere, within its provider's time.
-    async fn reply(
+    /// What one model makes that is served elsewhere, within its provider's time.
+    async fn answer(
         &self,
         model: &Arc<Provided>,
         errand: &Errand,
-        said: &mut Said<'_>,
+        told: &mut Told<'_>,
     ) -> std::result::Result<Outcome, Trouble> {
-        let info = ModelInfo::Language(model.info.clone());
-        let order = ProvidedOrder::new(self.request.clone(), &info).map_err(Trouble::refused)?;
         let began = Instant::now();
         let deadline = began + model.provider.limits.timeout;
         errand.tell(Event::Queued { position: 0, eta: None });
@@ -115,10 +122,13 @@ impl Asking {
         let queue = began.elapsed();
         model.metrics.queue_wait.record(queue);
         errand.tell(Event::Started);
-        let end = self.attempts(model, &order, deadline, said).await?;
-        let (reply, notes) = self.settled(model, &order, end, &said.text)?;
+        // within its place: so many are held in memory as files, and no more
+        let order = self.wanted.order(self, model).await?;
+        let answer = self.attempts(model, &order, deadline, told).await?;
+        let (product, notes) = order.settle(self, model, answer, &told.text).await?;
+        order.heard(&product).into_iter().for_each(|heard| errand.tell(Event::Heard(heard)));
         let timings = Timings { queue, load: Duration::ZERO, run: began.elapsed().saturating_sub(queue) };
-        Ok(Outcome { model: model.info.card.id.clone(), product: Product::Reply(reply), notes, timings })
+        Ok(Outcome { model: model.info.id().clone(), product, notes, timings })
     }
 
     /// A place among the provider's calls.
@@ -134,25 +144,25 @@ impl Asking {
         })
     }
 
-    /// Asks until there is a reply, or another attempt makes no sense.
+    /// Asks until there is an answer, or another attempt makes no sense.
     async fn attempts(
         &self,
         model: &Provided,
-        order: &ProvidedOrder,
+        order: &Order,
         deadline: Instant,
-        said: &mut Said<'_>,
-    ) -> std::result::Result<wit::End, Trouble> {
+        told: &mut Told<'_>,
+    ) -> std::result::Result<Answer, Trouble> {
         let provider = &model.provider;
         let mut pause = FIRST_PAUSE;
         for left in (0..=provider.limits.retries).rev() {
             let attempt = provider.circuit.begin().map_err(|rest| provider.left_alone(model, rest))?;
-            let tried = timeout_at(deadline, model.attempt(self, order, &mut |text| said.tell(text))).await;
+            let tried = timeout_at(deadline, model.attempt(self, order, &mut |event| told.tell(event))).await;
             let tried = tried.unwrap_or_else(|_| Err(Trouble::late(model)));
             let trouble = match tried {
-                Ok(end) => {
+                Ok(answer) => {
                     attempt.answered();
                     provider.metrics.attempts.count("answered");
-                    return Ok(end);
+                    return Ok(answer);
                 }
                 Err(trouble) if trouble.is_silence => {
                     attempt.failed();
@@ -165,10 +175,10 @@ impl Asking {
             };
             provider.metrics.attempts.count(trouble.kind);
             let id = self.scope.context().id();
-            tracing::warn!(id, provider = %provider.id, code = trouble.kind, "no reply: {}", trouble.error);
+            tracing::warn!(id, provider = %provider.id, code = trouble.kind, "no answer: {}", trouble.error);
             let wait = trouble.retry_after().unwrap_or(Duration::ZERO).max(spread(pause));
             let is_in_time = Instant::now() + wait < deadline;
-            if left == 0 || !trouble.may_pass || !said.is_empty() || !is_in_time {
+            if left == 0 || !trouble.may_pass || !told.is_empty() || !is_in_time {
                 return Err(trouble);
             }
             provider.metrics.retries.count();
@@ -178,54 +188,37 @@ impl Asking {
         // the last attempt above returns
         Err(Trouble::late(model))
     }
-
-    /// What is told of a whole reply, if it is what was asked for.
-    fn settled(
-        &self,
-        model: &Provided,
-        order: &ProvidedOrder,
-        end: wit::End,
-        text: &str,
-    ) -> std::result::Result<(Reply, Vec<String>), Trouble> {
-        let finish = convert::finish(end.finish);
-        if finish != atelier_inference::chat::Finish::Length {
-            let misfit = |what: String| {
-                Trouble::malformed(model, &format!("its reply does not fit the schema: {what}"))
-            };
-            order.check_fit(text).map_err(misfit)?;
-        }
-        let mut notes: Vec<String> =
-            end.notes.iter().take(MAX_NOTES).map(|note| shown(model, note)).collect();
-        let usage = end.usage.map(convert::usage).unwrap_or_else(|| {
-            notes.push(
-                "the server did not count tokens; they are guessed from the length of the texts".into(),
-            );
-            guessed(order, text)
-        });
-        model.provider.metrics.read.add(u64::from(usage.prompt_tokens));
-        model.provider.metrics.written.add(u64::from(usage.reply_tokens));
-        let seed = order.options.seed.unwrap_or_else(|| {
-            notes.push("the seed is the server's own, and not told: 0 stands for it".into());
-            0
-        });
-        Ok((Reply { text: text.to_owned(), finish, usage, seed }, notes))
-    }
 }
 
-/// What was told so far.
-struct Said<'a> {
+/// What was told so far that cannot be taken back: text. An unfinished picture is followed by another.
+struct Told<'a> {
     errand: &'a Errand,
     text: String,
 }
 
-impl Said<'_> {
-    fn tell(&mut self, text: String) {
-        self.text.push_str(&text);
-        self.errand.tell(Event::Said { text });
+impl Told<'_> {
+    fn tell(&mut self, event: Event) {
+        if let Event::Said { text } = &event {
+            self.text.push_str(text);
+        }
+        self.errand.tell(event);
     }
 
     fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+}
+
+/// Why there is nothing of two models. What the second one cannot do is no fault of a request that was the first one's.
+fn instead(first: Error, second: &ModelId, why: Error) -> Error {
+    let Error::Invalid { field, reason } = why else { return why };
+    let cannot = format!("`{second}` cannot do it instead: {field}: {reason}");
+    match first {
+        Error::Unavailable { reason, retry_after } => {
+            Error::Unavailable { reason: format!("{reason}; {cannot}"), retry_after }
+        }
+        Error::TimedOut(text) => Error::TimedOut(format!("{text}; {cannot}")),
+        first => first,
     }
 }
 
@@ -237,14 +230,4 @@ fn noted(outcome: Outcome, before: Vec<String>) -> Outcome {
 /// Half of a pause, and a part of the other half: those who failed together do not come back together.
 fn spread(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64(rand::random::<f64>() / 2.0)
-}
-
-fn guessed(order: &ProvidedOrder, text: &str) -> atelier_inference::chat::Usage {
-    let tokens = |bytes: usize| u32::try_from(bytes.div_ceil(BYTES_A_TOKEN)).unwrap_or(u32::MAX);
-    let read = order.turns.iter().map(|turn| turn.text.len()).sum();
-    atelier_inference::chat::Usage {
-        prompt_tokens: tokens(read),
-        cached_tokens: 0,
-        reply_tokens: tokens(text.len()),
-    }
 }

@@ -1,50 +1,57 @@
 //! One attempt: a plugin in a store of its own, which asks its server, and what it says. Whatever the plugin does, this ends
-//! with an end or a [`Trouble`].
+//! with an [`Answer`] or a [`Trouble`].
 
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
-use atelier_inference::ProvidedOrder;
-use tokio::sync::{Notify, oneshot};
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Source, StreamConsumer, StreamResult};
+use atelier_inference::{Event, Preview};
+use wasmtime::Store;
+use wasmtime::component::Accessor;
 
+use super::parts::{Said, follow};
 use super::trouble::Trouble;
-use super::{Asking, Provided, convert};
+use super::wanted::Order;
+use super::{Asking, Provided, Served, pictures};
 use crate::Failure;
-use crate::bindings::provider::ProviderPre;
-use crate::bindings::provider::exports::atelier::host::provider_language as wit;
+use crate::bindings::picture_provider::exports::atelier::host::provider_images;
+use crate::bindings::provider::atelier::host::provider_types::Error as Reported;
+use crate::bindings::provider::exports::atelier::host::provider_language;
+use crate::bindings::speech_provider::exports::atelier::host::provider_speech;
 use crate::drive::{Call, limited};
 use crate::sandbox::{Meter, Sandbox};
 use crate::stage::task;
 
-/// Longest reply in bytes: more than the longest context that is sold.
-const MAX_REPLY_BYTES: usize = 4 << 20;
-/// Parts that are taken over at a time.
-const PARTS: usize = 64;
+/// What a server gave, whole.
+pub(super) enum Answer {
+    Reply(provider_language::End),
+    /// Files, as they came.
+    Pictures(Vec<Vec<u8>>, provider_images::End),
+    Transcript(provider_speech::Transcript),
+}
 
-/// How a reply ended, as the plugin says.
-type Ended = Result<wit::End, Broken>;
+/// How an attempt ended, as the plugin says.
+pub(super) type Ended = Result<Answer, Broken>;
 
-/// Why it did not.
-enum Broken {
+/// Why there is no answer.
+pub(super) enum Broken {
     /// The plugin says.
-    Reported(wit::Error),
-    /// It says too much.
-    TooLong,
+    Reported(Reported),
+    /// It says more than so many bytes.
+    TooLong(usize),
     /// It closed its stream without a word.
     Silent,
+    /// It has no such interface, which was looked for when it was loaded.
+    Absent,
 }
 
 impl Provided {
-    /// Asks once. What is said comes through `tell`, in order.
+    /// Asks once. What is told on the way comes through `tell`, in order.
     pub(super) async fn attempt(
         &self,
         asking: &Asking,
-        order: &ProvidedOrder,
-        tell: &mut (dyn FnMut(String) + Send),
-    ) -> Result<wit::End, Trouble> {
+        order: &Order,
+        tell: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<Answer, Trouble> {
         let mut span = asking.scope.open("provider");
         span.set("atelier.provider", || self.provider.id.as_str());
         let provider = &self.provider;
@@ -54,17 +61,24 @@ impl Provided {
         let meter = Meter::new(route.clone(), tenant, provider.component.clone(), span.scope());
         let call = Call { host: asking.host.clone(), route, meter: Arc::new(meter) };
         let said = Arc::<Said>::default();
-        let request = convert::request(order, &self.name);
-        let mut run = pin!(task(run(call.clone(), provider.pre.clone(), request, said.clone())));
+        let mut run = pin!(task(run(call.clone(), provider.served.clone(), order, said.clone())));
+        let mut previews = 0;
         let ended = loop {
             let ended = tokio::select! {
                 biased;
                 () = said.more.notified() => None,
                 ended = &mut run => Some(ended),
             };
-            let text = said.take();
+            let (text, preview) = said.take();
             if !text.is_empty() {
-                tell(text);
+                tell(Event::Said { text });
+            }
+            // one that cannot be read is one that nobody misses
+            if let Some(file) = preview
+                && let Ok(pixels) = pictures::decoded(asking, &span.scope(), file).await
+            {
+                previews += 1;
+                tell(Event::Preview(Preview { index: 0, step: previews, pixels }));
             }
             if let Some(ended) = ended {
                 break ended;
@@ -77,14 +91,15 @@ impl Provided {
         ended
     }
 
-    fn judge(&self, ended: Result<Ended, Failure>, meter: &Meter) -> Result<wit::End, Trouble> {
+    fn judge(&self, ended: Result<Ended, Failure>, meter: &Meter) -> Result<Answer, Trouble> {
         match ended {
-            Ok(Ok(end)) => Ok(end),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Broken::Reported(error))) => Err(Trouble::reported(self, error)),
-            Ok(Err(Broken::TooLong)) => {
-                Err(Trouble::malformed(self, &format!("its reply has more than {MAX_REPLY_BYTES} bytes")))
+            Ok(Err(Broken::TooLong(limit))) => {
+                Err(Trouble::malformed(self, &format!("its reply has more than {limit} bytes")))
             }
             Ok(Err(Broken::Silent)) => Err(Trouble::malformed(self, "its reply broke off")),
+            Ok(Err(Broken::Absent)) => Err(Trouble::malformed(self, "its plugin knows no such models")),
             Err(failure) => {
                 meter.count_failure(&failure);
                 let (id, code) = (meter.context().id(), failure.code());
@@ -95,94 +110,72 @@ impl Provided {
     }
 }
 
-async fn run(
+/// Calls the plugin in a store of its own, within its limits.
+fn run(
     call: Call,
-    pre: ProviderPre<Sandbox>,
-    request: wit::Request,
+    served: Served,
+    order: &Order,
     said: Arc<Said>,
-) -> Result<Ended, Failure> {
-    let (mut store, meter) = (call.store(), call.meter.clone());
-    let work = async move {
-        let plugin = meter.instantiate(pre.instantiate_async(&mut store)).await?;
-        let run = async |accessor: &wasmtime::component::Accessor<Sandbox>| {
-            let chat = plugin.atelier_host_provider_language().call_chat(accessor, request);
-            let stream = match chat.await? {
-                Ok(stream) => stream,
-                Err(error) => return wasmtime::error::Ok(Err(Broken::Reported(error))),
-            };
-            let (ended, end) = oneshot::channel();
-            let parts = Parts { said, bytes: 0, ended: Some(ended) };
-            accessor.with(|store| stream.pipe(store, parts))?;
-            Ok(end.await.unwrap_or(Err(Broken::Silent)))
-        };
-        store.run_concurrent(run).await?
+) -> Pin<Box<dyn Future<Output = Result<Ended, Failure>> + Send>> {
+    let (store, meter) = (call.store(), call.meter.clone());
+    match order {
+        Order::Reply(_, request) => {
+            let work = reply(store, meter, served, request.clone(), said);
+            Box::pin(limited(call, work))
+        }
+        Order::Pictures(_, request) => {
+            let work = draw(store, meter, served, request.clone(), said);
+            Box::pin(limited(call, work))
+        }
+        Order::Transcript(_, request) => {
+            Box::pin(limited(call, listen(store, meter, served, request.clone())))
+        }
+    }
+}
+
+async fn reply(
+    mut store: Store<Sandbox>,
+    meter: Arc<Meter>,
+    served: Served,
+    request: provider_language::Request,
+    said: Arc<Said>,
+) -> wasmtime::Result<Ended> {
+    let Some(pre) = served.replies else { return Ok(Err(Broken::Absent)) };
+    let plugin = meter.instantiate(pre.instantiate_async(&mut store)).await?;
+    let run = async |accessor: &Accessor<Sandbox>| {
+        let called = plugin.atelier_host_provider_language().call_chat(accessor, request).await?;
+        follow(accessor, called, said).await
     };
-    limited(call, work).await
+    store.run_concurrent(run).await?
 }
 
-/// Text of a reply that waits to be told: no more than a reply may have.
-#[derive(Default)]
-struct Said {
-    text: Mutex<String>,
-    more: Notify,
-}
-
-impl Said {
-    fn add(&self, text: &str) {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
-        self.more.notify_one();
-    }
-
-    fn take(&self) -> String {
-        std::mem::take(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Takes a reply's parts over.
-struct Parts {
+async fn draw(
+    mut store: Store<Sandbox>,
+    meter: Arc<Meter>,
+    served: Served,
+    request: provider_images::Request,
     said: Arc<Said>,
-    bytes: usize,
-    ended: Option<oneshot::Sender<Ended>>,
+) -> wasmtime::Result<Ended> {
+    let Some(pre) = served.pictures else { return Ok(Err(Broken::Absent)) };
+    let plugin = meter.instantiate(pre.instantiate_async(&mut store)).await?;
+    let run = async |accessor: &Accessor<Sandbox>| {
+        let called = plugin.atelier_host_provider_images().call_generate(accessor, request).await?;
+        follow(accessor, called, said).await
+    };
+    store.run_concurrent(run).await?
 }
 
-impl Parts {
-    /// Whether more is wanted.
-    fn take(&mut self, part: wit::Part) -> bool {
-        let ended = match part {
-            wit::Part::Said(text) => {
-                self.bytes = self.bytes.saturating_add(text.len());
-                if self.bytes <= MAX_REPLY_BYTES {
-                    self.said.add(&text);
-                    return true;
-                }
-                Err(Broken::TooLong)
-            }
-            wit::Part::End(end) => Ok(end),
-            wit::Part::Failed(error) => Err(Broken::Reported(error)),
-        };
-        if let Some(sender) = self.ended.take() {
-            drop(sender.send(ended));
-        }
-        false
-    }
-}
-
-impl StreamConsumer<Sandbox> for Parts {
-    type Item = wit::Part;
-
-    fn poll_consume(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        store: StoreContextMut<'_, Sandbox>,
-        mut source: Source<'_, wit::Part>,
-        finish: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        let mut parts = Vec::with_capacity(PARTS);
-        source.read(store, &mut parts)?;
-        if parts.is_empty() && finish {
-            return Poll::Ready(Ok(StreamResult::Cancelled));
-        }
-        let is_wanted = parts.into_iter().all(|part| self.take(part));
-        Poll::Ready(Ok(if is_wanted { StreamResult::Completed } else { StreamResult::Dropped }))
-    }
+async fn listen(
+    mut store: Store<Sandbox>,
+    meter: Arc<Meter>,
+    served: Served,
+    request: provider_speech::Request,
+) -> wasmtime::Result<Ended> {
+    let Some(pre) = served.transcripts else { return Ok(Err(Broken::Absent)) };
+    let plugin = meter.instantiate(pre.instantiate_async(&mut store)).await?;
+    let run = async |accessor: &Accessor<Sandbox>| {
+        let called = plugin.atelier_host_provider_speech().call_transcribe(accessor, request).await?;
+        wasmtime::error::Ok(called.map(Answer::Transcript).map_err(Broken::Reported))
+    };
+    store.run_concurrent(run).await?
 }

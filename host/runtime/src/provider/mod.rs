@@ -1,38 +1,44 @@
-//! Models that are served elsewhere, through plugins that know their servers' protocols. For whoever asks, they are language
-//! models like any other: jobs with tickets, events and an outcome. They take no turn of the inference worker.
+//! Models that are served elsewhere, through plugins that know their servers' protocols. For whoever asks, they are models like
+//! any other: jobs with tickets, events and an outcome. They take no turn of the inference worker.
 //!
 //! `spec.rs` is what the server asks for, `load.rs` compiles and links; a job is seen to by `asking.rs`, in attempts
-//! (`attempt.rs`) that end in a reply or in a `Trouble` (`trouble.rs`); `circuit.rs` leaves servers alone that fail. Each
-//! attempt has a store of its own with the provider's configuration, the key among it (`secret.rs`), which no other guest
-//! sees. Knows no protocol of any server.
+//! (`attempt.rs`, whose streams are read in `parts.rs`) that end in an answer or in a `Trouble` (`trouble.rs`); `circuit.rs` leaves servers alone that fail. What a
+//! job is, by what its model makes, is in `wanted.rs`, and beside it `replies.rs`, `pictures.rs` and `transcripts.rs`: each says
+//! what a plugin is told, and holds against it what comes back. Each attempt has a store of its own with the provider's
+//! configuration, the key among it (`secret.rs`), which no other guest sees. Knows no protocol of any server.
 
 mod asking;
 mod attempt;
 mod circuit;
-mod convert;
 mod load;
+mod parts;
+mod pictures;
+mod replies;
 mod secret;
 mod spec;
+mod transcripts;
 mod trouble;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use atelier_inference::metrics::{Counter, Kinds, ModelMetrics};
-use atelier_inference::{Error, LanguageModel, ModelCard, ModelId};
+use atelier_inference::{Error, ModelCard, ModelId, ModelInfo};
 
 pub(crate) use asking::Asking;
 use circuit::Circuit;
+use load::Served;
 pub use secret::Secret;
-pub use spec::{ProvidedSpec, ProviderLimits, ProviderSpec};
+pub use spec::{Makes, ProvidedSpec, ProviderLimits, ProviderSpec};
 use trouble::Trouble;
+pub(crate) use wanted::Wanted;
 
 use crate::admission::Door;
-use crate::bindings::provider::ProviderPre;
 use crate::code::Compiled;
 use crate::metrics::ComponentMetrics;
 use crate::runtime::Host;
-use crate::sandbox::{Route, Sandbox};
+use crate::sandbox::Route;
 use crate::{LoadError, LoadProblem};
 
 /// Every model that is served elsewhere.
@@ -45,7 +51,7 @@ pub(crate) struct Providers {
 /// A model that is served elsewhere.
 pub(crate) struct Provided {
     /// As the catalog describes it.
-    pub(crate) info: Arc<LanguageModel>,
+    pub(crate) info: ModelInfo,
     provider: Arc<Provider>,
     /// At its server.
     name: String,
@@ -57,7 +63,7 @@ pub(crate) struct Provided {
 struct Provider {
     id: String,
     plugin: String,
-    pre: ProviderPre<Sandbox>,
+    served: Served,
     /// With which its stores are made: limits, servers, configuration.
     route: Arc<Route>,
     secret: Option<Secret>,
@@ -78,6 +84,8 @@ struct ProviderMetrics {
     fallbacks: Counter,
     read: Counter,
     written: Counter,
+    pictures: Counter,
+    audio_seconds: Counter,
 }
 
 /// What operators see of a provider.
@@ -93,7 +101,7 @@ pub struct ProviderStatus {
     pub running: u32,
     /// Calls that wait.
     pub waiting: u32,
-    /// Attempts by how they ended; `answered` are those with a reply.
+    /// Attempts by how they ended; `answered` are those with an answer.
     pub attempts: Vec<(&'static str, u64)>,
     /// Attempts after failed ones.
     pub retries: u64,
@@ -103,6 +111,10 @@ pub struct ProviderStatus {
     pub tokens_read: u64,
     /// Tokens of replies.
     pub tokens_written: u64,
+    /// Pictures that came.
+    pub pictures: u64,
+    /// Seconds of sound, each that was begun, of which a transcript came.
+    pub audio_seconds: u64,
 }
 
 /// What operators see of a model that is served elsewhere.
@@ -111,11 +123,14 @@ pub struct ProvidedStatus {
     /// What every model has.
     #[serde(flatten)]
     pub card: ModelCard,
-    /// Tokens of the conversation and the reply together.
-    pub context_length: u32,
+    /// `image`, `speech` or `language`, as of every model.
+    pub kind: &'static str,
+    /// Of a language model: tokens of the conversation and the reply together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u32>,
     /// The provider, as in the manifest.
     pub provider: String,
-    /// The model that replies when this one is not to be had.
+    /// The model that does the work when this one is not to be had.
     pub fallback: Option<ModelId>,
     /// Whether the provider is left alone now.
     pub left_alone: bool,
@@ -154,14 +169,20 @@ impl Providers {
 impl Provided {
     /// What it is called in messages.
     fn title(&self) -> String {
-        format!("model `{}` of provider `{}`", self.info.card.id, self.provider.id)
+        format!("model `{}` of provider `{}`", self.info.id(), self.provider.id)
     }
 
     /// What operators see of it.
     pub(crate) fn status(&self) -> ProvidedStatus {
+        let (kind, context_length) = match &self.info {
+            ModelInfo::Image(_) => ("image", None),
+            ModelInfo::Speech(_) => ("speech", None),
+            ModelInfo::Language(model) => ("language", Some(model.context_length)),
+        };
         ProvidedStatus {
-            card: self.info.card.clone(),
-            context_length: self.info.context_length,
+            card: self.info.card().clone(),
+            kind,
+            context_length,
             provider: self.provider.id.clone(),
             fallback: self.fallback.clone(),
             left_alone: self.provider.circuit.is_open(),
@@ -183,6 +204,8 @@ impl Provider {
             fallbacks: metrics.fallbacks.get(),
             tokens_read: metrics.read.get(),
             tokens_written: metrics.written.get(),
+            pictures: metrics.pictures.get(),
+            audio_seconds: metrics.audio_seconds.get(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atelier_inference::ModelId;
+use atelier_inference::{Features, ModelId, Size};
 
 use super::Secret;
 use crate::{Code, Origin};
@@ -79,8 +79,38 @@ pub struct ProvidedSpec {
     pub name: String,
     /// One sentence for people.
     pub description: String,
-    /// Tokens that it holds: those of the conversation and of the reply together.
-    pub context_length: u32,
-    /// The model that replies when this one is not to be had.
+    /// What it makes.
+    pub makes: Makes,
+    /// The model that does the work when this one is not to be had.
     pub fallback: Option<ModelId>,
+}
+
+/// What a model of a provider makes, with what nobody but the manifest knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Makes {
+    /// Replies to conversations.
+    Replies {
+        /// Tokens that it holds: those of the conversation and of the reply together.
+        context_length: u32,
+    },
+    /// Pictures.
+    Pictures {
+        /// What it can be asked to do.
+        features: Features,
+        /// Their sizes, the first of them unless another is asked for; every size where there are none.
+        sizes: Vec<Size>,
+    },
+    /// Text from speech.
+    Transcripts,
+}
+
+impl Makes {
+    /// In one word, as in the manifest.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Replies { .. } => "replies",
+            Self::Pictures { .. } => "pictures",
+            Self::Transcripts => "transcripts",
+        }
+    }
 }

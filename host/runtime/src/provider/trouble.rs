@@ -1,9 +1,9 @@
-//! Why an attempt has no reply, and what that means: whether another one may help, whether another model may reply
+//! Why an attempt has no answer, and what that means: whether another one may help, whether another model may work
 //! instead, and what whoever asked is told.
 
 use std::time::Duration;
 
-use atelier_inference::Error;
+use atelier_inference::{Error, ModelInfo};
 
 use super::Provided;
 use crate::Failure;
@@ -12,7 +12,10 @@ use crate::bindings::provider::atelier::host::provider_types as wit;
 /// Longest text of a plugin that is repeated.
 const SHOWN_CHARS: usize = 400;
 
-/// Why there is no reply.
+/// Most notes of a plugin that are passed on.
+const MAX_NOTES: usize = 8;
+
+/// Why there is no answer.
 #[derive(Debug)]
 pub(super) struct Trouble {
     /// What whoever asked is told.
@@ -21,7 +24,7 @@ pub(super) struct Trouble {
     pub(super) kind: &'static str,
     /// Whether the same server may answer when it is asked again.
     pub(super) may_pass: bool,
-    /// Whether another model replies instead, if there is one: not where the request is wrong, or was given up.
+    /// Whether another model works instead, if there is one: not where the request is wrong, or was given up.
     pub(super) is_passed_on: bool,
     /// Whether the server gave no answer, of which too many in a row end the asking.
     pub(super) is_silence: bool,
@@ -41,7 +44,7 @@ impl Trouble {
     /// The time is over.
     pub(super) fn late(model: &Provided) -> Self {
         let limit = model.provider.limits.timeout.as_millis();
-        let text = format!("{}: no whole reply within {limit} ms (provider.timeout-ms)", model.title());
+        let text = format!("{}: no whole answer within {limit} ms (provider.timeout-ms)", model.title());
         Self { is_silence: true, ..Self::new("timed_out", Error::TimedOut(text)) }
     }
 
@@ -50,7 +53,7 @@ impl Trouble {
         Self { is_passed_on: false, ..Self::new("refused_here", error) }
     }
 
-    /// The reply makes no sense.
+    /// The answer makes no sense.
     pub(super) fn malformed(model: &Provided, text: &str) -> Self {
         let reason = format!("{}: {}", model.title(), shown(model, text));
         Self::unavailable("malformed", reason, None)
@@ -70,10 +73,11 @@ impl Trouble {
                 Self { is_silence: true, ..Self::new("timed_out", Error::TimedOut(told(&text))) }
             }
             wit::Error::Invalid(wit::Invalid { field, reason }) => {
-                Self::new("invalid", Error::Invalid { field: known_field(&field), reason: told(&reason) })
+                let field = known_field(&field).unwrap_or(subject(model));
+                Self::new("invalid", Error::Invalid { field, reason: told(&reason) })
             }
             wit::Error::Refused(text) => {
-                Self::new("refused", Error::Invalid { field: "turns", reason: told(&text) })
+                Self::new("refused", Error::Invalid { field: subject(model), reason: told(&text) })
             }
             wit::Error::Unauthorised(text) => Self::unavailable("unauthorised", told(&text), None),
             wit::Error::OverQuota(it) => outage("over_quota", it),
@@ -115,10 +119,25 @@ pub(super) fn shown(model: &Provided, text: &str) -> String {
     scrubbed.chars().map(plain).take(SHOWN_CHARS).collect()
 }
 
-/// The field's name as the domain writes it; what a plugin calls otherwise is about the conversation.
-fn known_field(field: &str) -> &'static str {
-    const FIELDS: [&str; 11] = [
+/// What a plugin has to say to users, bounded.
+pub(super) fn notes(model: &Provided, notes: &[String]) -> Vec<String> {
+    notes.iter().take(MAX_NOTES).map(|note| shown(model, note)).collect()
+}
+
+/// What a request of the model's kind is about: the field that stands for all of it.
+fn subject(model: &Provided) -> &'static str {
+    match model.info {
+        ModelInfo::Language(_) => "turns",
+        ModelInfo::Image(_) => "prompt",
+        ModelInfo::Speech(_) => "audio",
+    }
+}
+
+/// The field's name as the domain writes it; none for what a plugin calls otherwise.
+fn known_field(field: &str) -> Option<&'static str> {
+    const FIELDS: [&str; 27] = [
         "model",
+        // of conversations
         "turns",
         "max-tokens",
         "temperature",
@@ -129,6 +148,24 @@ fn known_field(field: &str) -> &'static str {
         "seed",
         "stop",
         "schema",
+        // of pictures
+        "prompt",
+        "negative-prompt",
+        "size",
+        "count",
+        "steps",
+        "guidance",
+        "source",
+        "mask",
+        "strength",
+        "image-guidance",
+        // of speech
+        "audio",
+        "language",
+        "task",
+        "timestamps",
+        "temperatures",
+        "initial-prompt",
     ];
-    FIELDS.into_iter().find(|known| *known == field).unwrap_or("turns")
+    FIELDS.into_iter().find(|known| *known == field)
 }

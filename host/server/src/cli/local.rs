@@ -14,7 +14,6 @@ use crate::app::{self, Located};
 use crate::config::{Config, Model, ModelSource, Route, Variables};
 use crate::deploy::Deployer;
 use crate::metrics::Counts;
-use crate::shelf::Shelf;
 use crate::vault::Vault;
 use crate::versions::Uploads;
 
@@ -91,7 +90,7 @@ pub(super) async fn handler(config: &Config, route: &Route) -> anyhow::Result<Ar
         counts: Counts::new(config.telemetry.metric_labels),
         signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
         vault: Arc::new(Vault::new(config.store.data_dir.clone())),
-        storage: Arc::new(Shelf::new(&config.store)),
+        storage: Arc::new(app::shelf(config)?),
     };
     // what operators uploaded to a running host is that host's
     let draft = deployer.read(route, &Uploads::new(), None).await?;

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Common, Usage, catalog as public, residency};
-use crate::config::{self, Config, HubSource, ModelSource};
+use crate::config::{self, Config, HubSource, ModelSource, Product};
 use crate::hub::{Hub, Progress, Pulled, Wanted};
 use crate::terminal::{Style, Terminal};
 use crate::{app, catalog};
@@ -91,7 +91,8 @@ async fn list(common: &Common) -> anyhow::Result<()> {
                 "source": model.source.to_string(),
                 "description": model.description,
                 "available": true,
-                "context_length": model.context_length,
+                "makes": model.offer.as_ref().map(|offer| offer.makes),
+                "context_length": model.offer.as_ref().and_then(|offer| offer.context_length),
                 "fallback": model.fallback,
             })
         });
@@ -110,7 +111,9 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     for model in elsewhere(&config) {
         let id = terminal.paint(Style::Strong, format_args!("{:width$}", model.id.as_str()));
         let fallback = model.fallback.as_ref().map(|id| format!(", or {id} instead")).unwrap_or_default();
-        terminal.line(format_args!("{id}  {}  elsewhere{fallback}", model.source));
+        let makes = model.offer.as_ref().map(|offer| offer.makes).filter(|makes| *makes != Product::Replies);
+        let makes = makes.map(|makes| format!(", makes {makes}")).unwrap_or_default();
+        terminal.line(format_args!("{id}  {}  elsewhere{makes}{fallback}", model.source));
     }
     if config.models.is_empty() {
         terminal.line(format_args!("{} names no models; add a [[model]]", config.manifest));

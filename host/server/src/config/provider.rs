@@ -15,8 +15,6 @@ use super::shown::{is_default, masked};
 use super::types::{CodeSource, Model, ModelSource};
 
 const HOUR_MS: u64 = 3_600_000;
-/// Tokens that a model elsewhere is taken to hold where the manifest does not say: most that are sold hold more.
-pub(super) const CONTEXT_LENGTH: u32 = 32_768;
 
 /// `[[provider]]`
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -114,10 +112,6 @@ fn provider(table: &Table<'_>, id: Option<String>, context: &Context<'_>) -> Opt
 
 fn key(table: &Table<'_>) -> Option<String> {
     let found = table.text("api-key-env")?;
-    let is_variable = |text: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        !text.is_empty() && text.bytes().all(allowed) && !text.starts_with(|c: char| c.is_ascii_digit())
-    };
     if !is_variable(&found.value) {
         // not repeated: whoever mistakes it may have written the key itself
         table.problem(
@@ -126,6 +120,12 @@ fn key(table: &Table<'_>) -> Option<String> {
         );
     }
     Some(found.value)
+}
+
+/// Whether a text is the name of a variable of the process.
+pub(super) fn is_variable(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !text.is_empty() && text.bytes().all(allowed) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The server's address. A key goes over an encrypted connection, or stays within one's own network.
@@ -226,6 +226,14 @@ fn check_fallback(table: &Table<'_>, found: &Found<String>, model: &Model, model
         let hint = hint(&found.value, &known, "add a [[model]] of that id");
         table.problem(&found.at, format!("there is no model `{}`; {hint}", found.value));
         return;
+    }
+    let makes = |model: &Model| model.offer.as_ref().map(|offer| offer.makes);
+    let other = models.iter().find(|other| other.id.as_str() == found.value).and_then(makes);
+    if let (Some(own), Some(other)) = (makes(model), other)
+        && own != other
+    {
+        let text = format!("`{}` makes {other}, not {own}; name another", found.value);
+        table.problem(&found.at, text);
     }
     let next =
         |id: &ModelId| models.iter().find(|model| model.id == *id).and_then(|model| model.fallback.clone());

@@ -5,7 +5,7 @@ use atelier_runtime::ProviderStatus;
 use super::page::{Kind, Page};
 
 pub(super) fn write(page: &mut Page, providers: &[ProviderStatus]) {
-    let help = "attempts at a provider's server by how they ended; answered are those with a reply";
+    let help = "attempts at a provider's server by how they ended; answered are those with an answer";
     let mut family = page.family("atelier_provider_attempts_total", Kind::Counter, help);
     for provider in providers {
         for (outcome, count) in &provider.attempts {
@@ -35,10 +35,14 @@ pub(super) fn write(page: &mut Page, providers: &[ProviderStatus]) {
 
 type Counted = (&'static str, &'static str, fn(&ProviderStatus) -> u64);
 
-fn counters() -> [Counted; 2] {
+fn counters() -> [Counted; 4] {
     [
         ("atelier_provider_retries_total", "attempts after failed ones", |status| status.retries),
         ("atelier_provider_fallbacks_total", "jobs that went to another model", |status| status.fallbacks),
+        ("atelier_provider_pictures_total", "pictures that came", |status| status.pictures),
+        ("atelier_provider_audio_seconds_total", "seconds of sound of which a transcript came", |status| {
+            status.audio_seconds
+        }),
     ]
 }
 

@@ -41,7 +41,9 @@ fn providers(port: u16, variable: &str) -> String {
          api-key-env = \"{variable}\"\nretries = 0\n\
          [[provider]]\nid = \"dead\"\nplugin = \"builtin:provider-ollama\"\nbase-url = \"http://127.0.0.1:9\"\nretries = 0\n\
          [[model]]\nid = \"far\"\nsource = \"provider:cloud/gpt\"\n\
-         [[model]]\nid = \"absent\"\nsource = \"provider:dead/llama3.2:1b\"\nfallback = \"far\"\n"
+         [[model]]\nid = \"absent\"\nsource = \"provider:dead/llama3.2:1b\"\nfallback = \"far\"\n\
+         [[model]]\nid = \"brush\"\nsource = \"provider:cloud/dall-e-3\"\nmakes = \"pictures\"\n\
+         [[model]]\nid = \"ear\"\nsource = \"provider:cloud/whisper-1\"\nmakes = \"transcripts\"\n"
     )
 }
 
@@ -77,7 +79,10 @@ async fn operators_see_such_models_among_the_others() {
     let routes = [providers(9, "PATH"), route("a", "/", "")].concat();
     let house = House::open(folder(), &manifest("", &routes)).await;
     let models = get(house.admin, "/v1/models").await.json();
-    let far = models["models"].as_array().unwrap().iter().find(|model| model["id"] == "far").unwrap().clone();
+    let known = models["models"].as_array().unwrap();
+    let kind = |id: &str| known.iter().find(|model| model["id"] == id).unwrap()["kind"].clone();
+    assert_eq!([kind("far"), kind("brush"), kind("ear")], ["language", "image", "speech"]);
+    let far = known.iter().find(|model| model["id"] == "far").unwrap().clone();
     assert_eq!((&far["state"], &far["provider"]), (&"elsewhere".into(), &"cloud".into()), "{models}");
     assert_eq!(far["source"], "provider:cloud/gpt");
     let status = house.status().await;

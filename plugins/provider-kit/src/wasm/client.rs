@@ -1,4 +1,4 @@
-//! Posting JSON to the server through `wasi:http/client` 0.3, and reading the answer as it comes.
+//! Posting to the server through `wasi:http/client` 0.3, and reading the answer as it comes.
 //!
 //! Where it may go and how long it may take is the host's to decide. No redirect is followed: the key is for this server
 //! alone. No compression is asked for: what is small after it may be anything before.
@@ -85,6 +85,18 @@ impl Coming {
         body.truncate(max_bytes);
         body
     }
+
+    /// All of the body, which has at most so many bytes.
+    pub(super) async fn entire(&mut self, max_bytes: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.next().await {
+            body.extend(bytes?);
+            if body.len() > max_bytes {
+                return Err(Error::Malformed(format!("its answer has more than {max_bytes} bytes")));
+            }
+        }
+        Ok(body)
+    }
 }
 
 /// An address, taken apart as `wasi:http` wants it.
@@ -121,7 +133,7 @@ impl Address {
 
 fn fields(ask: &Ask) -> Result<Fields, Error> {
     let own = [
-        ("content-type", "application/json".to_owned()),
+        ("content-type", ask.content_type.clone()),
         ("accept", "text/event-stream, application/x-ndjson, application/json".to_owned()),
         ("accept-encoding", "identity".to_owned()),
         ("content-length", ask.body.len().to_string()),

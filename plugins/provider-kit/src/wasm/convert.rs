@@ -2,7 +2,9 @@
 
 use crate::bindings::atelier::host::provider_types::{Invalid, Outage};
 use crate::bindings::exports::atelier::host::provider_language as wit;
-use crate::values;
+use crate::bindings::pictures::exports::atelier::host::provider_images as images;
+use crate::bindings::speech::exports::atelier::host::provider_speech as spoken;
+use crate::{pictures, speech, values};
 
 impl From<wit::Request> for values::Request {
     fn from(request: wit::Request) -> Self {
@@ -75,5 +77,80 @@ impl From<values::Error> for wit::Error {
             values::Error::Malformed(text) => Self::Malformed(text),
             values::Error::Other(text) => Self::Other(text),
         }
+    }
+}
+
+impl From<images::Request> for pictures::PictureRequest {
+    fn from(request: images::Request) -> Self {
+        Self {
+            model: request.model,
+            prompt: request.prompt,
+            negative_prompt: request.negative_prompt,
+            width: request.width,
+            height: request.height,
+            count: request.count,
+            steps: request.steps,
+            guidance: request.guidance,
+            seed: request.seed,
+            task: request.task.into(),
+        }
+    }
+}
+
+impl From<images::Task> for pictures::PictureTask {
+    fn from(task: images::Task) -> Self {
+        match task {
+            images::Task::TextToImage => Self::TextToImage,
+            images::Task::ImageToImage(images::Start { picture, strength }) => {
+                Self::ImageToImage { picture, strength }
+            }
+            images::Task::Edit(images::Edit { picture, guidance }) => Self::Edit { picture, guidance },
+            images::Task::Inpaint(images::PartAnew { picture, mask, strength }) => {
+                Self::Inpaint { picture, mask, strength }
+            }
+        }
+    }
+}
+
+impl From<spoken::Request> for speech::SpeechRequest {
+    fn from(request: spoken::Request) -> Self {
+        Self {
+            model: request.model,
+            audio: request.audio,
+            language: request.language,
+            is_translated: request.task == spoken::Task::Translate,
+            timestamps: match request.timestamps {
+                spoken::Timestamps::None => speech::Timestamps::None,
+                spoken::Timestamps::Segments => speech::Timestamps::Segments,
+                spoken::Timestamps::Words => speech::Timestamps::Words,
+            },
+            temperature: request.temperature,
+            prompt: request.prompt,
+        }
+    }
+}
+
+impl From<speech::Transcript> for spoken::Transcript {
+    fn from(transcript: speech::Transcript) -> Self {
+        let word = |speech::Word { word, start, end }| spoken::Word { word, start, end };
+        Self {
+            text: transcript.text,
+            language: transcript.language,
+            segments: transcript.segments.into_iter().map(Into::into).collect(),
+            words: transcript.words.into_iter().map(word).collect(),
+            notes: transcript.notes,
+        }
+    }
+}
+
+impl From<speech::Segment> for spoken::Segment {
+    fn from(speech::Segment { start, end, text, certainty }: speech::Segment) -> Self {
+        let certainty = certainty.map(|it| spoken::Certainty {
+            avg_logprob: it.avg_logprob,
+            compression_ratio: it.compression_ratio,
+            no_speech_prob: it.no_speech_prob,
+            temperature: it.temperature,
+        });
+        Self { start, end, text, certainty }
     }
 }

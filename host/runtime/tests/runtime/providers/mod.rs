@@ -1,9 +1,12 @@
-//! Models that are served elsewhere: what a plugin may do to the host (`scripted.rs`, with a plugin that asks nobody), and
-//! what a server may do to it (`wire.rs`, with the plugins that are shipped and servers that speak their protocols, well
-//! and badly).
+//! Models that are served elsewhere: what a plugin may do to the host (`scripted.rs`, with a plugin that asks nobody; of pictures and
+//! speech in `pictures.rs` and `transcripts.rs`), and what a server may do to it (`wire.rs`, and `files.rs` for pictures and
+//! recordings, with the plugins that are shipped and servers that speak their protocols, well and badly).
 
+mod files;
+mod pictures;
 mod scripted;
 mod standin;
+mod transcripts;
 mod wire;
 
 use std::path::Path;
@@ -13,10 +16,11 @@ use std::time::Duration;
 use atelier_inference::chat::Role;
 use atelier_inference::fake::FakeEngine;
 use atelier_inference::{
-    ChatRequest, Error, Event, ModelId, Outcome, Product, QueueConfig, Reply, Scheduler, Turn,
+    ChatRequest, Error, Event, Features, ModelId, Outcome, Pixels, Product, QueueConfig, Reply, Scheduler,
+    Size, Turn,
 };
 use atelier_runtime::{
-    Code, Origin, ProvidedSpec, ProviderLimits, ProviderSpec, Runtime, RuntimeConfig, Secret,
+    Code, Makes, Origin, ProvidedSpec, ProviderLimits, ProviderSpec, Runtime, RuntimeConfig, Secret,
 };
 
 use crate::kit::{runtime_with, within};
@@ -62,14 +66,15 @@ fn model(id: &str, fallback: Option<&str>) -> ProvidedSpec {
         id: ModelId::new(id),
         name: "gpt".into(),
         description: String::new(),
-        context_length: 4_096,
+        makes: Makes::Replies { context_length: 4_096 },
         fallback: fallback.map(ModelId::new),
     }
 }
 
-/// A runtime with one model of its own, `echo`, and these providers.
+/// A runtime with models of its own, `fake`, `echo` and `ear`, and these providers.
 async fn runtime(providers: Vec<ProviderSpec>) -> Runtime {
-    let engine = FakeEngine { step: Duration::ZERO, talkers: &["echo"], ..FakeEngine::default() };
+    let engine =
+        FakeEngine { step: Duration::ZERO, talkers: &["echo"], listeners: &["ear"], ..FakeEngine::default() };
     let scheduler = Scheduler::start(Box::new(engine), QueueConfig::default()).unwrap();
     let runtime = runtime_with(RuntimeConfig::default(), scheduler);
     runtime.provide(providers).await.unwrap();
@@ -116,4 +121,24 @@ fn ended(runtime: &Runtime, how: &str) -> u64 {
     let status = runtime.providers();
     let attempts = status.iter().flat_map(|provider| &provider.attempts);
     attempts.filter(|(known, _)| *known == how).map(|(_, count)| count).sum()
+}
+
+/// A file that the tests' decoder reads as a white picture of 16x16.
+const FILE: [u8; 2] = [b'p', 16];
+
+/// A picture of one colour.
+fn flat(width: u32, height: u32) -> Pixels {
+    Pixels::new(width, height, [200, 40, 20, 255].repeat((width * height) as usize)).unwrap()
+}
+
+/// A model of pictures of 16x16 and 24x16.
+fn painter(id: &str, fallback: Option<&str>) -> ProvidedSpec {
+    let features = Features { text_to_image: true, edit: true, inpaint: true, ..Features::NONE };
+    let sizes = vec![Size { width: 16, height: 16 }, Size { width: 24, height: 16 }];
+    ProvidedSpec { makes: Makes::Pictures { features, sizes }, ..model(id, fallback) }
+}
+
+/// A model that writes down speech.
+fn listener(id: &str, fallback: Option<&str>) -> ProvidedSpec {
+    ProvidedSpec { makes: Makes::Transcripts, ..model(id, fallback) }
 }

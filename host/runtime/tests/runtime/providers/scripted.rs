@@ -139,7 +139,7 @@ async fn so_many_calls_run_and_wait_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_is_none_or_wants_more_is_not_loaded() {
-    for (name, wanted) in [("styler", "provider of language models"), ("studio", "is not for providers")] {
+    for (name, wanted) in [("styler", "provider of models"), ("studio", "is not for providers")] {
         let scheduler = kit::scheduler(Duration::ZERO);
         let runtime = kit::runtime_with(atelier_runtime::RuntimeConfig::default(), scheduler);
         let error = runtime.provide(vec![provider(guest(name), "http://127.0.0.1:9")]).await.unwrap_err();

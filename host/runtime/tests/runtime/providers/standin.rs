@@ -35,6 +35,11 @@ impl Script {
         Self { steps: vec![Step::Write(text.into())] }
     }
 
+    /// A whole answer of JSON.
+    pub(super) fn json(body: &str) -> Self {
+        Self::whole("200 OK", "content-type: application/json\r\n", body)
+    }
+
     /// An error of JSON.
     pub(super) fn error(status: &str, headers: &str, body: &str) -> Self {
         Self::whole(status, &format!("content-type: application/json\r\n{headers}"), body)
@@ -173,10 +178,11 @@ async fn request(socket: &mut TcpStream) -> Option<String> {
     loop {
         let count = socket.read(&mut piece).await.ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&piece[..count]);
+        // bodies may hold files: what is no text is counted as it came
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-        if body.len() >= length.trim().parse().ok()? {
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+        if bytes.len() - end - 4 >= length.trim().parse().ok()? {
             return Some(text);
         }
     }

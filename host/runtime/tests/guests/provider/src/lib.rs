@@ -1,12 +1,27 @@
-//! A provider that asks nobody and does what the last turn says, well or badly.
+//! A provider that asks nobody and does what the last turn, or the prompt, says, well or badly. One of every kind of models.
 
-wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/provider", generate_all });
+mod pictures;
+mod transcripts;
+
+wit_bindgen::generate!({
+    path: "../../../../../wit",
+    inline: "
+        package atelier:tests;
+        world scripted {
+            include atelier:host/provider@0.1.0;
+            include atelier:host/picture-provider@0.1.0;
+            include atelier:host/speech-provider@0.1.0;
+        }
+    ",
+    world: "atelier:tests/scripted",
+    generate_all,
+});
 
 use atelier::host::provider_types::{Error, Invalid, Outage};
 use exports::atelier::host::provider_language::{End, Finish, Guest, Part, Request, Usage};
 use wasi::config::store;
 
-struct Scripted;
+pub struct Scripted;
 
 impl Guest for Scripted {
     async fn chat(request: Request) -> Result<wit_bindgen::StreamReader<Part>, Error> {
