@@ -27,6 +27,9 @@ pub const ASSETS: &[Asset] = &[
     },
 ];
 
+/// Where schemas stand in a document.
+const SCHEMAS: &str = "#/components/schemas/";
+
 /// Starts Swagger UI; a file of its own, so that the policy can forbid inline scripts.
 const SWAGGER_START: &str = r##"window.onload = () => {
   window.ui = SwaggerUIBundle({ url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true });
@@ -44,6 +47,24 @@ const REDOC_START: &str = r##"window.onload = () => {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
      font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
+
+/// A reference to a schema of the document. They stand once each, under `components`.
+pub fn reference(name: &str) -> Value {
+    json!({"$ref": format!("{SCHEMAS}{name}")})
+}
+
+/// An answer of JSON as one of the document's schemas has it.
+pub fn json_answer(description: &str, schema: &str) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": reference(schema)}}})
+}
+
+/// The schemas that a document refers to and does not have: none, as a handler's test wants it.
+pub fn dangling(document: &Value) -> Vec<String> {
+    let text = document.to_string();
+    let names = text.split(SCHEMAS).skip(1).filter_map(|rest| rest.split('"').next());
+    let is_there = |name: &str| document["components"]["schemas"][name].is_object();
+    names.filter(|name| !is_there(name)).map(str::to_owned).collect()
+}
 
 /// The schema of an object in an answer, which may gain properties: clients should not refuse unknown ones.
 pub fn object(properties: Value, required: &[&str]) -> Value {

@@ -2,7 +2,7 @@
 //!
 //! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
-use atelier_kit::docs::object;
+use atelier_kit::docs::{json_answer, object, reference};
 use atelier_kit::fields::schema;
 use serde_json::{Value, json};
 
@@ -89,12 +89,12 @@ fn image() -> Value {
 
 fn health() -> Value {
     let mut operation = read("health", "Health check endpoint", "Health");
-    operation["responses"]["503"] = answer("Something is missing; `checks` says what.", "Health");
+    operation["responses"]["503"] = json_answer("Something is missing; `checks` says what.", "Health");
     operation
 }
 
 fn read(id: &str, summary: &str, schema: &str) -> Value {
-    json!({"operationId": id, "summary": summary, "responses": {"200": answer("The answer.", schema)}})
+    json!({"operationId": id, "summary": summary, "responses": {"200": json_answer("The answer.", schema)}})
 }
 
 /// What is posted, and every error that it can end with.
@@ -104,7 +104,7 @@ fn operation(id: &str, summary: &str, content: &Value, schema: &str) -> Value {
         "summary": summary,
         "requestBody": {"required": true, "content": content},
         "responses": {
-            "200": answer("Done.", schema),
+            "200": json_answer("Done.", schema),
             "400": error("A value fails validation, or a file cannot be read; the text names the field and the fix."),
             "413": error("The body has too many bytes, or the recording too many seconds."),
             "429": error("Too many requests, or a full queue; `retry-after` says when to come back."),
@@ -114,17 +114,8 @@ fn operation(id: &str, summary: &str, content: &Value, schema: &str) -> Value {
     })
 }
 
-fn answer(description: &str, schema: &str) -> Value {
-    json!({"description": description, "content": {"application/json": {"schema": reference(schema)}}})
-}
-
 fn error(description: &str) -> Value {
-    answer(description, "Error")
-}
-
-/// Schemas stand once, under `components`; a test follows every reference.
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+    json_answer(description, "Error")
 }
 
 fn schemas() -> Value {
@@ -182,14 +173,12 @@ fn picture() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use atelier_kit::docs::dangling;
+
     use super::*;
 
     #[test]
     fn every_reference_leads_to_a_schema() {
-        let document = document("");
-        let text = document.to_string();
-        for name in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(document["components"]["schemas"][name].is_object(), "{name}");
-        }
+        assert_eq!(dangling(&document("")), [""; 0]);
     }
 }
