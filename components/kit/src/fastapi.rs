@@ -11,8 +11,13 @@ use crate::docs::object;
 use crate::fields::{Fault, FaultKind, Faults};
 use crate::host::{GenerationError, ImageError};
 use crate::http::BodyError;
+use crate::jobs::JobsError;
 use crate::speech::AudioError;
+use crate::storage::StorageError;
 use crate::trouble::Trouble;
+
+/// When to come back where too much waits: about as long as a picture takes.
+const FULL_MS: u64 = 10_000;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,17 +48,12 @@ impl Failure {
 
     /// A value of a field is wrong; the text says what would be right.
     pub fn invalid(field: &str, text: impl Into<String>) -> Self {
-        Self::of_one(Some(field.to_owned()), text.into())
+        Self::from(Faults::from(vec![Fault::invalid(Some(field), text)]))
     }
 
     /// The body is none that can be read; the text says what to send.
     pub fn unreadable(text: impl Into<String>) -> Self {
-        Self::of_one(None, text.into())
-    }
-
-    fn of_one(field: Option<String>, text: String) -> Self {
-        let fault = Fault { kind: FaultKind::Invalid, field, text, given: Value::Null };
-        Self::from(Faults::from(vec![fault]))
+        Self::from(Faults::from(vec![Fault::invalid(None, text)]))
     }
 
     /// The body did not come as it should; `advice` is what to send where it is too large.
@@ -99,6 +99,27 @@ impl Failure {
             Trouble::TimedOut(text) => Self::new(504, text),
             // FastAPI says no more either
             Trouble::Unexpected => Self::new(500, "Internal Server Error"),
+        }
+    }
+
+    /// What is wrong with background jobs that were submitted or asked for. `what` is the service's word for one.
+    pub fn of_jobs(error: JobsError, what: &str) -> Self {
+        match error {
+            JobsError::Invalid(text) => Self::unreadable(text),
+            JobsError::KeyUsed(text) => Self::new(409, text),
+            JobsError::Full(text) => Self { retry_after_ms: Some(FULL_MS), ..Self::new(429, text) },
+            JobsError::NotFound => Self::new(404, format!("{what} not found")),
+            // nobody reports but a runner, whose errors are no answers
+            JobsError::NotRunning => Self::new(500, "Internal Server Error"),
+            JobsError::Failed(text) => Self::backend(text),
+        }
+    }
+
+    /// The failure of what should have been kept or found.
+    pub fn of_storage(error: StorageError) -> Self {
+        match error {
+            StorageError::Full(text) => Self::new(507, text),
+            StorageError::Denied(text) | StorageError::Failed(text) => Self::backend(text),
         }
     }
 
@@ -198,6 +219,16 @@ mod tests {
         let error = GenerationError::Overloaded { reason: "the queue is full".into(), retry_after_ms: 2100 };
         let response = Failure::of_job(error, str::to_owned).response();
         assert_eq!((response.status, response.headers.get("retry-after")), (429, Some("3")));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_says_whose_matter_it_is() {
+        let full = Failure::of_jobs(JobsError::Full("tenant.quotas.waiting-jobs".into()), "Task").response();
+        assert_eq!((full.status, full.headers.get("retry-after")), (429, Some("10")));
+        let none = Failure::of_jobs(JobsError::NotFound, "Session");
+        assert_eq!((none.status(), body(&none)), (404, json!({"detail": "Session not found"})));
+        assert_eq!(Failure::of_storage(StorageError::Full("a quota".into())).status(), 507);
+        assert_eq!(Failure::of_storage(StorageError::Denied("`grants.buckets`".into())).status(), 502);
     }
 
     #[test]

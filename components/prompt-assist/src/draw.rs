@@ -2,7 +2,8 @@
 //! point drops the job, which ends it before its next step.
 
 use atelier_kit::Host;
-use atelier_kit::host::{Job, Order, Outcome, Prompt, Size, Source, StageError};
+use atelier_kit::finishing::finished;
+use atelier_kit::host::{Job, Order, Outcome, Prompt, Source};
 
 use crate::enhance::enhance;
 use crate::failure::Failure;
@@ -46,7 +47,7 @@ pub(crate) async fn draw<H: Host>(
     let mut drawn = Drawn { notes: std::mem::take(&mut plan.notes), ..Drawn::default() };
     drawn.notes.extend(outcome.notes);
     for (picture, seed) in outcome.pictures {
-        let (picture, note) = finish(host, &plan, picture, &prompt.text, request.size).await?;
+        let (picture, note) = finished(host, &plan.model.id, picture, &prompt.text, request.size).await?;
         // pictures of one job are scaled alike, and one note says it for all
         drawn.notes.extend(note.filter(|note| !drawn.notes.contains(note)));
         drawn.pictures.push((host.png(&picture).await?, seed));
@@ -117,38 +118,5 @@ fn order(request: &Generation, plan: &Plan, prompt: &Prompt, progress: &Progress
         refine: None,
         step_cache: request.step_cache,
         preview_every: progress.preview_every(request.steps.unwrap_or(model.default_steps)),
-    }
-}
-
-/// Lets the finish stage work on a picture and brings it to the size that was asked for, by the host if need be.
-async fn finish<H: Host>(
-    host: &H,
-    plan: &Plan,
-    picture: H::Image,
-    prompt: &str,
-    wanted: Size,
-) -> Result<(H::Image, Option<String>), Failure> {
-    let drawn = host.size(&picture);
-    // a plugin is told a size only when there is something to scale
-    let target = (drawn != wanted).then_some(wanted);
-    // a stage that is missing or refuses costs quality; one that is broken must be seen
-    let (picture, refusal) = match host.finish(host.share(&picture), prompt, target).await {
-        Ok(finished) => (finished, None),
-        Err(StageError::NotConfigured(_)) => (picture, None),
-        Err(StageError::Refused(text)) => (picture, Some(text)),
-        Err(error @ StageError::Failed(_)) => return Err(error.into()),
-    };
-    let by = if host.size(&picture) == wanted { "the finish stage" } else { "the host" };
-    let picture = if host.size(&picture) == wanted { picture } else { host.resize(&picture, wanted).await? };
-    let scaled =
-        target.map(|_| format!("rendered at {drawn} by {}, scaled to {wanted} by {by}", plan.model.id));
-    let refused = refusal.map(|text| format!("the finish stage left the picture as it was: {text}"));
-    Ok((picture, joined(scaled, refused)))
-}
-
-fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
-    match (first, second) {
-        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
-        (first, second) => first.or(second),
     }
 }

@@ -4,6 +4,7 @@
 //! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace.
 
 use atelier_kit::Response;
+use atelier_kit::finishing::Unfinished;
 use atelier_kit::host::{CallError, GenerationError, ImageError, StageError};
 use atelier_kit::trouble::{Trouble, UNEXPECTED, with_underscores};
 use serde_json::{Value, json};
@@ -106,6 +107,15 @@ impl From<ImageError> for Failure {
         match error {
             ImageError::Refused(text) => Self::invalid(text),
             ImageError::Failed(text) => Self::backend(text),
+        }
+    }
+}
+
+impl From<Unfinished> for Failure {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Stage(error) => error.into(),
+            Unfinished::Image(error) => error.into(),
         }
     }
 }

@@ -16,13 +16,14 @@ const MAX_PROMPT_CHARS: usize = 4096;
 
 /// Asks the server for a better prompt.
 pub(crate) async fn enhance(host: &impl Host, server: &Server, prompt: &str) -> Result<String, Failure> {
+    let url = format!("{}/v1/chat/completions", server.base_url);
+    let body = question(server, prompt).to_string().into_bytes();
     let call = Call {
-        url: format!("{}/v1/chat/completions", server.base_url),
-        body: question(server, prompt).to_string().into_bytes(),
         max_answer_bytes: MAX_ANSWER_BYTES,
         timeout_ms: server.timeout_ms,
+        ..Call::post(url, "application/json", body)
     };
-    let (status, body) = host.post(call).await?;
+    let (status, body) = host.call(call).await?;
     // its body is not shown: it may hold the operator's keys or addresses
     if status != 200 {
         return Err(Failure::backend(format!("the language model server answered with status {status}")));

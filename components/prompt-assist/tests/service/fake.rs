@@ -214,7 +214,7 @@ impl Host for Fake {
         Ok(FakeJob { events, never_ends: self.script.never_ends, order, record: self.record.clone() })
     }
 
-    async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError> {
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), CallError> {
         let body = serde_json::from_slice(&call.body).expect("json is posted");
         self.record.borrow_mut().calls.push((call.url, body));
         self.script.answer.clone().map(|(status, body)| (status, body.into_bytes()))

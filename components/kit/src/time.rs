@@ -2,7 +2,7 @@
 
 /// A moment, to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub struct Moment {
     year: u64,
     month: u64,
     day: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Moment {
 impl Moment {
     /// From seconds since 1970. Days become dates as in Howard Hinnant's "chrono-compatible low-level date algorithms":
     /// years that begin in March have their leap day at the end.
-    pub(crate) fn from_unix(seconds: u64) -> Self {
+    pub fn from_unix(seconds: u64) -> Self {
         let days = seconds / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
@@ -26,14 +26,14 @@ impl Moment {
     }
 
     /// As RFC 3339 has it: `2026-11-22T20:15:30Z`.
-    pub(crate) fn written(self) -> String {
+    pub fn written(self) -> String {
         let Self { year, month, day, .. } = self;
         let [hour, minute, second] = self.clock();
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 
     /// As a file's name begins: `20261122-201530`.
-    pub(crate) fn compact(self) -> String {
+    pub fn compact(self) -> String {
         let Self { year, month, day, .. } = self;
         let [hour, minute, second] = self.clock();
         format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
