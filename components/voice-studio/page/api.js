@@ -1,11 +1,11 @@
 // The server's interface: every request that the page makes, and the events of a command. Knows no element of the page.
 // All addresses are relative to the page, so that it works under any prefix.
 
-/** What the server, or the way to it, refused. `code` is the server's, or "offline", "lost", "other". */
+/** What the server, or the way to it, refused. `code` is the server's, or "offline", "lost", "other"; `field` the field at fault. */
 export class Refusal extends Error {
-  constructor(code, message = "") {
+  constructor(code, message = "", field = "") {
     super(message);
-    this.code = code;
+    Object.assign(this, { code, field });
   }
 }
 
@@ -21,7 +21,8 @@ async function request(path, options = {}) {
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  throw new Refusal(body.error?.code ?? "other", body.error?.message ?? `${response.status} ${response.statusText}`.trim());
+  const { code = "other", message = `${response.status} ${response.statusText}`.trim(), field } = body.error ?? {};
+  throw new Refusal(code, message, field);
 }
 
 const read = async (path) => (await request(path)).json();
@@ -65,7 +66,7 @@ async function outcome(reader, onEvent) {
     for (;;) {
       const { value, done } = await reader.read();
       for (const { name, data } of done ? [] : events.feed(value)) {
-        if (name === "error") throw new Refusal(data.code, data.message);
+        if (name === "error") throw new Refusal(data.code, data.message, data.field);
         if (name === "done") return data;
         onEvent(name, data);
       }

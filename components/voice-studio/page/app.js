@@ -9,7 +9,7 @@ import { byId } from "./dom.js";
 import { showGallery } from "./gallery.js";
 import { listenForSpeech } from "./microphone.js";
 import { chosenMode, listenForMode, showModes } from "./modes.js";
-import { hideNotice, showNotice, wording } from "./notice.js";
+import { hideNotice, noteWordings, showNotice, wording } from "./notice.js";
 import { interfaceLanguage, remember, remembered, turnTheme } from "./settings.js";
 import { clearHeard, hang, showNotes, showPreview, showTranscript, showUnderstood } from "./stage.js";
 import { listenForTabs } from "./tabs.js";
@@ -104,14 +104,15 @@ function showEvent(name, data) {
   EVENTS[name]?.(data);
 }
 
-async function finish({ action, image, current, session, notes }) {
+async function finish(done) {
+  const { action, image, current, session } = done;
   Object.assign(studio, { session, current, pending: null });
   byId("prompt").value = "";
   // going back brings a picture that hangs already
   if (image && !find(image.name)) studio.images = [image, ...studio.images];
   studio.running = null;
   showState("idle");
-  showNotes(notes ?? []);
+  showNotes(noteWordings(done));
   await show();
   if (action === "none") return showNotice(say("error_not_understood"), { kind: "info" });
   announce(ending(action, find(current)));
@@ -138,7 +139,7 @@ async function refused(error) {
 }
 
 // trying the same again may help
-const AGAIN = ["busy", "failed", "lost", "other"];
+const AGAIN = ["busy", "failed", "no_backend", "lost", "other"];
 
 function trouble(error) {
   if (error.code === "offline") return away();

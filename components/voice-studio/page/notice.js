@@ -27,8 +27,14 @@ export function hideNotice() {
 export function wording(error) {
   const code = error.code ?? "other";
   const message = error.message || code;
-  if (hasWords(`error_${code}`)) return say(`error_${code}`, { message });
-  return say("error_other", { message });
+  const key = [`error_${code}_${error.field}`, `error_${code}`].find(hasWords);
+  return say(key ?? "error_other", { message });
+}
+
+/** What the server did otherwise than asked, in the reader's language where there are words for its code. */
+export function noteWordings({ notes = [], note_codes: codes = [], image }) {
+  const values = { mode: image ? say(`mode_${image.mode}`) : "" };
+  return notes.map((text, index) => (hasWords(`note_${codes[index]}`) ? say(`note_${codes[index]}`, values) : text));
 }
 
 byId("notice-close").addEventListener("click", hideNotice);

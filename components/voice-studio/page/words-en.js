@@ -124,7 +124,12 @@ export const english = {
   error_offline: "The server cannot be reached. Check the connection; the page goes on by itself as soon as it is back.",
   error_wrong_login: "Name and password do not match. Check both, or create an account.",
   error_name_taken: "This name is taken. Choose another, or log in if it is yours.",
+  error_no_backend: "The server that draws is away. Try again in a moment; if it stays so, tell whoever runs this one.",
   error_invalid: "Not accepted: {message}",
+  error_invalid_audio: "The recording cannot be read. Record it once more, or type the command.",
+  error_invalid_text: "Give one command, of 4,096 characters at most.",
+  error_invalid_name: "Give a name of 1 to 60 letters, digits or signs.",
+  error_invalid_password: "Give a password of 8 to 200 characters.",
   error_too_large: "That is too long. Say it in less than a minute, or type it.",
   error_too_many_guesses: "Too many wrong passwords. Wait some minutes, then try again.",
   error_gallery_full: "The gallery is full. Delete pictures that you do not need, then try again.",
@@ -136,6 +141,8 @@ export const english = {
   error_mic_missing: "No microphone was found. Plug one in and hold again, or type the command.",
   error_mic_busy: "The microphone cannot be opened; another program may be using it. Close that and hold again, or type the command.",
   error_mic_insecure: "Browsers give the microphone only to pages over https or on localhost. Open the page that way, or type the command.",
+  note_mode_replaced: "The chosen way of making pictures is not available: {mode} was used.",
+  note_backend_away: "The server that draws is away: this one worked by itself ({mode}).",
   back_online: "The server is back.",
 
   examples: {

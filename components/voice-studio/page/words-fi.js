@@ -124,7 +124,12 @@ export const finnish = {
   error_offline: "Palvelimeen ei saada yhteyttä. Tarkista yhteys; sivu jatkaa itsestään, kun se palaa.",
   error_wrong_login: "Nimi ja salasana eivät sovi yhteen. Tarkista molemmat tai luo tunnus.",
   error_name_taken: "Nimi on varattu. Valitse toinen, tai kirjaudu jos se on sinun.",
+  error_no_backend: "Piirtävä palvelin on poissa. Yritä hetken päästä uudelleen; jos tilanne jatkuu, kerro ylläpitäjälle.",
   error_invalid: "Ei kelpaa: {message}",
+  error_invalid_audio: "Äänitettä ei voi lukea. Äänitä uudelleen tai kirjoita komento.",
+  error_invalid_text: "Anna yksi komento, enintään 4\u00a0096 merkkiä.",
+  error_invalid_name: "Anna nimi: 1\u201360 kirjainta, numeroa tai merkkiä.",
+  error_invalid_password: "Anna salasana: 8\u2013200 merkkiä.",
   error_too_large: "Se on liian pitkä. Sano se alle minuutissa tai kirjoita se.",
   error_too_many_guesses: "Liian monta väärää salasanaa. Odota muutama minuutti ja yritä sitten uudelleen.",
   error_gallery_full: "Galleria on täynnä. Poista kuvia, joita et tarvitse, ja yritä sitten uudelleen.",
@@ -136,6 +141,8 @@ export const finnish = {
   error_mic_missing: "Mikrofonia ei löytynyt. Kytke sellainen ja pidä taas pohjassa, tai kirjoita komento.",
   error_mic_busy: "Mikrofonia ei voi avata; ehkä toinen ohjelma käyttää sitä. Sulje se ja pidä taas pohjassa, tai kirjoita komento.",
   error_mic_insecure: "Selaimet antavat mikrofonin vain https-sivuille tai osoitteessa localhost. Avaa sivu niin, tai kirjoita komento.",
+  note_mode_replaced: "Valittua tapaa ei ole käytettävissä: käytettiin tapaa {mode}.",
+  note_backend_away: "Piirtävä palvelin on poissa: tämä palvelin teki työn itse ({mode}).",
   back_online: "Palvelin on taas tavoitettavissa.",
 
   examples: {

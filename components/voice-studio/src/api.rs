@@ -2,17 +2,19 @@
 
 use atelier_kit::fields::{Field, Reader, Table, Text};
 use atelier_kit::http::{BodyError, BodyWriter, Reply, Request, Response};
-use atelier_kit::{Album, Interpret, Speech, Storage, accept, docs, sse};
+use atelier_kit::jobs::{Job, JobFailure, Standing};
+use atelier_kit::{Album, Channels, Interpret, Jobs, Speech, Storage, accept, docs, sse};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Credentials};
+use crate::backend::{self, Endpoint};
 use crate::command::Command;
 use crate::failure::Failure;
 use crate::gallery::Gallery;
 use crate::progress::Progress;
-use crate::settings::Settings;
+use crate::settings::{Serve, Settings};
 use crate::visitor::{Visitor, session_info};
-use crate::{modes, openapi, page, pictures, studio};
+use crate::{channel, openapi, page, pictures, workshop};
 
 /// Where everything is, as in the system that this handler replaces.
 pub(crate) const ROOT: &str = "/kuvagen";
@@ -30,38 +32,78 @@ static IMAGE: Field<Text> =
 pub(crate) const CURRENT: Table = &[&IMAGE];
 
 /// Everything that this handler asks of its host.
-pub trait Studio: Album + Speech<Transcription: 'static> + Interpret + Storage + Clone + 'static {}
+pub trait Studio:
+    Album + Speech<Transcription: 'static> + Interpret + Storage + Jobs + Channels + Clone + 'static
+{
+}
 
-impl<H: Album + Speech<Transcription: 'static> + Interpret + Storage + Clone + 'static> Studio for H {}
+impl<H> Studio for H where
+    H: Album + Speech<Transcription: 'static> + Interpret + Storage + Jobs + Channels + Clone + 'static
+{
+}
 
 /// Answers one request.
 pub async fn handle(host: impl Studio, request: Result<Request, BodyError>) -> Reply {
-    let reply = match request {
-        Ok(request) => route(host, request).await,
-        Err(BodyError::TooLarge) => Err(Failure::too_large(format!(
-            "the body has more than {BODY_LIMIT} bytes; record a shorter command"
-        ))),
-        Err(BodyError::Incomplete) => Err(Failure::invalid("the body broke off; send it whole")),
+    let serve = Serve::read(&host);
+    let is_backends = match (&serve, &request) {
+        (Ok(Serve::Backend), _) => true,
+        (Ok(Serve::Both), Ok(request)) => Endpoint::of(&request.path).is_some(),
+        _ => false,
     };
-    reply.unwrap_or_else(|failure| failure.response().into())
+    let reply = match (serve, request) {
+        (Err(failure), _) => Err(failure),
+        (Ok(serve), Ok(request)) => route(host, serve, request).await,
+        (_, Err(BodyError::TooLarge)) => Err(Failure::too_large(format!(
+            "the body has more than {BODY_LIMIT} bytes; record a shorter command, or send a smaller picture"
+        ))),
+        (_, Err(BodyError::Incomplete)) => Err(Failure::invalid("the body broke off; send it whole")),
+    };
+    let written = if is_backends { Failure::detail } else { Failure::response };
+    reply.unwrap_or_else(|failure| written(&failure).into())
 }
 
-async fn route(host: impl Studio, request: Request) -> Result<Reply, Failure> {
+/// Works a job off that the backend's endpoints submitted.
+///
+/// # Errors
+/// Why there is no picture, for whoever asks how the task stands.
+pub async fn run(host: impl Studio, job: Job) -> Result<Vec<u8>, JobFailure> {
+    backend::tasks::run(host, job).await
+}
+
+/// How such a job reads to those who look at it from elsewhere: as at its endpoint, without files.
+pub fn view(standing: &Standing) -> Value {
+    backend::tasks::view(standing)
+}
+
+async fn route(host: impl Studio, serve: Serve, request: Request) -> Result<Reply, Failure> {
     let base = docs::base(&request).to_owned();
     let path = request.path.clone();
-    let Some(below) = path.strip_prefix(ROOT) else {
-        return document(&request, &base);
-    };
+    match (path.strip_prefix(ROOT), Endpoint::of(&path)) {
+        (Some(below), _) if serve.has_studio() => page_of_visitor(host, &base, below, request).await,
+        (_, Some(endpoint)) if serve.has_backend() => {
+            backend::answer(&host, endpoint, request).await.map(Reply::from)
+        }
+        _ => document(&request, serve, &base),
+    }
+}
+
+/// What is below the studio's root.
+async fn page_of_visitor(
+    host: impl Studio,
+    base: &str,
+    below: &str,
+    request: Request,
+) -> Result<Reply, Failure> {
     let reads = matches!(request.method.as_str(), "GET" | "HEAD");
     let only = |is_right: bool, allow| {
         if is_right { Ok(()) } else { Err(Failure::wrong_method(&request.method, allow)) }
     };
     match below {
-        "" => Ok(elsewhere(&base)),
+        "" => Ok(elsewhere(base)),
         "/" => only(reads, "GET, HEAD").map(|()| page::page().into()),
         "/api/check_backend" => {
             only(reads, "GET, HEAD")?;
-            Ok(Response::json(200, &modes::check(&host, &Settings::read(&host)?).await).into())
+            Ok(Response::json(200, &workshop::check(&host, &Settings::read(&host)?).await).into())
         }
         "/process_command" => {
             only(request.method == "POST", "POST")?;
@@ -180,7 +222,7 @@ async fn command(host: impl Studio, request: Request) -> Result<Reply, Failure> 
         let follow = |writer| async move { follow(host, visitor, settings, command, writer).await };
         return Ok(Reply::Stream(head, Box::new(|writer| Box::pin(follow(writer)))));
     }
-    let done = studio::work(&host, &visitor, &settings, command, &mut Progress::silent()).await?;
+    let done = channel::work(&host, &visitor, &settings, command, Progress::silent()).await?;
     Ok(visitor.remembered(Response::json(200, &done).with("vary", "accept")).into())
 }
 
@@ -193,21 +235,18 @@ async fn follow(
     writer: BodyWriter,
 ) {
     // the stream has begun with status 200, so a failure can only be told as an event
-    let mut progress = Progress::to(writer.clone());
+    let progress = Progress::to(writer.clone());
     let work = async {
-        match studio::work(&host, &visitor, &settings, command, &mut progress).await {
-            Ok(done) => progress.send("done", &done).await,
-            Err(failure) => progress.send("error", &failure.event()).await,
-        }
+        let _ = channel::work(&host, &visitor, &settings, command, progress).await;
     };
     sse::keeping_alive(writer, || host.sleep_ms(sse::KEEP_ALIVE_MS), work).await;
 }
 
 /// What is not below the root: the way there, and the documentation.
-fn document(request: &Request, base: &str) -> Result<Reply, Failure> {
+fn document(request: &Request, serve: Serve, base: &str) -> Result<Reply, Failure> {
     let response = match request.path.as_str() {
-        "/" => return Ok(elsewhere(base)),
-        "/openapi.json" => Some(Response::json(200, &openapi::document(base))),
+        "/" if serve.has_studio() => return Ok(elsewhere(base)),
+        "/openapi.json" => Some(Response::json(200, &openapi::document(base, serve))),
         _ => docs::answer(request, openapi::TITLE),
     };
     let response = response.ok_or_else(|| Failure::not_found(&request.path))?;

@@ -1,7 +1,7 @@
 //! The form that is sent with a command: one table of fields, from which parser, error texts and OpenAPI come.
 
 use atelier_kit::Request;
-use atelier_kit::fields::{Choice, Field, Table, Text};
+use atelier_kit::fields::{Choice, Field, Reader, Table, Text};
 use atelier_kit::multipart::Form;
 
 use crate::failure::Failure;
@@ -12,7 +12,8 @@ const FILES: &[&str] = &["audio"];
 
 static TEXT: Field<Text> =
     Field::optional("text", Text { min: 1, max: 4096 }, "The command in writing, in place of `audio`.");
-static LANGUAGE: Field<Choice> = Field::with_default(
+/// The language of a recording.
+pub(crate) static LANGUAGE: Field<Choice> = Field::with_default(
     "language",
     Choice(&["auto", "en", "fi"]),
     "auto",
@@ -49,6 +50,16 @@ pub(crate) struct Command {
 }
 
 impl Command {
+    /// Parses the same fields as JSON, without a recording.
+    pub(crate) fn written(body: &[u8]) -> Result<Self, Failure> {
+        let mut reader = Reader::new(body, COMMAND).map_err(Failure::invalid)?;
+        let written = reader.option(&TEXT);
+        if !reader.has(TEXT.name()) {
+            reader.fault_of("text", "a command is wanted: send a `text`");
+        }
+        Self::read(reader, Source::Written(written.unwrap_or_default()))
+    }
+
     /// Parses a form.
     pub(crate) async fn parse(request: Request) -> Result<Self, Failure> {
         let mut form = Form::read(request, FILES).await.map_err(Failure::invalid)?;
@@ -58,12 +69,18 @@ impl Command {
         if recordings.len() + usize::from(reader.has(TEXT.name())) != 1 {
             reader.fault_of("audio", "one command is wanted: send one `audio`, or a `text`");
         }
+        let source = match recordings.pop() {
+            Some(bytes) => Source::Audio(bytes),
+            None => Source::Written(written.unwrap_or_default()),
+        };
+        Self::read(reader, source)
+    }
+
+    /// Reads what is left of the fields.
+    fn read(mut reader: Reader, source: Source) -> Result<Self, Failure> {
         let language = reader.value(&LANGUAGE);
         let command = Self {
-            source: match recordings.pop() {
-                Some(bytes) => Source::Audio(bytes),
-                None => Source::Written(written.unwrap_or_default()),
-            },
+            source,
             language: (language != "auto").then(|| language.to_owned()),
             // after a fault, any: the request goes no further
             mode: Mode::named(reader.value(&MODE)).unwrap_or(Mode::LocalFast),

@@ -1,15 +1,33 @@
-//! What went wrong, as the page and other clients read it: `{"error": {"code", "message", "field"}}`. Every error of a stage or
-//! capability is translated here, once.
+//! What went wrong, as the page and other clients read it: `{"error": {"code", "message", "field"}}`, and clients of the
+//! backend's endpoints, which FastAPI served: `{"detail", "code", "field"}`. Every error of a stage or capability is translated
+//! here, once.
 //!
 //! Texts are shown to clients: they name fields, limits and manifest keys, never an address, a path or a backtrace.
 
 use atelier_kit::Response;
 use atelier_kit::fields::Faults;
 use atelier_kit::host::{GenerationError, ImageError, StageError};
+use atelier_kit::jobs::{JobFailure, JobsError};
 use atelier_kit::speech::AudioError;
 use atelier_kit::storage::StorageError;
 use atelier_kit::trouble::{Trouble, UNEXPECTED, with_underscores};
 use serde_json::{Value, json};
+
+/// Codes of failures that travel: in the standing of a task, and from a backend to the server that asked it.
+const TRAVELLING: [(&str, u16); 8] = [
+    ("invalid", 422),
+    ("nothing_heard", 422),
+    ("not_understood", 422),
+    ("too_large", 413),
+    ("busy", 429),
+    ("cancelled", 502),
+    ("storage_full", 507),
+    ("failed", 502),
+];
+/// When to come back where as many tasks wait as may.
+const BUSY_MS: u64 = 5_000;
+/// How much of a text that came from elsewhere is repeated, in characters.
+const REPEATED: usize = 500;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +96,11 @@ impl Failure {
         Self { retry_after_ms: Some(retry_after_ms), ..self }
     }
 
+    /// The text alone, for those who get no more.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     /// What an `error` event says.
     pub(crate) fn event(&self) -> Value {
         let mut value = json!({"code": self.code, "message": self.text});
@@ -87,9 +110,56 @@ impl Failure {
         value
     }
 
-    /// The error as a response, with the headers that its status calls for.
+    /// A failure by the code and text that somebody else gave it; one of another code has simply failed.
+    pub(crate) fn of_code(code: &str, text: &str) -> Self {
+        let known = TRAVELLING.into_iter().find(|(known, _)| *known == code);
+        let (code, status) = known.unwrap_or(("failed", 502));
+        let text: String =
+            text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPEATED).collect();
+        Self::new(status, code, text)
+    }
+
+    /// The failure of a task, read back from how the job ended.
+    pub(crate) fn of_task(error: &str) -> Self {
+        match error.split_once(": ") {
+            Some((code, text)) if TRAVELLING.iter().any(|(known, _)| *known == code) => {
+                Self::of_code(code, text)
+            }
+            _ => Self::of_code("failed", error),
+        }
+    }
+
+    /// How a task ends with it: what may be otherwise in a moment is tried again.
+    pub(crate) fn of_run(&self) -> JobFailure {
+        let text = format!("{}: {}", self.code, self.text);
+        match self.status {
+            429 | 504 => JobFailure::Temporary(text),
+            _ => JobFailure::Permanent(text),
+        }
+    }
+
+    /// What went wrong, for another text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The error as clients of the page read it, with the headers that its status calls for.
     pub(crate) fn response(&self) -> Response {
-        let mut response = Response::json(self.status, &json!({"error": self.event()}));
+        self.headed(&json!({"error": self.event()}))
+    }
+
+    /// The error as clients of the backend read it.
+    pub(crate) fn detail(&self) -> Response {
+        let mut value = self.event();
+        value["detail"] = value["message"].take();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("message");
+        }
+        self.headed(&value)
+    }
+
+    fn headed(&self, body: &Value) -> Response {
+        let mut response = Response::json(self.status, body);
         if let Some(allow) = self.allow {
             response = response.with("allow", allow);
         }
@@ -153,5 +223,44 @@ impl From<StorageError> for Failure {
             StorageError::Full(text) => Self::new(507, "storage_full", text),
             StorageError::Denied(text) | StorageError::Failed(text) => Self::backend(text),
         }
+    }
+}
+
+impl From<JobsError> for Failure {
+    fn from(error: JobsError) -> Self {
+        match error {
+            JobsError::Invalid(text) => Self::invalid(text),
+            JobsError::KeyUsed(_) => {
+                let text = "`idempotency-key` was used for another task; take another key";
+                Self::new(409, "key_used", text).about("idempotency-key")
+            }
+            JobsError::Full(text) => Self::new(429, "busy", text).until(BUSY_MS),
+            JobsError::NotFound => Self::new(404, "not_found", "there is no such task, or no more"),
+            JobsError::NotRunning => Self::new(502, "cancelled", "the task was called off"),
+            JobsError::Failed(text) => Self::backend(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_comes_back_from_a_tasks_end_as_it_was() {
+        for failure in
+            [Failure::new(429, "busy", "the queue is full: wait"), Failure::invalid("`seed` is no number")]
+        {
+            let (JobFailure::Temporary(text) | JobFailure::Permanent(text)) = failure.of_run();
+            assert_eq!(Failure::of_task(&text), failure);
+        }
+        assert!(matches!(Failure::new(429, "busy", "").of_run(), JobFailure::Temporary(_)));
+    }
+
+    #[test]
+    fn what_somebody_else_says_is_bounded_and_has_no_code_of_its_own() {
+        let failure = Failure::of_code("<script>", &"\n".repeat(9_000));
+        assert_eq!((failure.code, failure.status, failure.text.len()), ("failed", 502, REPEATED));
+        assert_eq!(Failure::of_task("the host: it stopped").text, "the host: it stopped");
     }
 }

@@ -1,7 +1,7 @@
 //! Modes of working: which models make and change pictures, and what is done where a mode has none.
 
 use atelier_kit::Host;
-use atelier_kit::host::Model;
+use atelier_kit::host::{AbsentModel, Model};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -34,11 +34,11 @@ impl Mode {
         }
     }
 
-    fn recipe(self, settings: &Settings) -> Option<&Recipe> {
+    fn recipe(self, settings: &Settings) -> &Recipe {
         match self {
-            Self::LocalFast => Some(&settings.local_fast),
-            Self::LocalQuality => Some(&settings.local_quality),
-            Self::Cloud => None,
+            Self::LocalFast => &settings.local_fast,
+            Self::LocalQuality => &settings.local_quality,
+            Self::Cloud => &settings.cloud,
         }
     }
 }
@@ -47,6 +47,8 @@ impl Mode {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Workplace {
     pub(crate) mode: Mode,
+    /// Writes recordings down, where the mode has a model of its own for that; whether the route has it is not known yet.
+    pub(crate) listen: Option<String>,
     /// Makes pictures, in so many steps unless they are its own.
     pub(crate) create: (Model, Option<u32>),
     /// Changes them.
@@ -61,12 +63,12 @@ pub(crate) async fn workplace(
     wanted: Mode,
     settings: &Settings,
 ) -> Result<Workplace, Failure> {
-    let models = host.models().await;
-    let why = match open(wanted, &models, settings) {
+    let granted = Granted::of(host).await;
+    let why = match open(wanted, &granted, settings) {
         Ok(workplace) => return Ok(workplace),
         Err(why) => why,
     };
-    let other = MODES.into_iter().find_map(|mode| open(mode, &models, settings).ok());
+    let other = MODES.into_iter().find_map(|mode| open(mode, &granted, settings).ok());
     let note = |mode: Mode| format!("{} was used: {} is not to be had, {why}", mode.name(), wanted.name());
     match other {
         Some(other) => Ok(Workplace { note: Some(note(other.mode)), ..other }),
@@ -79,13 +81,13 @@ pub(crate) async fn workplace(
 
 /// Which modes can be worked in, as `check_backend` answers.
 pub(crate) async fn check(host: &impl Host, settings: &Settings) -> Value {
-    let models = host.models().await;
-    let state = |mode: Mode| match open(mode, &models, settings) {
+    let granted = Granted::of(host).await;
+    let state = |mode: Mode| match open(mode, &granted, settings) {
         Ok(_) => json!({"available": true}),
         Err(why) => json!({"available": false, "reason": why}),
     };
     let modes: Map<_, _> = MODES.into_iter().map(|mode| (mode.name().to_owned(), state(mode))).collect();
-    let default = MODES.into_iter().find(|mode| open(*mode, &models, settings).is_ok());
+    let default = MODES.into_iter().find(|mode| open(*mode, &granted, settings).is_ok());
     let mut answer =
         json!({"available": default.is_some(), "modes": modes, "default_mode": default.map(Mode::name)});
     if !settings.without_effect.is_empty() {
@@ -95,21 +97,38 @@ pub(crate) async fn check(host: &impl Host, settings: &Settings) -> Value {
     answer
 }
 
+/// The route's models of pictures, and those of its models that are not here.
+struct Granted {
+    models: Vec<Model>,
+    absent: Vec<AbsentModel>,
+}
+
+impl Granted {
+    async fn of(host: &impl Host) -> Self {
+        Self { models: host.models().await, absent: host.absent_models().await }
+    }
+
+    /// The model of a name that can do it, or why there is none.
+    fn find(&self, id: &str, mode: Mode, can: fn(&Model) -> bool) -> Result<Model, String> {
+        if let Some(model) = self.models.iter().find(|model| model.is_called(id) && can(model)) {
+            return Ok(model.clone());
+        }
+        // such as the key of another server's model, which the operator has not set
+        if let Some(absent) = self.absent.iter().find(|absent| absent.id == id) {
+            return Err(format!("model `{id}` is not here: {}", absent.fix));
+        }
+        let key = mode.name().replace('_', "-");
+        Err(format!(
+            "model `{id}` is not granted; add it to `grants.models`, or name another in `config.{key}`"
+        ))
+    }
+}
+
 /// The mode with its models, or why it is not to be had.
-fn open(mode: Mode, models: &[Model], settings: &Settings) -> Result<Workplace, String> {
-    let recipe =
-        mode.recipe(settings).ok_or("this host has no models of pictures that other servers serve")?;
-    let find = |id: &str, steps: Option<u32>, can: fn(&Model) -> bool| {
-        let model = models.iter().find(|model| model.is_called(id) && can(model));
-        let why = || {
-            let key = mode.name().replace('_', "-");
-            format!(
-                "model `{id}` is not granted; add it to `grants.models`, or name another in `config.{key}`"
-            )
-        };
-        model.cloned().ok_or_else(why).map(|model| (model, steps))
-    };
-    let create = find(&recipe.create, recipe.create_steps, |model| model.text_to_image)?;
-    let edit = find(&recipe.edit, recipe.edit_steps, |model| model.edit)?;
-    Ok(Workplace { mode, create, edit, note: None })
+fn open(mode: Mode, granted: &Granted, settings: &Settings) -> Result<Workplace, String> {
+    let recipe = mode.recipe(settings);
+    let create = granted.find(&recipe.create, mode, |model| model.text_to_image)?;
+    let edit = granted.find(&recipe.edit, mode, |model| model.edit)?;
+    let (create, edit) = ((create, recipe.create_steps), (edit, recipe.edit_steps));
+    Ok(Workplace { mode, listen: recipe.listen.clone(), create, edit, note: None })
 }

@@ -2,19 +2,24 @@
 //!
 //! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
-use atelier_kit::docs::object;
+use atelier_kit::docs::{object, reference};
 use atelier_kit::fields::{Table, schema};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::accounts::ACCOUNT;
 use crate::api::{CURRENT, ROOT};
+use crate::backend;
 use crate::command::COMMAND;
+use crate::settings::Serve;
 
 /// The name of the service.
 pub(crate) const TITLE: &str = "Voice Studio";
 
 const ABOUT: &str = "A studio in the browser: pictures are made, changed and taken back by voice or in writing, and kept in a \
      gallery. A cookie says whose gallery it is; without an account a visitor makes a limited number of pictures.";
+
+const BACKEND_ABOUT: &str = "The backend of such studios: it writes recordings down, says what commands ask for, and draws pictures one \
+     after another, as tasks that one asks about. Errors are `{\"detail\", \"code\", \"field\"}`.";
 
 const COMMAND_ABOUT: &str = "Does what a command in `audio`, or in writing in `text`, asks for: `create` makes a picture, `edit` \
      changes one, `undo` goes back to the one before, `none` does nothing.\n\n\
@@ -23,32 +28,65 @@ const COMMAND_ABOUT: &str = "Does what a command in `audio`, or in writing in `t
      `done` (the JSON answer) or `error` {code, message}. A comment is sent after every 10 quiet seconds. Closing the connection \
      cancels the job before its next step.\n\n\
      Errors: `image_limit` (403), `nothing_heard`, `nothing_to_edit`, `nothing_to_undo`, `not_understood` and `invalid` (422), \
-     `busy` (429), `failed` and `cancelled` (502), `gallery_full` and `storage_full` (507).";
+     `busy` (429), `failed`, `no_backend` and `cancelled` (502), `gallery_full` and `storage_full` (507).";
 
-/// The document of a service below a path.
-pub(crate) fn document(base: &str) -> Value {
+/// The document of a service below a path, of what the route serves.
+pub(crate) fn document(base: &str, serve: Serve) -> Value {
     let server = if base.is_empty() { "/" } else { base };
-    let path = |below: &str| format!("{ROOT}{below}");
+    let (mut paths, mut schemas, mut about) = (Map::new(), Map::new(), Vec::new());
+    if serve.has_studio() {
+        about.push(ABOUT);
+        paths.extend(studio_paths());
+        schemas.extend(studio_schemas());
+    }
+    if serve.has_backend() {
+        about.push(BACKEND_ABOUT);
+        paths.extend(backend::openapi::paths());
+        schemas.extend(backend::openapi::schemas());
+    }
     json!({
         "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": env!("CARGO_PKG_VERSION"), "description": ABOUT},
+        "info": {"title": TITLE, "version": env!("CARGO_PKG_VERSION"), "description": about.join("\n\n")},
         "servers": [{"url": server}],
-        "paths": {
-            (path("/")): {"get": plain("page", "The page", &json!({"text/html": {"schema": {"type": "string"}}}))},
-            (path("/api/check_backend")): {"get": get("check_backend", "Which modes can be worked in", "Backend")},
-            (path("/api/session_info")): {"get": get("session_info", "What is known of the visitor", "Session")},
-            (path("/process_command")): {"post": process_command()},
-            (path("/gallery")): {"get": get("gallery", "The visitor's pictures, the newest first", "Gallery")},
-            (path("/images/{image}")): {"get": file("image", "A picture; with `?download` to be saved")},
-            (path("/images/thumbnails/{image}")): {"get": file("thumbnail", "A small copy of a picture")},
-            (path("/api/images/{image}")): {"delete": delete()},
-            (path("/api/current")): {"post": post("choose", "Make a picture the present one", CURRENT, &object(json!({"current": {"type": "string"}}), &["current"]))},
-            (path("/api/register")): {"post": post("register", "Make an account, to which the pictures so far belong", ACCOUNT, &reference("Session"))},
-            (path("/api/login")): {"post": post("log_in", "Log in; the pictures so far are taken along", ACCOUNT, &reference("Session"))},
-            (path("/api/logout")): {"post": get("log_out", "Log out", "Session")},
-        },
-        "components": {"schemas": schemas()},
+        "paths": paths,
+        "components": {"schemas": schemas},
     })
+}
+
+fn studio_paths() -> Map<String, Value> {
+    let choosing = post(
+        "choose",
+        "Make a picture the present one",
+        CURRENT,
+        &object(json!({"current": {"type": "string"}}), &["current"]),
+    );
+    let paths = [
+        (
+            "/",
+            json!({"get": plain("page", "The page", &json!({"text/html": {"schema": {"type": "string"}}}))}),
+        ),
+        (
+            "/api/check_backend",
+            json!({"get": get("check_backend", "Which modes can be worked in", "Backend")}),
+        ),
+        ("/api/session_info", json!({"get": get("session_info", "What is known of the visitor", "Session")})),
+        ("/process_command", json!({"post": process_command()})),
+        ("/gallery", json!({"get": get("gallery", "The visitor's pictures, the newest first", "Gallery")})),
+        ("/images/{image}", json!({"get": file("image", "A picture; with `?download` to be saved")})),
+        ("/images/thumbnails/{image}", json!({"get": file("thumbnail", "A small copy of a picture")})),
+        ("/api/images/{image}", json!({"delete": delete()})),
+        ("/api/current", json!({"post": choosing})),
+        (
+            "/api/register",
+            json!({"post": post("register", "Make an account, to which the pictures so far belong", ACCOUNT, &reference("Session"))}),
+        ),
+        (
+            "/api/login",
+            json!({"post": post("log_in", "Log in; the pictures so far are taken along", ACCOUNT, &reference("Session"))}),
+        ),
+        ("/api/logout", json!({"post": get("log_out", "Log out", "Session")})),
+    ];
+    paths.into_iter().map(|(below, path)| (format!("{ROOT}{below}"), path)).collect()
 }
 
 fn process_command() -> Value {
@@ -111,11 +149,7 @@ fn error() -> Value {
     json!({"description": "What went wrong.", "content": {"application/json": {"schema": reference("Error")}}})
 }
 
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
-}
-
-fn schemas() -> Value {
+fn studio_schemas() -> Map<String, Value> {
     let text = || json!({"type": "string"});
     let number = || json!({"type": "integer"});
     let maybe = |kind: &str| json!({"type": [kind, "null"]});
@@ -130,10 +164,10 @@ fn schemas() -> Value {
         "logged_in": {"type": "boolean"}, "name": maybe("string"), "current": maybe("string"),
     });
     let fault = object(json!({"code": text(), "message": text(), "field": text()}), &["code", "message"]);
-    json!({
+    let schemas = json!({
         "Backend": object(json!({
             "available": {"type": "boolean"}, "default_mode": maybe("string"), "notes": {"type": "array", "items": text()},
-            "modes": {"type": "object", "additionalProperties": mode},
+            "modes": {"type": "object", "additionalProperties": mode}, "backend": mode,
         }), &["available", "modes", "default_mode"]),
         "Session": object(session, &["user_id", "image_count", "image_limit", "images_left", "logged_in", "name", "current"]),
         "Image": object(picture, &["name", "url", "thumbnail", "prompt", "command", "action", "parent", "width", "height", "created", "seed", "mode", "model"]),
@@ -141,7 +175,9 @@ fn schemas() -> Value {
         "Done": object(json!({
             "action": {"enum": ["create", "edit", "undo", "none"]}, "image": {"anyOf": [reference("Image"), {"type": "null"}]},
             "current": maybe("string"), "session": reference("Session"), "notes": {"type": "array", "items": text()},
-        }), &["action", "image", "current", "session", "notes"]),
+            "note_codes": {"type": "array", "items": maybe("string")},
+        }), &["action", "image", "current", "session", "notes", "note_codes"]),
         "Error": object(json!({"error": fault}), &["error"]),
-    })
+    });
+    schemas.as_object().cloned().unwrap_or_default()
 }

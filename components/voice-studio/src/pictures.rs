@@ -25,10 +25,14 @@ pub(crate) async fn discard(host: &impl Storage, name: &str) -> Result<(), Failu
     Ok(host.remove(CONTAINER, &small_name(name)).await?)
 }
 
+/// The picture's file.
+pub(crate) async fn bytes(host: &impl Storage, name: &str) -> Result<Vec<u8>, Failure> {
+    host.read(CONTAINER, name).await?.ok_or_else(|| Failure::no_such_picture(name))
+}
+
 /// The picture's pixels.
 pub(crate) async fn load<H: Studio>(host: &H, name: &str) -> Result<H::Image, Failure> {
-    let bytes = host.read(CONTAINER, name).await?.ok_or_else(|| Failure::no_such_picture(name))?;
-    Ok(host.decode(bytes).await?)
+    Ok(host.decode(bytes(host, name).await?).await?)
 }
 
 /// Answers with a file of a picture in this gallery. Its bytes never change, and are for this browser only.
@@ -41,7 +45,7 @@ pub(crate) async fn serve(
 ) -> Result<Response, Failure> {
     gallery.find(name)?;
     let file = if is_thumbnail { small_name(name) } else { name.to_owned() };
-    let bytes = host.read(CONTAINER, &file).await?.ok_or_else(|| Failure::no_such_picture(name))?;
+    let bytes = bytes(host, &file).await?;
     let response =
         Response::new(200, "image/webp", bytes).with("cache-control", "private, max-age=31536000, immutable");
     Ok(match is_download {

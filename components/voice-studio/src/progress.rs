@@ -1,4 +1,5 @@
-//! What a client that asked for an event stream is told while it waits. Other clients are told nothing.
+//! What a client that asked for an event stream is told while it waits. Other clients are told nothing. Whoever draws tells a
+//! [`Follow`], and need not know who that is: a client, or whoever asks how a task stands (`backend::report`).
 
 use atelier_kit::host::Event;
 use atelier_kit::intent::Intention;
@@ -8,7 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-/// What this handler tells.
+/// Who is told how a picture comes along.
+pub(crate) trait Follow {
+    /// Whether anybody listens: what nobody follows is not made.
+    fn is_followed(&self) -> bool;
+    /// How far a picture is. A model that is not in memory yet is loaded when its job starts.
+    async fn painting(&mut self, event: Event, unloaded: Option<&str>);
+}
+
+/// What this handler tells besides.
 pub(crate) trait Tell {
     /// Sends what was said, and in which language where that was recognised.
     async fn heard(&mut self, text: &str, language: Option<&str>);
@@ -16,8 +25,6 @@ pub(crate) trait Tell {
     async fn understood(&mut self, intention: &Intention);
     /// Sends that a recording waits for its turn. How far it is heard is told by the transcript soon enough.
     async fn hearing(&mut self, event: SpeechEvent);
-    /// Sends how far a picture is. A model that is not in memory yet is loaded when its job starts.
-    async fn painting(&mut self, event: Event, unloaded: Option<&str>);
 }
 
 impl Tell for Progress {
@@ -35,6 +42,13 @@ impl Tell for Progress {
         if let SpeechEvent::Queued { position, eta_ms } = event {
             queued(self, position, eta_ms).await;
         }
+    }
+}
+
+impl Follow for Progress {
+    fn is_followed(&self) -> bool {
+        // the kit's own of this name
+        Progress::is_followed(self)
     }
 
     async fn painting(&mut self, event: Event, unloaded: Option<&str>) {

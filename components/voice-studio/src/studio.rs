@@ -2,20 +2,20 @@
 //! future at any point drops the job that it waits for, which ends it before its next step.
 
 use atelier_kit::intent::{Action, Intention};
-use atelier_kit::speech::{SpeechOrder, Transcription as _};
+use atelier_kit::time::Moment;
 use serde_json::{Value, json};
 
 use crate::api::Studio;
 use crate::command::{Command, Source};
 use crate::failure::Failure;
 use crate::gallery::{Gallery, Picture};
-use crate::modes::{self, Workplace};
-use crate::painter::{self, Painted};
+use crate::modes::Mode;
+use crate::painter::Painted;
 use crate::pictures;
 use crate::progress::{Progress, Tell};
 use crate::settings::Settings;
-use crate::time::Moment;
 use crate::visitor::{self, Visitor, limit_reached, session_info};
+use crate::workshop::{Note, Workshop};
 
 /// How much of a command is kept, in characters.
 const KEPT_COMMAND: usize = 300;
@@ -28,12 +28,12 @@ pub(crate) async fn work(
     command: Command,
     progress: &mut Progress,
 ) -> Result<Value, Failure> {
-    let workplace = modes::workplace(host, command.mode, settings).await?;
-    let mut notes: Vec<String> = workplace.note.clone().into_iter().collect();
-    let (said, language) = hear(host, settings, command.source, command.language, progress).await?;
+    let mut workshop = Workshop::open(host, settings, command.mode).await?;
+    let (said, language) = said(&mut workshop, command.source, command.language, progress).await?;
     progress.heard(&said, language.as_deref()).await;
-    let intention = host.interpret(said.clone()).await?;
+    let intention = workshop.understand(&said).await?;
     progress.understood(&intention).await;
+    let mut notes = Vec::new();
     let image = command.image;
     let gallery = match intention.action {
         Action::None => None,
@@ -41,9 +41,9 @@ pub(crate) async fn work(
             Some(Gallery::change(host, &visitor.owner, |gallery| go_back(gallery, image.as_deref())).await?)
         }
         Action::Create | Action::Edit => {
-            let task = Task { visitor, settings, workplace: &workplace, said: &said, intention: &intention };
-            let (gallery, picture, more) = task.make(host, image.as_deref(), progress).await?;
-            notes.extend(more);
+            let task = Task { visitor, settings, said: &said, intention: &intention };
+            let (gallery, picture, more) = task.make(host, &mut workshop, image.as_deref(), progress).await?;
+            notes = more;
             Some((gallery, picture))
         }
     };
@@ -51,19 +51,20 @@ pub(crate) async fn work(
         Some((gallery, picture)) => (gallery, Some(picture)),
         None => (Gallery::load(host, &visitor.owner).await?, None),
     };
+    let notes: Vec<_> = workshop.notes.into_iter().chain(notes.into_iter().map(Note::plain)).collect();
     Ok(json!({
         "action": intention.action.name(),
         "image": picture.as_ref().map(Picture::shown),
         "current": gallery.current(),
         "session": session_info(host, visitor, &gallery, settings).await?,
-        "notes": notes,
+        "notes": notes.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(),
+        "note_codes": notes.iter().map(|note| note.code).collect::<Vec<_>>(),
     }))
 }
 
 /// What is said in the recording, or written, and in which language.
-async fn hear(
-    host: &impl Studio,
-    settings: &Settings,
+async fn said<H: Studio>(
+    workshop: &mut Workshop<'_, H>,
     source: Source,
     language: Option<String>,
     progress: &mut Progress,
@@ -72,37 +73,12 @@ async fn hear(
         Source::Written(text) => return Ok((text.trim().to_owned(), None)),
         Source::Audio(bytes) => bytes,
     };
-    let recording = host.recording(bytes).await?;
-    let model = listener(host, settings).await?;
-    let mut job =
-        host.transcribe(SpeechOrder { model, language, ..SpeechOrder::default() }, &recording).await?;
-    // events of a job that nobody follows are not read; its outcome does not wait for them
-    if progress.is_followed() {
-        while let Some(event) = job.next_event().await {
-            progress.hearing(event).await;
-        }
+    let heard = workshop.hear(bytes, language, progress).await?;
+    if heard.text.is_empty() {
+        let text = "nothing was heard; hold the button while you speak";
+        return Err(Failure::new(422, "nothing_heard", text));
     }
-    let transcript = job.outcome().await?;
-    match transcript.text.trim() {
-        "" => Err(Failure::new(422, "nothing_heard", "nothing was heard; hold the button while you speak")),
-        text => Ok((text.to_owned(), transcript.language.map(|language| language.code))),
-    }
-}
-
-/// The model that listens: the size that the configuration names, or the route's first.
-async fn listener(host: &impl Studio, settings: &Settings) -> Result<String, Failure> {
-    let ids: Vec<_> = host.speech_models().await.into_iter().map(|model| model.id).collect();
-    let Some(size) = &settings.listener else {
-        let text = "no model of speech is granted to this route: add its id to `grants.models`";
-        return ids.into_iter().next().ok_or_else(|| Failure::backend(text));
-    };
-    let is_meant = |id: &String| id == size || id.ends_with(&format!("-{size}"));
-    ids.iter().find(|id| is_meant(id)).cloned().ok_or_else(|| {
-        let known = ids.join(", ");
-        Failure::backend(format!(
-            "LOCAL_MODEL_SIZE `{size}` is no model of speech of this route; it has: {known}"
-        ))
-    })
+    Ok((heard.text, heard.language))
 }
 
 /// Back from the picture that the client shows, which is the present one unless it says so.
@@ -117,7 +93,6 @@ fn go_back(gallery: &mut Gallery, image: Option<&str>) -> Result<Picture, Failur
 struct Task<'a> {
     visitor: &'a Visitor,
     settings: &'a Settings,
-    workplace: &'a Workplace,
     said: &'a str,
     intention: &'a Intention,
 }
@@ -127,6 +102,7 @@ impl Task<'_> {
     async fn make<H: Studio>(
         &self,
         host: &H,
+        workshop: &mut Workshop<'_, H>,
         image: Option<&str>,
         progress: &mut Progress,
     ) -> Result<(Gallery, Picture, Vec<String>), Failure> {
@@ -144,18 +120,12 @@ impl Task<'_> {
             _ => None,
         };
         let prompt = &self.intention.prompt;
-        let painted = match &parent {
-            Some(name) => {
-                let picture = pictures::load(host, name).await?;
-                painter::edit(host, &self.workplace.edit, &picture, prompt, progress).await?
-            }
-            None => painter::create(host, &self.workplace.create, prompt, progress).await?,
-        };
+        let (painted, mode) = workshop.paint(prompt, parent.as_deref(), progress).await?;
         // only now: what was not made is not counted, and two at a time do not make one too many
         if is_counted {
             self.visitor.count_one(host, self.settings).await?;
         }
-        let kept = self.keep(host, &painted, parent).await;
+        let kept = self.keep(host, &painted, mode, parent).await;
         if kept.is_err() && is_counted {
             self.visitor.uncount_one(host).await?;
         }
@@ -166,6 +136,7 @@ impl Task<'_> {
         &self,
         host: &H,
         painted: &Painted<H::Image>,
+        mode: Mode,
         parent: Option<String>,
     ) -> Result<(Gallery, Picture), Failure> {
         let (moment, size) = (Moment::from_unix(host.unix_seconds()), host.size(&painted.image));
@@ -180,7 +151,7 @@ impl Task<'_> {
             height: size.height,
             created: moment.written(),
             seed: painted.seed,
-            mode: self.workplace.mode.name().to_owned(),
+            mode: mode.name().to_owned(),
             model: painted.model.clone(),
         };
         let add = |gallery: &mut Gallery| gallery.add(picture.clone());

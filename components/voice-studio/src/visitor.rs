@@ -43,11 +43,7 @@ impl Visitor {
         settings: &Settings,
     ) -> Result<Self, Failure> {
         let secret = secret(host, settings).await?;
-        let known = request.headers.iter().filter(|(name, _)| *name == "cookie");
-        let known = known.flat_map(|(_, value)| value.split(';')).find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            if name == COOKIE { opened(value, &secret) } else { None }
-        });
+        let known = own_cookies(request).find_map(|value| opened(value, &secret));
         let address = request.headers.get("x-forwarded-for").ok_or_else(|| {
             let text = "visitors cannot be told apart: add `client-address = true` to the route's `grants`";
             Failure::backend(text)
@@ -59,6 +55,11 @@ impl Visitor {
         let owner = known.map_or_else(random_id, Ok)?;
         let base = docs::base(request).to_owned();
         Ok(Self { owner, source, is_new, secret, secure: settings.secure_cookies, base })
+    }
+
+    /// Whether it came with a cookie of ours.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.is_new
     }
 
     /// The same browser under another owner.
@@ -139,6 +140,22 @@ pub(crate) async fn session_info(
         "name": gallery.account,
         "current": gallery.current(),
     }))
+}
+
+/// The values of our cookie in a request: a browser may have one for each path.
+fn own_cookies(request: &Request) -> impl Iterator<Item = &str> {
+    own_pairs(request).filter_map(|pair| pair.split_once('=')).map(|(_, value)| value)
+}
+
+/// Our cookie with its name, the first if there are several.
+pub(crate) fn own_cookie(request: &Request) -> Option<&str> {
+    own_pairs(request).next()
+}
+
+fn own_pairs(request: &Request) -> impl Iterator<Item = &str> {
+    let lists = request.headers.iter().filter(|(name, _)| *name == "cookie");
+    let pairs = lists.flat_map(|(_, list)| list.split(';')).map(str::trim);
+    pairs.filter(|pair| pair.split_once('=').is_some_and(|(name, _)| name == COOKIE))
 }
 
 /// The owner that a cookie names, if this handler signed it.

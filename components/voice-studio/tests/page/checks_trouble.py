@@ -18,14 +18,14 @@ def check_each_refusal_says_what_to_do(stage):
     visit = stage.visit("refused")
     expected = {
         "nothing_heard": "Nothing was heard", "nothing_to_edit": "no picture to change", "nothing_to_undo": "first picture",
-        "not_understood": "No command was found", "busy": "full at the moment", "failed": "could not be made",
+        "not_understood": "No command was found", "busy": "full at the moment", "failed": "could not be made", "no_backend": "that draws is away",
         "of_tomorrow": "That did not work: so it is",
     }
     for code, words in expected.items():
         answer(visit, ("transcript", {"text": "mumble", "language": "en"}), ("error", {"code": code, "message": "so it is"}))
         visit.write("mumble")
         expect(visit.at("#notice-text")).to_contain_text(words)
-        expect(visit.at("#notice-act")).to_be_visible(visible=code in ("busy", "failed"))
+        expect(visit.at("#notice-act")).to_be_visible(visible=code in ("busy", "failed", "no_backend"))
         visit.settled()
     visit.shot("refused")
     visit.page.unroute_all()
@@ -109,6 +109,56 @@ def check_an_unavailable_mode_says_why(stage):
     expect(visit.at("#mode-why")).to_have_text("Local fast: the model is not there")
     expect(visit.at("input[value=local_fast]")).to_be_disabled()
     expect(visit.at("input[value=local_quality]")).to_be_checked()
+    # what is for whoever runs the server does not push the page about, and is there for who looks for it
+    modes["local_fast"]["reason"] = "the model is not there; " + "add it to the route's grants " * 5
+    visit.page.reload()
+    visit.ready()
+    expect(visit.at("#mode-why")).to_have_text("Local fast: not available")
+    assert "grants" in visit.at("#modes label").first.get_attribute("title")
     body["modes"] = {name: {"available": False, "reason": "the model is not there"} for name in modes}
     visit.page.reload()
     expect(visit.at("#notice-text")).to_contain_text("No model can draw")
+
+
+def check_finnish_says_what_to_do_as_well(stage):
+    visit = stage.visit("pulassa", locale="fi-FI")
+    expect(visit.at("html")).to_have_attribute("lang", "fi")
+    expected = {
+        ("nothing_heard", None): "Mitään ei kuulunut", ("nothing_to_edit", None): "Muutettavaa kuvaa ei vielä ole", ("nothing_to_undo", None): "ensimmäinen kuva",
+        ("not_understood", None): "ei löytynyt komentoa", ("busy", None): "täynnä", ("failed", None): "Kuvaa ei saatu", ("no_backend", None): "Piirtävä palvelin on poissa",
+        ("invalid", "audio"): "Äänitettä ei voi lukea", ("too_large", None): "liian pitkä", ("storage_full", None): "ei ole tilaa",
+    }
+    for (code, field), words in expected.items():
+        answer(visit, ("error", {"code": code, "message": "so it is", "field": field}))
+        visit.write("mumble")
+        expect(visit.at("#notice-text")).to_contain_text(words)
+        expect(visit.at("#notice-text")).not_to_contain_text("so it is")
+        visit.settled()
+    session = visit.page.evaluate("fetch('api/session_info').then((answer) => answer.json())")
+    done = {"action": "none", "image": None, "current": None, "session": session, "notes": ["so it is", "a model's"], "note_codes": ["backend_away", None]}
+    answer(visit, ("done", done))
+    visit.write("mumble")
+    visit.settled()
+    expect(visit.at("#notes li").first).to_contain_text("Piirtävä palvelin on poissa")
+    expect(visit.at("#notes li").last).to_have_text("a model's")
+    visit.page.unroute_all()
+    modes = {"local_fast": {"available": True}, "local_quality": {"available": False, "reason": "so it is"}, "cloud": {"available": False, "reason": "so it is"}}
+    visit.page.route("**/api/check_backend", lambda route: route.fulfill(json={"available": True, "modes": modes, "default_mode": "local_fast"}))
+    visit.page.reload()
+    visit.ready()
+    expect(visit.at("#mode-why")).to_have_text("Laadukas: ei käytettävissä · Pilvi: ei käytettävissä")
+    visit.page.unroute_all()
+    visit.context.set_offline(True)
+    expect(visit.at("#notice-text")).to_contain_text("Palvelimeen ei saada yhteyttä")
+    visit.shot("offline-fi")
+    visit.context.set_offline(False)
+    expect(visit.at("#notice-text")).to_contain_text("palvelin", ignore_case=True, timeout=20_000)
+    denied = stage.visit("estetty", locale="fi-FI", microphone=False)
+    denied.page.keyboard.down("Space")
+    expect(denied.at("#notice-text")).to_contain_text("Mikrofoni on estetty", timeout=10_000)
+    denied.page.keyboard.up("Space")
+    limited = stage.visit("rajalla", locale="fi-FI")
+    answer(limited, ("error", {"code": "image_limit", "message": "so it is"}))
+    limited.write("mumble")
+    expect(limited.at("#session-limit")).to_contain_text("kuvaa")
+    limited.page.unroute_all()

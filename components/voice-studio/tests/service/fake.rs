@@ -1,10 +1,16 @@
 //! A host whose recordings are what is said in them, whose pictures are their own descriptions, and which keeps what it is
-//! given in its memory. A [`Browser`] asks it and keeps its cookie.
+//! given in its memory. A [`Browser`] asks it and keeps its cookie. What it asks of another server, a second fake answers, or a
+//! script does.
+
+mod background;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
+use atelier_kit::channels::{self, Client, Peer, Welcome};
 use atelier_kit::fake::{drawing, events, get, whole};
 use atelier_kit::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, ImageError, Job, Model, Order,
@@ -16,10 +22,12 @@ use atelier_kit::speech::{
     AudioError, Language, SpeechEvent, SpeechModel, SpeechOrder, Transcript, Transcription,
 };
 use atelier_kit::storage::{Memory, Storage, StorageError};
-use atelier_kit::{Album, Host, Speech};
+use atelier_kit::{Album, Channels, Host, Speech};
 use futures::executor::block_on;
 use futures::future;
 use serde_json::Value;
+
+pub(crate) use background::Elsewhere;
 
 /// The side of the fake models' pictures.
 const SIDE: Size = Size { width: 128, height: 128 };
@@ -29,10 +37,15 @@ pub(crate) struct Script {
     pub(crate) config: HashMap<&'static str, String>,
     pub(crate) ears: Vec<&'static str>,
     pub(crate) models: Vec<Model>,
+    pub(crate) absent: Vec<AbsentModel>,
     pub(crate) refuse: Option<GenerationError>,
     pub(crate) style: Option<&'static str>,
+    /// How many clients are in every room.
+    pub(crate) listeners: u32,
     /// Of everything that is kept, once it is reached.
     pub(crate) stored_bytes: usize,
+    /// Whether painting stops after each event until it is looked at again.
+    pub(crate) slow: bool,
 }
 
 impl Default for Script {
@@ -45,9 +58,12 @@ impl Default for Script {
             config: config.into_iter().map(|(key, value)| (key, value.to_owned())).collect(),
             ears: vec!["whisper-tiny", "whisper-turbo"],
             models: vec![painter("nano", true), painter("nano-edit", false)],
+            absent: Vec::new(),
             refuse: None,
             style: None,
+            listeners: 0,
             stored_bytes: usize::MAX,
+            slow: false,
         }
     }
 }
@@ -64,6 +80,8 @@ impl Script {
             memory: Rc::default(),
             record: Rc::default(),
             clock: Rc::new(Cell::new(1_795_378_530)),
+            jobs: atelier_kit::fake::Script::default().host(),
+            elsewhere: Rc::new(RefCell::new(Elsewhere::Nobody)),
         }
     }
 }
@@ -80,6 +98,9 @@ pub(crate) struct Record {
     pub(crate) speech: Vec<SpeechOrder>,
     /// Orders, and the picture that each changes.
     pub(crate) orders: Vec<(Order, Option<String>)>,
+    pub(crate) calls: Vec<Call>,
+    /// What rooms of clients were sent.
+    pub(crate) published: Vec<(String, String, Value)>,
 }
 
 #[derive(Clone)]
@@ -88,6 +109,9 @@ pub(crate) struct Fake {
     pub(crate) memory: Rc<Memory>,
     pub(crate) record: Rc<RefCell<Record>>,
     pub(crate) clock: Rc<Cell<u64>>,
+    /// Keeps background jobs; nothing else is asked of it.
+    pub(crate) jobs: atelier_kit::fake::Fake,
+    pub(crate) elsewhere: Rc<RefCell<Elsewhere>>,
 }
 
 /// A recording that was heard already.
@@ -149,16 +173,26 @@ impl Interpret for Fake {
     }
 }
 
+impl Channels for Fake {
+    async fn publish(&self, room: &str, event: &str, payload: &Value) -> u32 {
+        self.record.borrow_mut().published.push((room.into(), event.into(), payload.clone()));
+        self.script.listeners
+    }
+}
+
 /// A job of four steps, of which the second is shown.
 pub(crate) struct FakeJob {
     order: Order,
     events: std::vec::IntoIter<Event>,
+    slow: bool,
 }
 
 impl Job for FakeJob {
     type Image = String;
 
     async fn next_event(&mut self) -> Option<Event> {
+        let mut waits = self.slow;
+        future::poll_fn(|_| if std::mem::take(&mut waits) { Poll::Pending } else { Poll::Ready(()) }).await;
         self.events.next()
     }
 
@@ -180,8 +214,14 @@ impl Host for Fake {
         self.clock.get()
     }
 
-    async fn sleep_ms(&self, _ms: u64) {
-        future::pending().await
+    /// Streams are not kept alive; whoever waits for a background job finds it done.
+    async fn sleep_ms(&self, ms: u64) {
+        if ms == atelier_kit::sse::KEEP_ALIVE_MS {
+            future::pending::<()>().await;
+        }
+        // in a box: a job may wait as well
+        let work: Pin<Box<dyn Future<Output = ()>>> = Box::pin(self.work_off());
+        work.await;
     }
 
     async fn models(&self) -> Vec<Model> {
@@ -189,7 +229,7 @@ impl Host for Fake {
     }
 
     async fn absent_models(&self) -> Vec<AbsentModel> {
-        Vec::new()
+        self.script.absent.clone()
     }
 
     async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError> {
@@ -247,11 +287,12 @@ impl Host for Fake {
             Event::Preview { index: 0, step: 2, png: b"early".to_vec() },
             step(4),
         ];
-        Ok(FakeJob { order, events: events.into_iter() })
+        Ok(FakeJob { order, events: events.into_iter(), slow: self.script.slow })
     }
 
-    async fn post(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
-        Err(CallError("nothing is posted here".into()))
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), CallError> {
+        self.record.borrow_mut().calls.push(call.clone());
+        background::ask(self, call).await
     }
 }
 
@@ -319,6 +360,24 @@ impl Fake {
 }
 
 impl Browser<'_> {
+    /// Connects with the browser's headers: the welcome, or why there is none.
+    pub(crate) fn connect(&self) -> Result<Welcome, String> {
+        let mut client = Client { id: "c".into(), path: "/kuvagen/socket.io/".into(), ..Client::default() };
+        client.headers.add("x-forwarded-for", self.address);
+        client.headers.add("user-agent", "a test");
+        if let Some(cookie) = &*self.cookie.borrow() {
+            client.headers.add("cookie", &format!("other=1; {cookie}"));
+        }
+        block_on(voice_studio::channel::welcome(self.host.clone(), client))
+    }
+
+    /// Sends an event as one who was welcomed so.
+    pub(crate) fn send(&self, welcome: &Welcome, name: &str, payload: Value) -> Result<Value, String> {
+        let peer = Peer { id: "c".into(), note: welcome.note.clone() };
+        let event = channels::Event { name: name.into(), payload };
+        block_on(voice_studio::channel::receive(self.host.clone(), peer, event))
+    }
+
     fn reply(&self, mut request: Request) -> Reply {
         request.headers.add("x-forwarded-for", self.address);
         request.headers.add("user-agent", "a test");
