@@ -125,6 +125,14 @@ pub struct Fault {
     pub given: Value,
 }
 
+impl Fault {
+    /// A value that cannot be used, of a field, or of the body as a whole.
+    pub fn invalid(field: Option<&str>, text: impl Into<String>) -> Self {
+        let (kind, field) = (FaultKind::Invalid, field.map(str::to_owned));
+        Self { kind, field, text: text.into(), given: Value::Null }
+    }
+}
+
 /// What programs tell faults apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::http::Headers;
+
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -39,6 +41,7 @@ pub struct Model {
     pub min_side: u32,
     pub max_side: u32,
     pub side_multiple: u32,
+    pub sizes: Vec<Size>,
     pub default_steps: u32,
     pub default_guidance: f64,
     pub default_strength: f64,
@@ -67,12 +70,16 @@ pub enum StepCacheKind {
 impl Model {
     /// Whether the model can make pictures of this size.
     pub fn allows(&self, size: Size) -> bool {
-        self.sides().allow(size)
+        if self.sizes.is_empty() { self.sides().allow(size) } else { self.sizes.contains(&size) }
     }
 
     /// The size nearest to a picture's that the model can draw: the picture's own where it can, or else about as many pixels
-    /// as its native size has, in the picture's shape as far as its sides allow.
+    /// as its native size has, in the picture's shape as far as its sides allow; of a model with few sizes the one of the most
+    /// similar shape.
     pub fn nearest(&self, size: Size) -> Size {
+        if !self.sizes.is_empty() {
+            return most_similar(size, &self.sizes).unwrap_or(self.native_size);
+        }
         let found = if self.allows(size) { size } else { self.sides().nearest(size, self.native_size) };
         if self.allows(found) { found } else { self.native_size }
     }
@@ -88,6 +95,14 @@ impl Model {
         let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
         [self.id.as_str(), &self.source, bare, unpinned].contains(&name)
     }
+}
+
+/// The size itself where it is one of them, or else the first of those whose shape is the most similar.
+fn most_similar(size: Size, sizes: &[Size]) -> Option<Size> {
+    let shape = |size: &Size| (f64::from(size.width.max(1)) / f64::from(size.height.max(1))).ln();
+    let apart = |other: &&Size| (shape(other) - shape(&size)).abs();
+    let own = sizes.iter().find(|known| **known == size);
+    own.or_else(|| sizes.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)))).copied()
 }
 
 /// The sides that a model can draw, in pixels; the multiple is at least 1.
@@ -289,16 +304,33 @@ pub struct Outcome<I> {
 }
 
 /// A request to another server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
+    /// The method in capitals, such as `POST`.
+    pub method: &'static str,
     /// The whole address, `http://…` or `https://…`.
     pub url: String,
-    /// A JSON body to post.
+    /// Headers beside `accept: application/json` and the body's length.
+    pub headers: Headers,
+    /// The body; nothing for a method that has none.
     pub body: Vec<u8>,
     /// The most bytes that are read of the answer.
     pub max_answer_bytes: usize,
     /// Milliseconds until the whole call is given up.
     pub timeout_ms: u64,
+}
+
+impl Call {
+    /// Reads something. Limits are the caller's to set.
+    pub fn get(url: String) -> Self {
+        Self { method: "GET", url, ..Self::default() }
+    }
+
+    /// Posts a body of a type. Limits are the caller's to set.
+    pub fn post(url: String, content_type: &str, body: Vec<u8>) -> Self {
+        let headers = [("content-type", content_type)].into_iter().collect();
+        Self { method: "POST", url, headers, body, ..Self::default() }
+    }
 }
 
 /// Why another server gave no answer; safe to show, names no address.
@@ -364,13 +396,27 @@ pub trait Host {
         order: Order,
         source: Source<'_, Self::Image>,
     ) -> Result<Self::Job, GenerationError>;
-    /// Posts to another server that the route may reach, and gives status and body.
-    async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError>;
+    /// Asks another server that the route may reach, and gives status and body.
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), CallError>;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn similar(width: u32, height: u32) -> (u32, u32) {
+        let sizes = [(1024, 1024), (1536, 1024), (1024, 1536)].map(|(width, height)| Size { width, height });
+        let size = most_similar(Size { width, height }, &sizes).expect("there are some");
+        (size.width, size.height)
+    }
+
+    #[test]
+    fn of_few_sizes_the_most_similar_shape_is_taken() {
+        assert_eq!(similar(1536, 1024), (1536, 1024));
+        assert_eq!(similar(128, 128), (1024, 1024));
+        assert_eq!(similar(3000, 2000), (1536, 1024));
+        assert_eq!(similar(0, 4_000_000_000), (1024, 1536));
+    }
 
     fn nearest(sides: (u32, u32), native: u32, width: u32, height: u32) -> (u32, u32) {
         let sides = Sides { min: sides.0, max: sides.1, multiple: 8 };

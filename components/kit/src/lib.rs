@@ -7,20 +7,25 @@
 pub mod accept;
 pub mod album;
 pub mod assets;
+pub mod channels;
+pub mod copies;
 pub mod docs;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod fastapi;
 pub mod fields;
+pub mod finishing;
 pub mod host;
 pub mod http;
 pub mod intent;
+pub mod jobs;
 pub mod machine;
 pub mod multipart;
 pub mod settings;
 pub mod speech;
 pub mod sse;
 pub mod storage;
+pub mod time;
 pub mod trouble;
 
 #[cfg(target_arch = "wasm32")]
@@ -29,9 +34,12 @@ pub mod bindings;
 pub mod wasm;
 
 pub use album::Album;
+pub use channels::Channels;
+pub use copies::Copies;
 pub use host::Host;
 pub use http::{Headers, Reply, Request, Response};
 pub use intent::Interpret;
+pub use jobs::Jobs;
 pub use machine::Machine;
 pub use speech::Speech;
 pub use storage::Storage;

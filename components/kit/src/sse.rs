@@ -7,6 +7,7 @@ use futures::SinkExt;
 use futures::future::{Either, select};
 use serde_json::Value;
 
+use crate::channels::Room;
 use crate::http::{BodyWriter, Response};
 
 /// The head of an event stream. Proxies are asked not to collect it.
@@ -28,28 +29,39 @@ pub async fn send(writer: &mut BodyWriter, event: &str, data: &Value) {
     let _ = writer.send(frame(event, data)).await;
 }
 
-/// Where what happens is told, if anywhere: a client that asked for an event stream, or nobody.
-pub struct Progress(Option<BodyWriter>);
+/// Where what happens is told, if anywhere: to a client that asked for an event stream, to a room of clients, to both, or to nobody.
+pub struct Progress {
+    writer: Option<BodyWriter>,
+    room: Option<Room>,
+}
 
 impl Progress {
     /// Tells nobody.
     pub fn silent() -> Self {
-        Self(None)
+        Self { writer: None, room: None }
     }
 
     /// Tells the client at the other end of a body.
     pub fn to(writer: BodyWriter) -> Self {
-        Self(Some(writer))
+        Self { writer: Some(writer), room: None }
+    }
+
+    /// Tells a room of clients as well.
+    pub fn and_to(self, room: Room) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// Whether anybody listens.
     pub fn is_followed(&self) -> bool {
-        self.0.is_some()
+        self.writer.is_some() || self.room.is_some()
     }
 
-    /// Sends an event, as [`send`] does.
+    /// Sends an event, as [`send`] does. Those in the room hear it first: nobody waits for them.
     pub async fn send(&mut self, event: &str, data: &Value) {
-        if let Some(writer) = &mut self.0 {
+        if let Some(room) = &self.room {
+            room(event, data).await;
+        }
+        if let Some(writer) = &mut self.writer {
             send(writer, event, data).await;
         }
     }

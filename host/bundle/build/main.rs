@@ -18,6 +18,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("voice", "components/voice"),
     ("chat-server", "components/chat-server"),
     ("speech-saas", "components/speech-saas"),
+    ("generation-server", "components/generation-server"),
     ("voice-studio", "components/voice-studio"),
     ("media", "components/media"),
     ("intent-language", "plugins/intent-language"),

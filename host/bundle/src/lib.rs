@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_embedded_guest_is_a_component() {
-        assert_eq!(names().count(), 14);
+        assert_eq!(names().count(), 15);
         for name in names() {
             assert!(component(name).is_some_and(|bytes| bytes.starts_with(COMPONENT_MAGIC)), "{name}");
         }

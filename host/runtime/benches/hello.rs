@@ -124,6 +124,7 @@ async fn ours(guest: &str, reuse: Reuse) -> Arc<Deployment> {
         finish: Vec::new(),
         grants: Grants::default(),
         limits: Limits::default(),
+        channel_message_bytes: None,
         reuse,
         config: Vec::new(),
         metrics: Arc::default(),

@@ -39,6 +39,11 @@ impl Deployment {
         self.route.limits.jobs_at_once as usize
     }
 
+    /// How long one may take by the clock (`limits.job-ms`).
+    pub fn job_limit(&self) -> Duration {
+        self.route.limits.job
+    }
+
     /// Works a job off and ends it, or gives it back when `stop` comes first. How it stands then; `None` when it was called off
     /// or its lease had ended. Dropping the future ends the run, and the lease in its time.
     ///
@@ -56,6 +61,7 @@ impl Deployment {
             payload: taken.payload(),
             attempt: taken.attempt(),
         };
+        let made_by = self.maker(&taken).await;
         let end = tokio::select! {
             biased;
             () = taken.stopped() => return Ok(None),
@@ -64,7 +70,16 @@ impl Deployment {
             end = self.attempt(&tenant, &taken, job) => end,
         };
         let owner = Owner::new(taken.owner(), tenant.quota.stored_bytes());
+        if let Some(made_by) = made_by {
+            taken.is_made_by(made_by);
+        }
         taken.end(owner, end).await
+    }
+
+    /// What does the job's work, where its result may be kept for others. A model that is gone makes nothing that anybody could
+    /// ask for.
+    async fn maker(&self, taken: &Taken) -> Option<String> {
+        self.host.maker(&self.route, taken.tools()?).await.ok()
     }
 
     /// One attempt, and how it ends.
@@ -92,7 +107,7 @@ impl Deployment {
     }
 
     /// Waits until there is room for one more guest: a job has time, and is not lost because requests come first.
-    async fn place(&self, tenant: &Tenant, scope: &Scope) -> Option<Place> {
+    pub(crate) async fn place(&self, tenant: &Tenant, scope: &Scope) -> Option<Place> {
         loop {
             match self.admit(tenant, scope).await {
                 Ok(place) => return Some(place),

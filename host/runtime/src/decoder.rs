@@ -166,6 +166,7 @@ impl Medium {
     fn new(name: &str, places: usize, limits: Limits) -> Self {
         let route = Route {
             name: name.into(),
+            identity: String::new(),
             limits: Arc::new(limits),
             grants: Grants::default(),
             config: WasiConfigVariables::default(),
@@ -173,6 +174,7 @@ impl Medium {
             stages: Stages::default(),
             // no route of the manifest: the decoder is counted as a component
             metrics: Arc::<RouteMetrics>::default(),
+            channel_message_bytes: 0,
             plugin_failures: AtomicU64::new(0),
         };
         // a decoding ends soon by its limits, so no place is kept

@@ -11,8 +11,11 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::bindings::receiver::ReceiverPre;
+use crate::bindings::viewer::ViewerPre;
 use crate::bindings::worker::WorkerPre;
 use crate::bindings::{finisher, interpreter, selector, styler};
+use crate::channels::MESSAGE_BYTES;
 use crate::code::{Bounds, Compiled};
 use crate::inspect::{Inspection, Kind, grant, inspect_named, interface};
 use crate::metrics::ComponentMetrics;
@@ -47,19 +50,23 @@ fn freeze(
     stages: Stages,
     code: Vec<Arc<Compiled>>,
 ) -> Deployment {
-    let Handler { pre, worker, metrics } = handler;
+    let Handler { pre, worker, viewer, receiver, metrics } = handler;
     let mut digest = blake3::Hasher::new();
     code.iter().for_each(|compiled| {
         digest.update(compiled.digest.as_bytes());
     });
+    let code_digest = digest.finalize().to_string();
+    digest.update(format!("{:?}", spec.config).as_bytes());
     let limits = Arc::new(spec.limits);
     let route = Route {
         name: spec.route.into(),
+        identity: digest.finalize().to_string(),
         limits: limits.clone(),
         grants: spec.grants,
         config: WasiConfigVariables::from_iter(spec.config),
         stages,
         secret: None,
+        channel_message_bytes: spec.channel_message_bytes.unwrap_or(MESSAGE_BYTES),
         metrics: spec.metrics,
         plugin_failures: AtomicU64::new(0),
     };
@@ -71,11 +78,13 @@ fn freeze(
         route,
         pre,
         worker,
+        viewer,
+        receiver,
         shared,
         metrics,
         component: code.first().map_or("", |handler| handler.label()).into(),
         generation: host.generations.fetch_add(1, Ordering::Relaxed) + 1,
-        code_digest: digest.finalize().to_string(),
+        code_digest,
         _code: code,
         in_flight: AtomicUsize::new(0),
         idle: Idle::new(spec.reuse, limits, host.idle_places.clone()),
@@ -86,6 +95,8 @@ fn freeze(
 struct Handler {
     pre: ProxyPre<Sandbox>,
     worker: Option<WorkerPre<Sandbox>>,
+    viewer: Option<ViewerPre<Sandbox>>,
+    receiver: Option<ReceiverPre<Sandbox>>,
     metrics: Arc<ComponentMetrics>,
 }
 
@@ -111,7 +122,7 @@ impl Desk<'_> {
     }
 
     fn check_storage(&mut self) {
-        let Grants { buckets, containers, jobs, .. } = &self.spec.grants;
+        let Grants { buckets, containers, jobs, copies, .. } = &self.spec.grants;
         if self.host.storage.get().is_some() {
             return;
         }
@@ -119,6 +130,7 @@ impl Desk<'_> {
             ("grants.buckets", !buckets.is_empty()),
             ("grants.containers", !containers.is_empty()),
             ("grants.jobs", *jobs),
+            ("grants.copies", !copies.is_empty()),
         ];
         let route = &self.spec.route;
         self.problems.extend(
@@ -139,11 +151,15 @@ impl Desk<'_> {
         }
         let (pre, metrics) = self.linked(code, true).await?;
         let worker = inspection.is_runner().then(|| self.keep(code, WorkerPre::new(pre.clone())));
+        let viewer = inspection.is_viewer().then(|| self.keep(code, ViewerPre::new(pre.clone())));
+        let receiver = inspection.is_receiver().then(|| self.keep(code, ReceiverPre::new(pre.clone())));
         let pre = match kind {
             Kind::HandlerP3 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             _ => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Some(Handler { pre: self.keep(code, pre)?, worker: worker.flatten(), metrics })
+        let pre = self.keep(code, pre)?;
+        let (worker, viewer, receiver) = (worker.flatten(), viewer.flatten(), receiver.flatten());
+        Some(Handler { pre, worker, viewer, receiver, metrics })
     }
 
     async fn stages(&mut self) -> Stages {
@@ -198,6 +214,10 @@ impl Desk<'_> {
         self.problems.extend(refused);
         if is_handler && inspection.lacks_runner() {
             self.problems.push(LoadProblem::NoRunner { name: name.clone() });
+        }
+        if is_handler && self.spec.channel_message_bytes.is_some() && !inspection.is_receiver() {
+            let (name, route) = (name.clone(), self.spec.route.clone());
+            self.problems.push(LoadProblem::NoReceiver { name, route });
         }
         (self.problems.len() == before).then_some(inspection)
     }
@@ -259,6 +279,8 @@ fn refuse(spec: &RouteSpec, name: &str, import: &str) -> Option<LoadProblem> {
         "grants.buckets" => !spec.grants.buckets.is_empty(),
         "grants.containers" => !spec.grants.containers.is_empty(),
         "grants.machine" => spec.grants.machine,
+        "grants.copies" => !spec.grants.copies.is_empty(),
+        "grants.channels" => spec.grants.channels,
         _ => !(spec.grants.outbound.is_empty() && spec.grants.outbound_private.is_empty()),
     };
     (!granted).then(|| LoadProblem::NotGranted {

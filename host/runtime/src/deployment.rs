@@ -12,6 +12,8 @@ use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::admission::Place;
+use crate::bindings::receiver::ReceiverPre;
+use crate::bindings::viewer::ViewerPre;
 use crate::bindings::worker::WorkerPre;
 use crate::body::{self, Guest};
 use crate::code::Compiled;
@@ -41,6 +43,10 @@ pub struct Deployment {
     pub(crate) pre: Arc<ProxyPre<Sandbox>>,
     /// What works its background jobs off, where it does.
     pub(crate) worker: Option<WorkerPre<Sandbox>>,
+    /// What says how those read elsewhere, where it does.
+    pub(crate) viewer: Option<ViewerPre<Sandbox>>,
+    /// What receives the clients that stay connected, where it does.
+    pub(crate) receiver: Option<ReceiverPre<Sandbox>>,
     /// The handler's counts.
     pub(crate) metrics: Arc<ComponentMetrics>,
     /// The beginning of the handler's digest.

@@ -133,6 +133,17 @@ pub enum LoadProblem {
         /// The import.
         import: String,
     },
+    /// Clients connect to the route, and its component does not receive them.
+    #[error(
+        "route `{route}` serves channels (`channels`), but component `{name}` does not export `atelier:host/channel-receiver`: \
+         build it for the world `channel-handler`, or remove the key"
+    )]
+    NoReceiver {
+        /// The component.
+        name: String,
+        /// The route.
+        route: String,
+    },
     /// The component submits background jobs and does not say how they are worked off.
     #[error(
         "component `{name}` imports `atelier:host/jobs` and does not export `atelier:host/job-runner`: nobody would work its jobs \

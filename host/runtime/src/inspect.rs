@@ -40,7 +40,7 @@ impl Kind {
             Kind::Styler => "style plugin",
             Kind::Selector => "select plugin",
             Kind::Finisher => "finish plugin",
-            Kind::Provider => "provider of language models",
+            Kind::Provider => "provider of models",
             Kind::Decoder => "media decoder",
             Kind::Unknown => "component of unknown kind",
         }
@@ -70,6 +70,8 @@ impl Kind {
             (Kind::Selector, "atelier:host/select@0.1."),
             (Kind::Finisher, "atelier:host/finish@0.1."),
             (Kind::Provider, "atelier:host/provider-language@0.1."),
+            (Kind::Provider, "atelier:host/provider-images@0.1."),
+            (Kind::Provider, "atelier:host/provider-speech@0.1."),
             (Kind::Decoder, "atelier:host/media@0.1."),
         ];
         let exported = |prefix: &str| exports.iter().any(|export| export.starts_with(prefix));
@@ -96,6 +98,16 @@ impl Inspection {
     /// Whether it works background jobs off.
     pub(crate) fn is_runner(&self) -> bool {
         self.exports.iter().any(|export| interface(export) == RUNNER)
+    }
+
+    /// Whether it says how its background jobs read elsewhere.
+    pub(crate) fn is_viewer(&self) -> bool {
+        self.exports.iter().any(|export| interface(export) == VIEW)
+    }
+
+    /// Whether it receives what clients do that stay connected.
+    pub(crate) fn is_receiver(&self) -> bool {
+        self.exports.iter().any(|export| interface(export) == RECEIVER)
     }
 
     /// Whether it submits background jobs that it does not work off.
@@ -171,6 +183,9 @@ pub(crate) struct Grant {
 /// Submitting background jobs, and working them off.
 pub(crate) const JOBS: &str = "atelier:host/jobs";
 const RUNNER: &str = "atelier:host/job-runner";
+const VIEW: &str = "atelier:host/job-view";
+/// Receiving what clients do that stay connected.
+const RECEIVER: &str = "atelier:host/channel-receiver";
 
 /// The grant that an import needs, if it needs one.
 pub(crate) fn grant(import: &str) -> Option<Grant> {
@@ -184,7 +199,9 @@ pub(crate) fn grant(import: &str) -> Option<Grant> {
         // one interface of each package stands for all: a component that uses any of them imports this one
         "wasi:keyvalue/store" => Some(Grant { key: "grants.buckets", what: "bucket" }),
         "atelier:host/machine" => Some(Grant { key: "grants.machine", what: "view of the machine" }),
+        "atelier:host/copies" => Some(Grant { key: "grants.copies", what: "copy" }),
         "wasi:blobstore/types" => Some(Grant { key: "grants.containers", what: "container" }),
+        "atelier:host/channels" => Some(Grant { key: "grants.channels", what: "channel" }),
         JOBS => Some(Grant { key: "grants.jobs", what: "background job" }),
         _ => None,
     }

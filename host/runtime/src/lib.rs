@@ -6,8 +6,10 @@
 //! into a [`Deployment`] (`deployment.rs`). A request enters through [`Deployment::handle_for`] on a tenant's account
 //! (`tenant.rs`), waits for its turn (`admission.rs`), gets a store (`sandbox/`), or one that waited for it (`reuse/`), and
 //! is driven to its end or to its limit (`drive.rs`, `compute.rs`); what the guest imports is answered in `capabilities/`,
-//! one file per WIT interface, on the generated types of `bindings/`. Jobs that outlive their requests are worked off in sandboxes of their own as well (`background.rs`). What strangers send as pictures and recordings is read in
-//! a sandbox as well (`decoder.rs`). Models that are served elsewhere are asked through plugins in sandboxes of their own (`provider/`).
+//! one file per WIT interface, on the generated types of `bindings/`. Jobs that outlive their requests are worked off in sandboxes
+//! of their own (`background.rs`), and so is said how they read elsewhere (`view.rs`); clients that stay connected are received
+//! likewise (`channels.rs`). What strangers send as pictures and recordings is read in a sandbox as well (`decoder.rs`). Models that
+//! are served elsewhere are asked through plugins in sandboxes of their own (`provider/`).
 //!
 //! What a request used and what happened to it is kept in its [`RequestContext`] (`context/`), and counted by route,
 //! component and tenant (`metrics/`).
@@ -20,6 +22,7 @@ mod background;
 mod bindings;
 mod body;
 mod capabilities;
+mod channels;
 mod code;
 mod compute;
 mod context;
@@ -35,6 +38,7 @@ mod inspect;
 mod limits;
 mod linker;
 mod machine;
+mod maker;
 mod metrics;
 mod outbound;
 mod persist;
@@ -46,9 +50,14 @@ mod sandbox;
 mod spec;
 mod stage;
 mod tenant;
+mod view;
 
 pub use background::LEASE as JOB_LEASE;
 pub use body::Body;
+pub use channels::{
+    ChannelClient, ChannelError, ChannelEvent, ChannelKind, ChannelPeer, ChannelRealm, ChannelWelcome,
+    Channels,
+};
 pub use code::{CompilerProgram, compile_for_parent};
 pub use context::{
     RequestContext, Span, SpanKind, SpanValue, TRACEPARENT, TRACESTATE, Trace, TraceParent, TraceParts,
@@ -60,9 +69,11 @@ pub use failure::Failure;
 pub use inspect::{Inspection, Kind, inspect};
 pub use limits::Limits;
 pub use metrics::{ComponentMetrics, Consumption, DoorStatus, LoadTimes, RouteMetrics, RuntimeMetrics};
-pub use outbound::{Origin, OriginError};
-pub use provider::{ProvidedSpec, ProvidedStatus, ProviderLimits, ProviderSpec, ProviderStatus, Secret};
+pub use outbound::{Answered, Origin, OriginError, Post, PostError};
+pub use provider::{
+    Makes, ProvidedSpec, ProvidedStatus, ProviderLimits, ProviderSpec, ProviderStatus, Secret,
+};
 pub use recording::{AudioError, Recording};
 pub use runtime::{Runtime, RuntimeConfig};
-pub use spec::{Code, Grants, Reuse, RouteSpec};
+pub use spec::{Code, Grants, Reuse, RouteSpec, Webhooks};
 pub use tenant::{Exceeded, Quota, Share, Tenant, WAITING_JOBS, Work};

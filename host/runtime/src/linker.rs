@@ -8,7 +8,8 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::bindings::{
-    audio, finish, generation, images, intent, jobs, language, machine, models, select, speech, style,
+    audio, channels, copies, finish, generation, images, intent, jobs, language, machine, models, select,
+    speech, style,
 };
 use crate::bindings::{blobstore, keyvalue, logging};
 use crate::capabilities::Capabilities;
@@ -32,6 +33,8 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>>
     finish::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     machine::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     jobs::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    copies::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
+    channels::add_to_linker::<_, Capabilities>(&mut linker, itself)?;
     storage(&mut linker)?;
     Ok(linker)
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use atelier_inference::metrics::Labelled;
-use atelier_inference::{ChatRequest, ModelId, ModelInfo, Pixels, ProvidedOrder, Scheduler, Ticket};
+use atelier_inference::{
+    ChatRequest, ImageRequest, ModelId, ModelInfo, Pixels, Scheduler, SpeechOptions, Ticket,
+};
 use atelier_store::Storage;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -19,14 +21,15 @@ use crate::compute::ComputeThreads;
 use crate::context::Scope;
 use crate::decoder::Decoder;
 use crate::machine::Machine;
+use crate::maker::Files;
 use crate::metrics::{ComponentMetrics, DoorStatus, LoadTimes, Metrics};
 use crate::outbound::Network;
-use crate::provider::{Asking, Provided, ProvidedStatus, Providers};
+use crate::provider::{Asking, Provided, ProvidedStatus, Providers, Wanted};
 use crate::recording::decode_audio;
 use crate::sandbox::Sandbox;
 use crate::{
-    AudioError, Code, Deployment, Error, LoadError, ProviderSpec, ProviderStatus, Recording, RouteSpec,
-    RuntimeMetrics, Work, deploy, engine, linker,
+    AudioError, Channels, Code, Deployment, Error, LoadError, ProviderSpec, ProviderStatus, Recording,
+    RouteSpec, RuntimeMetrics, Work, deploy, engine, linker,
 };
 
 /// One of so many places is kept for tenants that run less than their share.
@@ -92,13 +95,17 @@ pub(crate) struct Host {
     pub(crate) generations: AtomicU64,
     /// Where buckets and containers are, once there is a place.
     pub(crate) storage: OnceLock<Storage>,
+    /// How files of models are told from others, once there is a way.
+    pub(crate) model_files: OnceLock<Files>,
+    /// Where clients are that stay connected, once there is a place.
+    pub(crate) channels: OnceLock<Arc<dyn Channels>>,
     pub(crate) machine: Machine,
 }
 
 impl Host {
     /// A model that is served elsewhere.
     pub(crate) fn provided(&self, id: &ModelId) -> Option<&Arc<Provided>> {
-        self.all_provided().iter().find(|model| model.info.card.id == *id)
+        self.all_provided().iter().find(|model| model.info.id() == id)
     }
 
     /// Every model that is served elsewhere, in the manifest's order.
@@ -109,12 +116,12 @@ impl Host {
     /// A model, wherever it is served.
     pub(crate) fn model(&self, id: &ModelId) -> Option<ModelInfo> {
         let own = self.scheduler.catalog().get(id).ok().cloned();
-        own.or_else(|| self.provided(id).map(|model| ModelInfo::Language(model.info.clone())))
+        own.or_else(|| self.provided(id).map(|model| model.info.clone()))
     }
 
     /// The names of all of them.
     pub(crate) fn model_ids(&self) -> impl Iterator<Item = &ModelId> {
-        let elsewhere = self.all_provided().iter().map(|model| &model.info.card.id);
+        let elsewhere = self.all_provided().iter().map(|model| model.info.id());
         self.scheduler.catalog().iter().map(ModelInfo::id).chain(elsewhere)
     }
 }
@@ -171,6 +178,8 @@ impl Runtime {
             painters: Door::inner(threads as u32, 0),
             generations: AtomicU64::new(0),
             storage: OnceLock::new(),
+            model_files: OnceLock::new(),
+            channels: OnceLock::new(),
             machine: Machine::new(),
         };
         Ok(Runtime { host: Arc::new(host) })
@@ -189,6 +198,19 @@ impl Runtime {
     pub fn store_in(&self, storage: Storage) {
         // whoever was first is what runs
         let _ = self.host.storage.set(storage);
+    }
+
+    /// Tells the files of a model from others by a text, which is another one whenever these are. It is asked where it may block.
+    /// Later calls change nothing.
+    pub fn know_files_by(&self, text: impl Fn(&ModelId) -> String + Send + Sync + 'static) {
+        // whoever was first is what runs
+        let _ = self.host.model_files.set(Arc::new(text));
+    }
+
+    /// Says where clients are that stay connected; later calls change nothing. Until then nobody is.
+    pub fn connect_channels(&self, channels: Arc<dyn Channels>) {
+        // whoever was first is what runs
+        let _ = self.host.channels.set(channels);
     }
 
     /// Where buckets and containers are, if there is a place.
@@ -211,18 +233,43 @@ impl Runtime {
     /// # Errors
     /// What of the request is wrong, or that there is no such model.
     pub fn chat(&self, request: ChatRequest, model: &ModelId) -> atelier_inference::Result<Ticket> {
+        self.ask(Wanted::Reply(request), model)
+    }
+
+    /// The same for pictures.
+    ///
+    /// # Errors
+    /// What of the request is wrong, or that there is no such model.
+    pub fn draw(&self, request: ImageRequest, model: &ModelId) -> atelier_inference::Result<Ticket> {
+        self.ask(Wanted::Pictures(Box::new(request)), model)
+    }
+
+    /// The same for what is said in a recording, of samples at [`Recording::RATE`].
+    ///
+    /// # Errors
+    /// What of the request is wrong, or that there is no such model.
+    pub fn transcribe(
+        &self,
+        audio: Arc<[f32]>,
+        options: SpeechOptions,
+        model: &ModelId,
+    ) -> atelier_inference::Result<Ticket> {
+        self.ask(Wanted::Transcript(audio, Box::new(options)), model)
+    }
+
+    fn ask(&self, wanted: Wanted, model: &ModelId) -> atelier_inference::Result<Ticket> {
         let unknown = || atelier_inference::Error::UnknownModel {
             id: model.to_string(),
             known: self.host.model_ids().map(ToString::to_string).collect(),
         };
         let model = self.host.provided(model).ok_or_else(unknown)?;
-        ProvidedOrder::new(request.clone(), &ModelInfo::Language(model.info.clone()))?;
+        wanted.check(&model.info)?;
         let asking = Asking {
             host: self.host.clone(),
             tenant: Arc::default(),
             route: "".into(),
             scope: Scope::default(),
-            request,
+            wanted,
             work: Work::default(),
         };
         Ok(asking.begin(model.clone()))

@@ -38,6 +38,12 @@ pub struct Grants {
     pub machine: bool,
     /// Whether it may submit background jobs, of each tenant its own; `grants.jobs` in the manifest.
     pub jobs: bool,
+    /// Who may be told of these; nobody when `None`, as without `route.webhooks` in the manifest.
+    pub webhooks: Option<Webhooks>,
+    /// Copies for other programs of which it may see how they fare; `grants.copies` in the manifest.
+    pub copies: Vec<String>,
+    /// Whether it may send to clients that stay connected; `grants.channels` in the manifest.
+    pub channels: bool,
 }
 
 /// Whether an instance of a route's handler answers one request or several.
@@ -54,6 +60,13 @@ pub enum Reuse {
     /// An instance answers several requests of the same tenant at a time, [`Limits::reuse_at_a_time`] at most, besides
     /// what `Serial` says (`reuse = "concurrent"`). For components of `wasi:http` 0.3 only.
     Concurrent,
+}
+
+/// Webhooks of a route's background jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Webhooks {
+    /// Servers that may be told though they are of this machine or its own network; `webhooks.private` in the manifest.
+    pub private: Vec<Origin>,
 }
 
 /// One route: its handler, the plugins of each stage in order, and what all of them may do.
@@ -75,6 +88,9 @@ pub struct RouteSpec {
     pub grants: Grants,
     /// What one request may use up.
     pub limits: Limits,
+    /// Bytes that the payload of an event may have, where clients connect to the route and stay (`channels.message-bytes` in the
+    /// manifest): then the handler must receive what they do.
+    pub channel_message_bytes: Option<usize>,
     /// Whether instances of the handler are used again; those of plugins never are.
     pub reuse: Reuse,
     /// What the handler reads through `wasi:config`.

@@ -22,8 +22,10 @@ use tokio::time::sleep;
 
 use crate::admin::{Admin, Audit, View};
 use crate::catalog::{Base, Entry, Large, Overlay, Usage};
+use crate::channels::{Clients, Reception, keep};
 use crate::cli::compile;
 use crate::config::{self, Builtins, Config, Model, ModelSource, Prediction, Variables};
+use crate::copies::Copier;
 use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
@@ -41,6 +43,8 @@ use crate::telemetry::{Exporter, SpanQueue, Tracer};
 use crate::vault::{Vault, VaultError};
 use crate::versions::Versions;
 use crate::watch::Watch;
+use crate::webhooks::Courier;
+use crate::weights::Weights;
 
 /// The component in which untrusted bytes are decoded.
 const DECODER: &str = "media";
@@ -70,6 +74,9 @@ pub enum StartError {
     /// A provider of models cannot be set up.
     #[error("{0}")]
     Provider(String),
+    /// An address of a store lacks a variable of the process.
+    #[error("{0}")]
+    Store(String),
     /// This binary carries no decoder.
     #[error("this binary carries no component `{DECODER}`; build it with the bundle")]
     NoDecoder,
@@ -89,6 +96,21 @@ pub struct Located {
     pub files: Result<ModelFiles, String>,
     /// Adapters that are part of the model.
     fixed_adapters: Vec<PathBuf>,
+    /// Where the files lie: files, and folders with all that is below them.
+    places: Vec<PathBuf>,
+}
+
+/// Files of a model that are here.
+struct Found {
+    files: ModelFiles,
+    fixed_adapters: Vec<PathBuf>,
+    places: Vec<PathBuf>,
+}
+
+impl Found {
+    fn new(files: ModelFiles, places: Vec<PathBuf>) -> Self {
+        Self { files, fixed_adapters: Vec::new(), places }
+    }
 }
 
 /// What the binary carries.
@@ -117,45 +139,51 @@ pub async fn locate(models: &[Model]) -> Result<Vec<Located>, StartError> {
 pub async fn locate_in(hub: Option<&Hub>, models: &[Model]) -> Vec<Located> {
     let mut located = Vec::with_capacity(models.len());
     for model in models.iter().filter(|model| !matches!(model.source, ModelSource::Provider(_))) {
-        let (files, fixed_adapters) = match find(hub, model).await {
-            Ok((files, adapters)) => (Ok(files), adapters),
-            Err(fix) => (Err(fix), Vec::new()),
+        let (files, fixed_adapters, mut places) = match find(hub, model).await {
+            Ok(Found { files, fixed_adapters, places }) => (Ok(files), fixed_adapters, places),
+            Err(fix) => (Err(fix), Vec::new(), Vec::new()),
         };
+        places.extend(model.vae.clone());
         let files = files.map(|files| match &model.vae {
             Some(path) if path.is_file() => files.with_vae(ModelFiles::single_file(path, None)),
             Some(path) => files.with_vae(ModelFiles::folder(path)),
             None => files,
         });
-        located.push(Located { model: model.clone(), files, fixed_adapters });
+        located.push(Located { model: model.clone(), files, fixed_adapters, places });
     }
     located
 }
 
 /// A model's own files and its fixed adapters; the text says what would bring them.
-async fn find(hub: Option<&Hub>, model: &Model) -> Result<(ModelFiles, Vec<PathBuf>), String> {
+async fn find(hub: Option<&Hub>, model: &Model) -> Result<Found, String> {
     let absent = || format!("run `atelier models pull {}`", model.id);
-    let files = match &model.source {
+    Ok(match &model.source {
         ModelSource::Builtin(name) => {
             let files = atelier_bundle::model(name).map(ModelFiles::embedded);
-            files.ok_or_else(|| format!("this binary carries no model `{name}`"))?
+            let files = files.ok_or_else(|| format!("this binary carries no model `{name}`"))?;
+            Found::new(files, Vec::new())
         }
-        ModelSource::Folder(path) => ModelFiles::folder(path),
-        ModelSource::File(path) => ModelFiles::single_file(path, model.prediction.map(prediction)),
+        ModelSource::Folder(path) => Found::new(ModelFiles::folder(path), vec![path.clone()]),
+        ModelSource::File(path) => {
+            let files = ModelFiles::single_file(path, model.prediction.map(prediction));
+            Found::new(files, vec![path.clone()])
+        }
         ModelSource::Hub(source) => {
             let folders = cached(hub, &[Wanted::of(source.clone())]).await;
             let folder = folders.and_then(|folders| folders.into_iter().next()).ok_or_else(absent)?;
-            match &source.file {
+            let files = match &source.file {
                 Some(file) => ModelFiles::single_file(folder.join(file), None),
-                None => ModelFiles::folder(folder),
-            }
+                None => ModelFiles::folder(&folder),
+            };
+            Found::new(files, vec![folder])
         }
         ModelSource::Provider(_) => return Err("it is served elsewhere".into()),
         ModelSource::Catalog(entry) => {
             let folders = cached(hub, &entry.wanted()).await.ok_or_else(absent)?;
-            return Ok(assemble(entry, &folders));
+            let (files, fixed_adapters) = assemble(entry, &folders);
+            Found { files, fixed_adapters, places: folders }
         }
-    };
-    Ok((files, Vec::new()))
+    })
 }
 
 /// The folders of what is wanted, if all of it is in the cache.
@@ -261,6 +289,23 @@ impl Located {
     }
 }
 
+/// Where the files are of every model and of what its requests may lay beside it.
+fn weights(located: &[Located]) -> Weights {
+    let mut weights = Weights::default();
+    for Located { model, fixed_adapters, places, .. } in located {
+        let beside = model.adapters.iter().map(|adapter| &adapter.source);
+        let beside = beside.chain(model.controls.iter().map(|control| &control.source));
+        let beside = beside.chain(&model.embeddings).chain(fixed_adapters);
+        let embedded = match &model.source {
+            ModelSource::Builtin(name) => atelier_bundle::model(name),
+            _ => None,
+        };
+        let places = places.iter().chain(beside).cloned().collect();
+        weights.add(model.id.clone(), places, embedded);
+    }
+    weights
+}
+
 /// The engine with every model whose files are here.
 pub fn engine(config: &Config, located: &[Located]) -> Result<Box<dyn Engine>, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::Engine(error.to_string());
@@ -314,6 +359,12 @@ pub async fn provide(
     Ok(missing)
 }
 
+/// The place for what components keep, with what of its addresses is in the process's variables.
+pub(crate) fn shelf(config: &Config) -> Result<Shelf, StartError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    Shelf::new(&config.store, variable).map_err(StartError::Store)
+}
+
 /// A host that is ready to serve.
 pub struct App {
     config: Config,
@@ -346,9 +397,12 @@ impl App {
     pub async fn open(config: Config, variables: Variables) -> Result<App, StartError> {
         let located = locate(&config.models).await?;
         let engine = engine(&config, &located)?;
+        let weights = weights(&located);
         let missing =
             located.into_iter().filter_map(|located| Some((located.model.id, located.files.err()?)));
-        Self::build(config, variables, engine, missing.collect()).await
+        let app = Self::build(config, variables, engine, missing.collect()).await?;
+        app.runtime.know_files_by(move |id| weights.text(id));
+        Ok(app)
     }
 
     /// Puts everything together around an engine; `missing` are the models that it lacks, with what brings them.
@@ -377,7 +431,7 @@ impl App {
             counts,
             signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
             vault: vault.clone(),
-            storage: Arc::new(Shelf::new(&config.store)),
+            storage: Arc::new(shelf(&config)?),
         };
         let unread = |error: VaultError| StartError::Vault(error.to_string());
         let versions = Arc::new(Versions::open(live.clone(), deployer, &config.store).map_err(unread)?);
@@ -439,13 +493,21 @@ impl App {
         let spans = exporter.as_ref().map(Exporter::queue);
         let sink = spans.clone().map(|queue| queue as Arc<dyn TraceSink>);
         let tracer = Tracer::new(sink, self.config.telemetry.sample_ratio);
-        let edge = Edge::new(self.live.clone(), &server, tracer);
+        let clients = Arc::<Clients>::default();
+        self.runtime.connect_channels(clients.clone());
+        let reception = Reception::new(self.live.clone(), clients.clone(), &server);
+        let keeper = tokio::spawn(keep(reception.desk(), stop.clone()));
+        let edge = Edge::new(self.live.clone(), &server, tracer, reception);
         let settings = Settings::from(&server);
-        let peers = Peers::new(server.max_connections_per_ip);
-        let admin = self.view(stop.clone(), peers.clone(), spans);
+        let peers = Peers::new(server.max_connections_per_ip, "server.max-connections-per-ip");
+        let admin = self.view(stop.clone(), peers.clone(), clients, spans);
         let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
         let foreman = Foreman { live: self.live.clone(), runtime: self.runtime.clone(), drain: server.drain };
         let jobs = tokio::spawn(foreman.run(stop.clone()));
+        let courier = Courier { live: self.live.clone(), runtime: self.runtime.clone() };
+        let webhooks = tokio::spawn(courier.run(stop.clone()));
+        let copier = Copier { live: self.live.clone(), runtime: self.runtime.clone() };
+        let copies = tokio::spawn(copier.run());
         let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
         let admin =
             doors.admin.map(|door| tokio::spawn(accept(admin_door(door, settings), admin, admin_stop)));
@@ -461,7 +523,10 @@ impl App {
         sleep(server.drain_delay).await;
         stopper.advance(Phase::Closing);
         joined(edge.await);
+        joined(keeper.await);
         joined(jobs.await);
+        joined(webhooks.await);
+        copies.abort();
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }
@@ -471,7 +536,13 @@ impl App {
         }
     }
 
-    fn view(&self, stop: Stop, peers: Arc<Peers>, spans: Option<Arc<SpanQueue>>) -> Admin {
+    fn view(
+        &self,
+        stop: Stop,
+        peers: Arc<Peers>,
+        channels: Arc<Clients>,
+        spans: Option<Arc<SpanQueue>>,
+    ) -> Admin {
         Admin(Arc::new(View {
             live: self.live.clone(),
             scheduler: self.scheduler.clone(),
@@ -484,6 +555,7 @@ impl App {
             body_pace: Pace::of_bodies(&self.config.server),
             missing: self.missing.clone(),
             peers,
+            channels,
             spans,
             manifest: self.config.manifest.to_string(),
             keys: self.config.server.operators(),
@@ -497,7 +569,7 @@ impl App {
 fn admin_door(listener: TcpListener, settings: Settings) -> Door {
     let drain = Duration::from_secs(1);
     let settings = Settings { max_connections: ADMIN_CONNECTIONS, drain, ..settings };
-    Door { listener, settings, peers: Peers::new(ADMIN_CONNECTIONS), tls: None }
+    Door { listener, settings, peers: Peers::new(ADMIN_CONNECTIONS, "of the admin address"), tls: None }
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>) {

@@ -55,7 +55,7 @@ impl fmt::Display for Network {
 
 /// Writes the client's address into the headers that a component will see, in place of all that they say about it.
 pub(crate) fn tell(headers: &mut HeaderMap, peer: SocketAddr, trusted: &[Network]) {
-    let address = address(headers, peer.ip().to_canonical(), trusted);
+    let address = address(headers, peer.ip(), trusted);
     for name in [&FORWARDED, &REAL_IP] {
         headers.remove(name);
     }
@@ -67,11 +67,11 @@ pub(crate) fn tell(headers: &mut HeaderMap, peer: SocketAddr, trusted: &[Network
 
 /// The last of those who passed the request on that is no proxy of ours. Each proxy adds the address from which it got the
 /// request at the end, so everything before the first stranger's, seen from the end, is the stranger's own word.
-fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let lists = headers.get_all(FORWARDED_FOR).iter().rev().map(|value| value.to_str().unwrap_or_default());
     let mut passed_on = lists.flat_map(|list| list.rsplit(',')).map(|text| text.trim().parse::<IpAddr>());
-    let mut client = peer;
+    let mut client = peer.to_canonical();
     while is_trusted(client) {
         match passed_on.next() {
             Some(Ok(before)) => client = before.to_canonical(),

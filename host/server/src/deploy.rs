@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use atelier_inference::ModelId;
-use atelier_runtime::{Code, Deployment, Grants, Limits, Origin, RouteSpec, Runtime};
+use atelier_runtime::{Code, Deployment, Grants, Limits, Origin, RouteSpec, Runtime, Webhooks};
 use bytes::Bytes;
 
 use crate::config::{self, CodeSource, Route, Signing};
@@ -19,6 +19,7 @@ use crate::shelf::Shelf;
 use crate::signing;
 use crate::vault::Vault;
 use crate::versions::{Base, Kept, Place, Uploads};
+use crate::webhooks;
 
 /// Of an upload's digest, as much goes into messages.
 const DIGEST_CHARS: usize = 12;
@@ -111,6 +112,7 @@ impl Deployer {
             finish,
             grants: self.grants(route)?,
             limits: limits(&route.limits),
+            channel_message_bytes: route.channels.as_ref().map(|channels| channels.message_bytes as usize),
             reuse: route.reuse,
             config: route.component_config(std::env::vars_os()),
             metrics: self.counts.routes.get(&route.name).guests.clone(),
@@ -170,14 +172,17 @@ impl Deployer {
         let outbound_private = origins("grants.outbound-private", &route.grants.outbound_private)?;
         let (buckets, containers) = (route.grants.buckets.clone(), route.grants.containers.clone());
         let machine = route.grants.machine;
-        let jobs = route.grants.jobs;
-        Ok(Grants { models, absent, outbound, outbound_private, buckets, containers, machine, jobs })
+        let (jobs, webhooks, copies) = (route.grants.jobs, told(route)?, route.grants.copies.clone());
+        let channels = route.grants.channels;
+        let places =
+            Grants { buckets, containers, machine, jobs, webhooks, copies, channels, ..Grants::default() };
+        Ok(Grants { models, absent, outbound, outbound_private, ..places })
     }
 
     /// Makes sure that there is a place where a route may keep things that does.
     async fn open_storage(&self, route: &Route) -> Result<(), DeployError> {
-        let config::Grants { buckets, containers, jobs, .. } = &route.grants;
-        if buckets.is_empty() && containers.is_empty() && !jobs {
+        let config::Grants { buckets, containers, jobs, copies, .. } = &route.grants;
+        if buckets.is_empty() && containers.is_empty() && copies.is_empty() && !jobs {
             return Ok(());
         }
         let storage = self.storage.get().await.map_err(operators)?;
@@ -230,6 +235,14 @@ pub(crate) fn operators(text: String) -> DeployError {
 /// BLAKE3 of a component, in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_string()
+}
+
+/// Who may be told of the route's background jobs. A secret that is not there, or is none, is said now and not with the first
+/// message.
+fn told(route: &Route) -> Result<Option<Webhooks>, DeployError> {
+    let Some(webhooks) = &route.webhooks else { return Ok(None) };
+    webhooks::signer(webhooks).map_err(operators)?;
+    Ok(Some(Webhooks { private: origins("webhooks.private", &webhooks.private)? }))
 }
 
 fn origins(key: &str, texts: &[String]) -> Result<Vec<Origin>, DeployError> {

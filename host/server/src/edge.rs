@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
 
+use crate::channels::{Reception, Visit};
 use crate::client::{self, Network};
 use crate::config::Server;
 use crate::failure::Refusal;
@@ -32,6 +33,7 @@ pub(crate) struct Edge {
     trusted_proxies: Arc<[Network]>,
     counts: Arc<Counts>,
     tracer: Tracer,
+    reception: Reception,
 }
 
 #[derive(Clone, Copy)]
@@ -42,12 +44,12 @@ struct HeadLimits {
 }
 
 impl Edge {
-    pub(crate) fn new(live: Arc<Live>, server: &Server, tracer: Tracer) -> Self {
+    pub(crate) fn new(live: Arc<Live>, server: &Server, tracer: Tracer, reception: Reception) -> Self {
         let &Server { header_bytes, max_headers, url_bytes, .. } = server;
         let limits = HeadLimits { header_bytes, max_headers, url_bytes };
         let (counts, body_pace) = (live.counts.clone(), Pace::of_bodies(server));
         let trusted_proxies = server.trusted_proxies.clone().into();
-        Self { live, limits, body_pace, trusted_proxies, counts, tracer }
+        Self { live, limits, body_pace, trusted_proxies, counts, tracer, reception }
     }
 
     async fn through(
@@ -65,7 +67,7 @@ impl Edge {
         };
         access.routed(slot.tally.clone());
         let caller = table.tenants.admit(&slot.route, request.headers_mut())?;
-        access.charged(&caller.member.tenant.id, caller.member.counts.clone(), caller.key);
+        access.charged(&caller.member.tenant.id, caller.member.counts.clone(), caller.key.clone());
         if !caller.may_enter {
             // another tenant's route is no more than a path without one
             return Err(Refusal::NoRoute);
@@ -80,6 +82,15 @@ impl Edge {
         if let Some(deployed) = &slot.deployment {
             access.handed_to(deployed.deployment.component());
         }
+        let request = mounted(request, &slot.route.path)?;
+        if let Some(channels) = &slot.route.channels
+            && let Some(kind) = channels.kind(request.uri().path())
+        {
+            // whoever stays is bounded there; the way in is a request like any other
+            let address = client::address(request.headers(), peer.ip(), &self.trusted_proxies);
+            let visit = Visit::new(slot, channels, &caller, address);
+            return self.reception.receive(kind, request, visit).await;
+        }
         let answer = self.hand_over(request, slot, &caller.member).await?;
         Ok(answer.map(|body| boxed(Held::new(body, begun))))
     }
@@ -92,7 +103,6 @@ impl Edge {
     ) -> Result<Answer, Refusal> {
         let Some(deployed) = &slot.deployment else { return Err(not_deployed(slot)) };
         let verdict = Verdict::default();
-        let request = mounted(request, &slot.route.path)?;
         let request = request.map(|body| RequestBody::new(body, self.body_pace, verdict.clone()));
         let result = deployed.deployment.handle_for(&member.runtime, request).await;
         if let Some(trial) = &deployed.trial {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use atelier_runtime::Failure;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
@@ -59,6 +62,22 @@ pub(crate) enum Refusal {
     },
     /// The handler gave no answer.
     Failed(Failure),
+    /// A page of another site wants to connect.
+    Origin,
+    /// The path is for WebSockets.
+    Upgrade,
+    /// As many clients are connected as may be.
+    Clients {
+        /// The limit.
+        limit: usize,
+    },
+    /// As many are connected from the client's address as may be.
+    ClientsOfAddress {
+        /// The limit.
+        limit: usize,
+    },
+    /// The component does not let the client in; the text is for it.
+    NotWelcome(String),
 }
 
 /// After which a client of a closed route may ask again: operators close routes for moments, not for days.
@@ -78,6 +97,10 @@ impl Refusal {
             Refusal::BodyStalled { .. } | Refusal::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::NotDeployed { .. } | Refusal::Closed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed(failure) => status(failure),
+            Refusal::Origin | Refusal::NotWelcome(_) => StatusCode::FORBIDDEN,
+            Refusal::Upgrade => StatusCode::UPGRADE_REQUIRED,
+            Refusal::Clients { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::ClientsOfAddress { .. } => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -96,6 +119,11 @@ impl Refusal {
             Refusal::NotDeployed { .. } => "not_deployed",
             Refusal::Closed { .. } => "route_closed",
             Refusal::Failed(failure) => failure.code(),
+            Refusal::Origin => "origin",
+            Refusal::Upgrade => "upgrade_required",
+            Refusal::Clients { .. } => "channels_full",
+            Refusal::ClientsOfAddress { .. } => "channels_of_address",
+            Refusal::NotWelcome(_) => "not_welcome",
         }
     }
 
@@ -126,6 +154,17 @@ impl Refusal {
             }
             Refusal::Closed { route } => format!("route `{route}` takes no requests now; try again later"),
             Refusal::Failed(failure) => failure.public(),
+            Refusal::Origin => {
+                "pages of this origin may not connect: name it in `channels.origins` of the route".into()
+            }
+            Refusal::Upgrade => "this path is for WebSockets (RFC 6455), over HTTP/1.1".into(),
+            Refusal::Clients { limit } => {
+                format!("{limit} clients are connected already (server.max-channels); try again later")
+            }
+            Refusal::ClientsOfAddress { limit } => format!(
+                "{limit} clients are connected from this address already (server.max-channels-per-ip)"
+            ),
+            Refusal::NotWelcome(text) => text.clone(),
         }
     }
 
@@ -151,6 +190,11 @@ impl Refusal {
         if let Refusal::Unauthorized(_) = self {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Refusal::Upgrade = self {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         if let Some(retry_after) = self.retry_after() {
             headers.insert(RETRY_AFTER, (retry_after.as_millis().div_ceil(1_000) as u64).max(1).into());
         }
@@ -167,7 +211,9 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::OverQuota(over) => Some(over.retry_after),
-            Refusal::Closed { .. } => Some(CLOSED),
+            Refusal::Closed { .. } | Refusal::Clients { .. } | Refusal::ClientsOfAddress { .. } => {
+                Some(CLOSED)
+            }
             Refusal::Failed(Failure::Saturated { retry_after, .. } | Failure::Share { retry_after, .. }) => {
                 Some(*retry_after)
             }

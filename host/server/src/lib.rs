@@ -7,6 +7,7 @@
 //! - `vault.rs` keeps what operators changed while the host ran; `signing.rs` says whose components are believed
 //! - `keys.rs`, `roster.rs` and `tenants/` say who asks, and what is left of the allowance
 //! - `failure.rs` turns every error into an answer, once; `admin/` is the operators' address, `metrics/` counts
+//! - `channels/` has the clients that stay connected, and their rooms
 //! - `client.rs` says where a request comes from, to components that may know
 //! - `manager.rs` tells systemd how the process is doing
 //! - `hub/` finds and fetches models; `cli/` is the binary's verbs; `terminal.rs` is all that prints
@@ -16,9 +17,11 @@
 mod admin;
 pub mod app;
 pub mod catalog;
+mod channels;
 pub mod cli;
 mod client;
 pub mod config;
+mod copies;
 mod deploy;
 mod edge;
 mod failure;
@@ -42,3 +45,5 @@ mod terminal;
 mod vault;
 mod versions;
 mod watch;
+mod webhooks;
+mod weights;

@@ -3,13 +3,15 @@
 
 use std::path::PathBuf;
 
-use atelier_store::{Storage, StorageConfig};
+use atelier_store::{CopyConfig, CopyTarget, RedisCopy, S3Copy, Secret, Storage, StorageConfig};
 use tokio::sync::OnceCell;
 
-use crate::config;
+use crate::config::{self, StoreCopy, Template};
 
 /// Below `store.data-dir`.
 const FOLDER: &str = "storage";
+/// Of a bucket, where the manifest does not say.
+const REGION: &str = "us-east-1";
 
 /// The folder, open or not yet.
 pub(crate) struct Shelf {
@@ -19,13 +21,22 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    pub(crate) fn new(store: &config::Store) -> Self {
+    /// With the process's variables where the manifest leaves places for them. The text says which key lacks one.
+    pub(crate) fn new(
+        store: &config::Store,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        let filled =
+            |template: &Template| template.filled(&variable).map_err(|why| format!("store.values: {why}"));
         let config = StorageConfig {
             value_bytes: store.value_bytes,
             object_bytes: store.object_bytes,
-            redis: store.values.clone(),
+            webhooks: store.webhooks,
+            redis: store.values.as_ref().map(filled).transpose()?,
+            copies: store.copies.iter().map(|copy| resolve(copy, &variable)).collect::<Result<_, _>>()?,
         };
-        Self { dir: store.data_dir.as_ref().map(|dir| dir.join(FOLDER)), config, open: OnceCell::new() }
+        let dir = store.data_dir.as_ref().map(|dir| dir.join(FOLDER));
+        Ok(Self { dir, config, open: OnceCell::new() })
     }
 
     /// What is there, opened by whoever comes first. The text says why it cannot be, and is for operators; who comes next
@@ -41,4 +52,47 @@ impl Shelf {
         };
         self.open.get_or_try_init(open).await.cloned()
     }
+}
+
+/// A copy with its addresses and secrets.
+fn resolve(copy: &StoreCopy, variable: impl Fn(&str) -> Option<String>) -> Result<CopyConfig, String> {
+    let StoreCopy { id, jobs, containers, tenant, to, key, redis, s3 } = copy;
+    let filled = |what: &str, template: &Template| {
+        template.filled(&variable).map_err(|why| format!("store.copy.{id}.{what}: {why}"))
+    };
+    let secret = |name: &Option<String>| {
+        let value = name.as_ref().and_then(|name| variable(name));
+        value.filter(|value| !value.is_empty()).map(Secret)
+    };
+    let to = filled("to", to)?;
+    let Some(bucket) = to.strip_prefix("s3://") else {
+        let target = RedisCopy {
+            url: Secret(to),
+            password: secret(&redis.password_env),
+            key: key.clone(),
+            channel: redis.channel.clone(),
+            routes: jobs.clone(),
+        };
+        return Ok(CopyConfig { id: id.clone(), to: CopyTarget::Jobs(target) });
+    };
+    let region = s3.region.as_ref().map(|region| filled("region", region)).transpose()?;
+    let endpoint = s3.endpoint.as_ref().map(|endpoint| filled("endpoint", endpoint)).transpose()?;
+    let bucket = bucket.trim_end_matches('/');
+    if bucket.is_empty() || bucket.contains('/') {
+        return Err(format!(
+            "store.copy.{id}.to: wants a bucket alone, s3://BUCKET; a folder belongs into `key`"
+        ));
+    }
+    let access = secret(&s3.access_key_id_env).zip(secret(&s3.secret_access_key_env));
+    let target = S3Copy {
+        bucket: bucket.to_owned(),
+        region: region.unwrap_or_else(|| REGION.to_owned()),
+        endpoint: endpoint.filter(|endpoint| !endpoint.is_empty()),
+        access: access.map(|(Secret(id), secret)| (id, secret)),
+        session: secret(&s3.session_token_env),
+        key: key.clone(),
+        containers: containers.clone(),
+        tenant: tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
+    };
+    Ok(CopyConfig { id: id.clone(), to: CopyTarget::Objects(target) })
 }

@@ -67,6 +67,14 @@ pub enum Error {
     /// The server that has the values does not answer, or answers with an error.
     #[error("the server of store.values: {0}")]
     Remote(String),
+    /// A copy is configured in a way that cannot be.
+    #[error("store.copy.{id}: {why}")]
+    Copy {
+        /// The copy.
+        id: String,
+        /// What is wrong; no address and no secret.
+        why: String,
+    },
     /// The owner keeps as much as it may.
     #[error(
         "there is no room: of the {limit} bytes that may be kept (tenant.quotas.stored-bytes) {used} are in use"
@@ -115,6 +123,17 @@ pub enum Error {
         /// How many may.
         limit: u64,
     },
+    /// As many messages to the owner's webhooks wait as may.
+    #[error(
+        "{limit} messages to webhooks may wait (store.webhooks), and as many do: their receivers do not answer"
+    )]
+    Untold {
+        /// How many may.
+        limit: u64,
+    },
+    /// No page of a list said that the next one begins there.
+    #[error("`{0}` is not where a page ends; begin without it")]
+    NoPage(String),
     /// The key is another job's.
     #[error("the idempotency key `{0}` was used for another job; a new job needs a new key")]
     KeyUsed(String),
@@ -133,6 +152,7 @@ impl Error {
                 | Self::InUse { .. }
                 | Self::Index { .. }
                 | Self::Remote(_)
+                | Self::Copy { .. }
                 | Self::Closed
         )
     }
@@ -142,11 +162,12 @@ impl Error {
         match self {
             Self::Io { .. } | Self::BadKey { .. } => "disk",
             Self::Index { .. } | Self::InUse { .. } | Self::Closed => "index",
-            Self::Remote(_) => "remote",
+            Self::Remote(_) | Self::Copy { .. } => "remote",
             Self::InvalidName(_) | Self::NameLength { .. } => "name",
             Self::TooLarge { .. } | Self::TooMany(_) => "size",
-            Self::Full { .. } | Self::Waiting { .. } => "quota",
+            Self::Full { .. } | Self::Waiting { .. } | Self::Untold { .. } => "quota",
             Self::KeyUsed(_) => "key",
+            Self::NoPage(_) => "page",
             Self::NoNumber(_) => "number",
             Self::NoContainer(_) | Self::NoObject { .. } | Self::ContainerExists(_) => "absent_or_present",
             Self::Range { .. } => "range",

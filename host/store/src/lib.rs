@@ -1,6 +1,6 @@
 //! The crate that owns Atelier's bytes at rest: private files that are authenticated when read ([`SealedFiles`]), lines that
 //! are only ever added to ([`Journal`]), and what components keep from one request to the next ([`Storage`]): buckets of keys,
-//! containers of objects and jobs to be done later, each under its owner.
+//! containers of objects and jobs to be done later, each under its owner; and the copies of these that other programs read.
 //!
 //! It must never know what the bytes mean, who the owners are, or which component asks: callers name them and decide.
 
@@ -13,7 +13,9 @@ pub use error::Error;
 pub use journal::Journal;
 pub use sealed::SealedFiles;
 pub use storage::{
-    Blob, Bucket, Container, Counts, Draft, JobEnd, JobLine, JobOrder, JobPriority, JobQueue, JobState,
-    JobStatus, Jobs, Keys, MAX_ATTEMPTS, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE, ObjectInfo, Owner, Reports,
-    Space, Storage, StorageConfig, Submitted, Taken, Version,
+    Blob, Bucket, Caching, Container, Copies, CopyConfig, CopyTarget, Counts, Delivery, Draft, JobCopy,
+    JobEnd, JobLine, JobOrder, JobPage, JobPlace, JobPriority, JobQueue, JobSeen, JobState, JobStatus,
+    JobView, Jobs, Keys, MAX_ATTEMPTS, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE, ObjectCopy, ObjectInfo, Occasion,
+    Outbox, OutboxLine, Owner, RedisCopy, Reports, S3Copy, Secret, Sent, ServiceState, ServiceStatus, Space,
+    Storage, StorageConfig, Submitted, Taken, Version, Webhook,
 };

@@ -1,16 +1,21 @@
 //! A host for tests of handlers: it draws and hears what its script says, writes down what was asked of it, and computes
 //! nothing. Pictures are their sizes, recordings are the bytes that were sent. Compiled with the feature `fake` only.
 //!
-//! `exchange` has the requests that tests send and reads the answers; `script` is what a fake starts with.
+//! `exchange` has the requests that tests send and reads the answers; `script` is what a fake starts with; `jobs` keeps its
+//! background jobs.
 
 mod exchange;
+mod jobs;
 mod script;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures::future;
+use serde_json::Value;
 
+use crate::channels::Channels;
+use crate::copies::{Copies, CopyError, ObjectCopy, Service};
 use crate::host::{
     AbsentModel, Call, CallError, Choice, Event, GenerationError, Hints, Host, ImageError, Job, Model, Order,
     Outcome, Prompt, Size, Source, StageError,
@@ -20,6 +25,7 @@ use crate::speech::{AudioError, Speech, SpeechEvent, SpeechModel, SpeechOrder, T
 use crate::storage::{Memory, Storage, StorageError};
 
 pub use exchange::{events, form, get, json, whole};
+pub use jobs::Submitted;
 pub use script::{Script, drawing, said};
 
 /// What was asked of a fake.
@@ -31,8 +37,12 @@ pub struct Record {
     pub speech: Vec<SpeechOrder>,
     /// What the select stage was told.
     pub hints: Vec<Hints>,
+    /// Background jobs.
+    pub background: Submitted,
     /// Jobs that have ended or were given up.
     pub jobs_dropped: usize,
+    /// What rooms of clients were sent: the room, the event and its payload.
+    pub published: Vec<(String, String, Value)>,
     /// What time it is; a test may let it pass.
     pub unix_seconds: u64,
 }
@@ -57,6 +67,13 @@ pub struct Fake {
     pub record: Rc<RefCell<Record>>,
     /// What it keeps.
     pub memory: Rc<Memory>,
+}
+
+impl Channels for Fake {
+    async fn publish(&self, room: &str, event: &str, payload: &Value) -> u32 {
+        self.record.borrow_mut().published.push((room.into(), event.into(), payload.clone()));
+        self.script.listeners
+    }
 }
 
 /// A job of a picture: the script's events, then its end.
@@ -176,7 +193,7 @@ impl Host for Fake {
         Ok(FakeJob { events: self.script.events.clone().into_iter(), order, size, fake: self.clone() })
     }
 
-    async fn post(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
+    async fn call(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
         Err(CallError("nothing is posted here".into()))
     }
 }
@@ -278,5 +295,21 @@ impl Storage for Fake {
 impl Machine for Fake {
     async fn usage(&self) -> Result<Figures, MachineError> {
         self.script.usage.clone()
+    }
+}
+
+impl Copies for Fake {
+    async fn services(&self) -> Vec<Service> {
+        self.script.services.clone()
+    }
+
+    async fn object_copy(
+        &self,
+        container: &str,
+        name: &str,
+        _wait_ms: u32,
+    ) -> Result<Option<ObjectCopy>, CopyError> {
+        let placed = |copy: ObjectCopy| ObjectCopy { url: format!("{}{container}/{name}", copy.url), ..copy };
+        self.script.copy.clone().map(|copy| copy.map(placed))
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Fake, Record};
+use crate::copies::{CopyError, ObjectCopy, Service};
 use crate::host::{AbsentModel, Choice, Event, GenerationError, Model, Size, StageError, StepCacheKind};
+use crate::jobs::JobsError;
 use crate::machine::{Figures, MachineError};
 use crate::speech::{Language, Transcript};
 use crate::storage::StorageError;
@@ -37,8 +39,16 @@ pub struct Script {
     pub storage: Result<(), StorageError>,
     /// Whether objects can be written.
     pub objects: Result<(), StorageError>,
+    /// Whether background jobs are taken.
+    pub jobs: Result<(), JobsError>,
+    /// How many clients are in every room.
+    pub listeners: u32,
     /// How the machine fares.
     pub usage: Result<Figures, MachineError>,
+    /// How the servers fare that copies go to.
+    pub services: Vec<Service>,
+    /// What becomes of objects' copies; container and name are written behind the address.
+    pub copy: Result<Option<ObjectCopy>, CopyError>,
 }
 
 impl Default for Script {
@@ -56,7 +66,11 @@ impl Default for Script {
             select: Err(StageError::NotConfigured("add `select` to route \"a\"".into())),
             storage: Ok(()),
             objects: Ok(()),
+            jobs: Ok(()),
+            listeners: 0,
             usage: Ok(Figures { cores: 2, cpu_percent: Some(12.5), jobs_waiting: 3, ..Figures::default() }),
+            services: Vec::new(),
+            copy: Ok(None),
         }
     }
 }
@@ -104,6 +118,7 @@ pub fn drawing(id: &str) -> Model {
         min_side: 64,
         max_side: 256,
         side_multiple: 8,
+        sizes: Vec::new(),
         default_steps: 20,
         default_guidance: 4.0,
         default_strength: 0.8,

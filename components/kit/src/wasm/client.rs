@@ -1,4 +1,4 @@
-//! Posting JSON to another server through `wasi:http/client` 0.3, with one deadline over the whole call.
+//! Asking another server through `wasi:http/client` 0.3, with one deadline over the whole call. Answers are wanted in JSON.
 //!
 //! Where it may go is the host's to decide (`grants.outbound`). What comes back is bounded in time and bytes and is
 //! handed on unread.
@@ -14,8 +14,8 @@ use crate::host::{Call, CallError};
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
-/// Posts and waits for the whole answer.
-pub(super) async fn post(call: Call) -> Result<(u16, Vec<u8>), CallError> {
+/// Asks and waits for the whole answer.
+pub(super) async fn call(call: Call) -> Result<(u16, Vec<u8>), CallError> {
     let timeout_ms = call.timeout_ms;
     let deadline = std::pin::pin!(wait_for(timeout_ms.saturating_mul(NANOSECONDS_PER_MS)));
     match select(std::pin::pin!(exchange(call)), deadline).await {
@@ -26,12 +26,13 @@ pub(super) async fn post(call: Call) -> Result<(u16, Vec<u8>), CallError> {
 
 /// The call without its deadline.
 async fn exchange(call: Call) -> Result<(u16, Vec<u8>), CallError> {
-    let request = request(&call.url)?;
+    let address = address(&call.url)?;
     let (mut body, contents) = wit_stream::new::<u8>();
     let (_trailers, no_trailers) = wit_future::new(|| Ok(None));
-    let fields = json_fields(call.body.len())?;
-    let (outgoing, _sent) = Request::new(fields, Some(contents), no_trailers, None);
-    request.apply(&outgoing)?;
+    let has_body = call.method != "GET";
+    let (outgoing, _sent) =
+        Request::new(fields(&call, has_body)?, has_body.then_some(contents), no_trailers, None);
+    address.apply(call.method, &outgoing)?;
     let bytes = call.body;
     let write = async move {
         // a server that answers before it has read everything is judged by its answer
@@ -61,7 +62,7 @@ struct Address {
 }
 
 /// Splits an address of the operator's; what is wrong with it is said without repeating it.
-fn request(url: &str) -> Result<Address, CallError> {
+fn address(url: &str) -> Result<Address, CallError> {
     let bad = || CallError("its address is not an http or https url".into());
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let scheme = match scheme {
@@ -74,9 +75,14 @@ fn request(url: &str) -> Result<Address, CallError> {
 }
 
 impl Address {
-    fn apply(self, request: &Request) -> Result<(), CallError> {
+    fn apply(self, method: &str, request: &Request) -> Result<(), CallError> {
+        let method = match method {
+            "GET" => Method::Get,
+            "POST" => Method::Post,
+            other => Method::Other(other.to_owned()),
+        };
         let set = request
-            .set_method(&Method::Post)
+            .set_method(&method)
             .and_then(|()| request.set_scheme(Some(&self.scheme)))
             .and_then(|()| request.set_authority(Some(&self.authority)))
             .and_then(|()| request.set_path_with_query(Some(&self.path)));
@@ -84,16 +90,13 @@ impl Address {
     }
 }
 
-fn json_fields(length: usize) -> Result<Fields, CallError> {
-    let entries = [
-        ("content-type", "application/json".into()),
-        ("accept", "application/json".into()),
-        ("content-length", length.to_string()),
-    ];
-    let entries: Vec<_> = entries
-        .into_iter()
-        .map(|(name, value): (&str, String)| (name.to_owned(), value.into_bytes()))
-        .collect();
+/// The call's own headers, and those that every call has.
+fn fields(call: &Call, has_body: bool) -> Result<Fields, CallError> {
+    let length = has_body.then(|| ("content-length", call.body.len().to_string()));
+    let fixed = [("accept", "application/json".to_owned())].into_iter().chain(length);
+    let own = call.headers.iter().map(|(name, value)| (name, value.to_owned()));
+    let entries: Vec<_> =
+        own.chain(fixed).map(|(name, value)| (name.to_owned(), value.into_bytes())).collect();
     Fields::from_list(&entries).map_err(|error| CallError(format!("request headers: {error}")))
 }
 
@@ -108,6 +111,9 @@ fn reason(error: &ErrorCode) -> String {
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "its name could not be resolved".into(),
         ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
             "it did not answer in time".into()
+        }
+        ErrorCode::ConnectionLimitReached => {
+            "no more requests may be sent: raise `limits.outbound-requests`".into()
         }
         ErrorCode::InternalError(_) => "the connection failed".into(),
         other => format!("the connection failed: {other}"),

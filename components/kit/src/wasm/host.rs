@@ -131,8 +131,8 @@ impl Host for Granted {
         Ok(RunningJob { job, events })
     }
 
-    async fn post(&self, call: Call) -> Result<(u16, Vec<u8>), CallError> {
-        super::client::post(call).await
+    async fn call(&self, call: Call) -> Result<(u16, Vec<u8>), CallError> {
+        super::client::call(call).await
     }
 }
 
@@ -276,6 +276,7 @@ fn model(info: types::ModelInfo) -> Model {
         min_side: info.min_side,
         max_side: info.max_side,
         side_multiple: info.side_multiple,
+        sizes: info.sizes.into_iter().map(plain).collect(),
         default_steps: info.default_steps,
         default_guidance: info.default_guidance,
         default_strength: info.default_strength,
@@ -318,6 +319,7 @@ fn model_info(model: &Model) -> types::ModelInfo {
         min_side: model.min_side,
         max_side: model.max_side,
         side_multiple: model.side_multiple,
+        sizes: model.sizes.iter().copied().map(wire).collect(),
         default_steps: model.default_steps,
         default_guidance: model.default_guidance,
         default_strength: model.default_strength,

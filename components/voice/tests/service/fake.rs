@@ -302,7 +302,7 @@ impl Host for Fake {
         }
     }
 
-    async fn post(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
+    async fn call(&self, _call: Call) -> Result<(u16, Vec<u8>), CallError> {
         Err(CallError("nothing is posted here".into()))
     }
 }

@@ -21,6 +21,8 @@ mod capabilities {
             import atelier:host/finish@0.1.0;
             import atelier:host/machine@0.1.0;
             import atelier:host/jobs@0.1.0;
+            import atelier:host/copies@0.1.0;
+            import atelier:host/channels@0.1.0;
         ",
         imports: {
             "atelier:host/images.[static]image.from-pixels": trappable,
@@ -155,12 +157,57 @@ pub mod worker {
     });
 }
 
+pub mod viewer {
+    // as above
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world viewer { export atelier:host/job-view@0.1.0; }",
+        exports: { default: async | store },
+        with: { "atelier:host/jobs": crate::bindings::jobs },
+        require_store_data_send: true,
+    });
+}
+
+pub mod receiver {
+    // not the whole world, as above
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world receiver { export atelier:host/channel-receiver@0.1.0; }",
+        exports: { default: async | store },
+        require_store_data_send: true,
+    });
+}
+
 pub mod provider {
     // not the whole world: what it imports beside its own types is WASI's, and linked as such
     wasmtime::component::bindgen!({
         path: "../../wit",
         inline: "package atelier:runtime; world provider { export atelier:host/provider-language@0.1.0; }",
         exports: { default: async | store },
+        require_store_data_send: true,
+    });
+}
+
+pub mod picture_provider {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world picture-provider { export atelier:host/provider-images@0.1.0; }",
+        exports: { default: async | store },
+        with: {
+            "atelier:host/provider-types": crate::bindings::provider::atelier::host::provider_types,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub mod speech_provider {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package atelier:runtime; world speech-provider { export atelier:host/provider-speech@0.1.0; }",
+        exports: { default: async | store },
+        with: {
+            "atelier:host/provider-types": crate::bindings::provider::atelier::host::provider_types,
+        },
         require_store_data_send: true,
     });
 }

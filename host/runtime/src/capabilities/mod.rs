@@ -5,6 +5,8 @@
 
 mod audio;
 mod blobstore;
+mod channels;
+mod copies;
 mod finish;
 mod generation;
 mod images;
@@ -38,6 +40,7 @@ pub use generation::RunningJob;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use images::Image;
 pub(crate) use images::decode_pixels;
+pub(crate) use jobs::standing;
 #[expect(unreachable_pub, reason = "the generated bindings re-export them")]
 pub use keyvalue::{Bucket, Swap};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

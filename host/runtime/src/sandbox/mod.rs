@@ -39,12 +39,16 @@ pub(crate) use verdict::is_unset;
 /// What every store of a route shares and nobody changes.
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
+    /// A digest of its code and configuration.
+    pub(crate) identity: String,
     pub(crate) limits: Arc<Limits>,
     pub(crate) grants: Grants,
     pub(crate) config: WasiConfigVariables,
     /// Part of the configuration that is taken out of what the guest prints.
     pub(crate) secret: Option<Secret>,
     pub(crate) stages: Stages,
+    /// Of an event's payload, where the route serves channels.
+    pub(crate) channel_message_bytes: usize,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// Plugins of this deployment that failed by their own making.
     pub(crate) plugin_failures: AtomicU64,

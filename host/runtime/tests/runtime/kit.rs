@@ -78,6 +78,7 @@ pub(crate) fn spec(handler: Code) -> RouteSpec {
         finish: Vec::new(),
         grants: Grants::default(),
         limits: Limits::default(),
+        channel_message_bytes: None,
         reuse: Reuse::None,
         config: Vec::new(),
         metrics: Arc::default(),

@@ -27,7 +27,8 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = StorageConfig { value_bytes: 4 << 20, object_bytes: 200_000, redis: None };
+        let config =
+            StorageConfig { value_bytes: 4 << 20, object_bytes: 200_000, ..StorageConfig::default() };
         let storage = Storage::open(&folder.path().join("storage"), config).unwrap();
         let runtime = runtime_with(RuntimeConfig::default(), scheduler(Duration::ZERO));
         runtime.store_in(storage.clone());

@@ -12,6 +12,7 @@ impl View {
             runtime: &self.runtime,
             reports: &self.reports,
             peers: &self.peers,
+            channels: &self.channels,
             spans: self.spans.as_deref(),
             uptime: self.started.elapsed(),
         };

@@ -28,6 +28,7 @@ use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::channels::Clients;
 use crate::config::ApiKey;
 use crate::http::{Answer, Pace, Peers, Service, Stop, whole};
 use crate::keys::Key;
@@ -66,6 +67,7 @@ pub(crate) struct View {
     pub(crate) body_pace: Pace,
     pub(crate) missing: Arc<[(ModelId, String)]>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) channels: Arc<Clients>,
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) manifest: String,
     /// What the operators' keys are known by.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use atelier_inference::{Error, TenantsStatus};
-use atelier_store::JobLine;
+use atelier_store::{JobLine, OutboxLine, ServiceStatus};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -69,6 +69,7 @@ impl View {
             "memory": self.scheduler.memory(),
             "providers": self.runtime.providers(),
             "queue": self.queue(),
+            "copies": self.copies(),
             "reload": self.reports.now(),
             "runtime": self.runtime.metrics(),
         })
@@ -91,15 +92,37 @@ impl View {
     /// Background jobs: nothing where there is no place for any.
     pub(super) async fn jobs(&self) -> Result<Value, Fault> {
         let Some(queue) = self.runtime.storage().map(|storage| storage.job_queue()) else {
-            return Ok(json!({ "running": 0, "waiting": [] }));
+            return Ok(json!({ "running": 0, "waiting": [], "webhooks": [] }));
         };
-        let lines = queue.lines().await.map_err(|error| {
+        let unread = |error: atelier_store::Error| {
             tracing::error!("background jobs cannot be listed: {error}");
             Fault::Internal
-        })?;
+        };
         let line = |line: JobLine| json!({ "route": line.route, "tenant": line.owner, "jobs": line.waiting });
+        let lines = queue.lines().await.map_err(unread)?;
         let waiting: Vec<Value> = lines.into_iter().map(line).collect();
-        Ok(json!({ "running": queue.running(None), "waiting": waiting }))
+        let untold = |line: OutboxLine| json!({ "tenant": line.owner, "receiver": line.receiver, "messages": line.waiting });
+        let lines = queue.outbox().lines().await.map_err(unread)?;
+        let webhooks: Vec<Value> = lines.into_iter().map(untold).collect();
+        Ok(json!({ "running": queue.running(None), "waiting": waiting, "webhooks": webhooks }))
+    }
+
+    /// What other programs read of what components keep: nothing where there is no place for anything.
+    fn copies(&self) -> Vec<Value> {
+        let copy = |status: ServiceStatus| {
+            json!({
+                "id": status.id,
+                "kind": status.kind,
+                "state": status.state.name(),
+                "since": status.since_ms / 1_000,
+                "reason": status.reason,
+                "waiting": status.waiting,
+                "copied": status.copied,
+                "failed": status.failed,
+            })
+        };
+        let known = self.runtime.storage().map(|storage| storage.copies().known_lately());
+        known.into_iter().flatten().map(copy).collect()
     }
 
     pub(super) fn models(&self) -> Vec<Value> {
@@ -117,7 +140,6 @@ impl View {
             self.missing.iter().map(|(id, fix)| json!({ "id": id, "state": "missing", "fix": fix }));
         let elsewhere = self.runtime.provided_models().into_iter().map(|model| {
             let mut value = json!(model);
-            value["kind"] = "language".into();
             value["state"] = if model.left_alone { "left alone" } else { "elsewhere" }.into();
             value
         });

@@ -14,13 +14,14 @@ use atelier_runtime::{Origin, Reuse};
 use super::problem::{Place, did_you_mean};
 use super::raw::{At, Document, Found, Table};
 use super::signing::signing;
+use super::template::Template;
 use super::tenant::{self, Tenant};
 use super::types::{
     CodeSource, Config, Engine, Grants, Limits, Log, LogFormat, Manifest, Model, Route, Server, Store,
     Telemetry, Tls,
 };
 use super::{Builtins, router_problem};
-use super::{model, provider, release, reuse};
+use super::{channels, copies, model, provider, release, reuse, webhooks};
 use crate::client::Network;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -46,13 +47,14 @@ pub(super) fn config(document: &Document<'_>, context: &Context<'_>) -> Config {
     let log = log(root.table("log"), context);
     let telemetry = telemetry(root.table("telemetry"));
     let engine = engine(root.table("engine"));
-    let store = store(root.table("store"), context);
     let signing = signing(root.table("signing"));
     let providers = provider::providers(root.tables("provider"), context);
     let models = model::models(root.tables("model"), &providers, context);
     let tenants = tenant::tenants(root.tables("tenant"));
-    let known = Known { models: &models, tenants: &tenants, keeps: store.data_dir.is_some() };
+    let (store, copies) = store(root.table("store"), &tenants, context);
+    let known = Known { models: &models, tenants: &tenants, store: &store };
     let routes = routes(root.tables("route"), &known, context);
+    copies::check(copies, &routes, &store);
     root.finish();
     let manifest = Manifest::Embedded;
     Config { manifest, server, log, telemetry, engine, store, signing, providers, models, tenants, routes }
@@ -70,6 +72,8 @@ fn server(table: Table<'_>, context: &Context<'_>) -> Server {
         admin_keys: tenant::keys(&table, "admin-keys", ADMIN_VERB, &mut BTreeMap::new()),
         max_connections: size("max-connections", 4_096, 1, 1_000_000),
         max_connections_per_ip: size("max-connections-per-ip", 256, 1, 1_000_000),
+        max_channels: size("max-channels", 1_000, 1, 1_000_000),
+        max_channels_per_ip: size("max-channels-per-ip", 32, 1, 1_000_000),
         trusted_proxies: trusted_proxies(&table),
         max_instances: size("max-instances", 128, 1, 10_000) as u32,
         max_waiting: size("max-waiting", 64, 0, 10_000),
@@ -192,7 +196,7 @@ fn engine(table: Table<'_>) -> Engine {
     engine
 }
 
-fn store(table: Table<'_>, context: &Context<'_>) -> Store {
+fn store<'a>(table: Table<'a>, tenants: &[Tenant], context: &Context<'_>) -> (Store, Vec<copies::Asked<'a>>) {
     let named = table.text("cache-dir");
     let cache_dir = match named.as_ref().map(|found| found.value.as_str()) {
         Some("off") => None,
@@ -200,6 +204,7 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
         None => context.default_cache.clone(),
     };
     let data = table.text("data-dir").map_or(DATA_DIR.to_owned(), |found| found.value);
+    let (copies, asked) = copies::copies(table.tables("copy"), tenants);
     let store = Store {
         cache_dir,
         data_dir: (data != "off").then(|| context.base.join(data)),
@@ -210,27 +215,28 @@ fn store(table: Table<'_>, context: &Context<'_>) -> Store {
         values: values(&table),
         value_bytes: table.bytes("value-bytes", 1_024..=64 * MIB).unwrap_or(MIB),
         object_bytes: table.bytes("object-bytes", 1_024..=1_024 * GIB).unwrap_or(GIB),
+        webhooks: table.number("webhooks", 1..=1_000_000).unwrap_or(10_000),
+        copies,
     };
     table.finish();
-    store
+    (store, asked)
 }
 
 /// Where buckets have their values, unless that is the data folder. An address may hold a password and is not repeated.
-fn values(table: &Table<'_>) -> Option<String> {
-    let found = table.text("values")?;
-    let server = ["redis://", "unix://"].iter().find_map(|scheme| found.value.strip_prefix(scheme));
-    if server.is_none_or(str::is_empty) {
-        table.problem(&found.at, "wants the address of a Redis server, such as \"redis://127.0.0.1:6379/0\"");
-    }
-    Some(found.value)
+fn values(table: &Table<'_>) -> Option<Template> {
+    let is_server = |text: &str| {
+        let server = ["redis://", "unix://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        server.is_some_and(|server| !server.is_empty())
+    };
+    let what = "wants the address of a Redis server, such as \"redis://127.0.0.1:6379/0\"";
+    copies::template(table, "values", what, is_server)
 }
 
 /// What a route may name.
 struct Known<'a> {
     models: &'a [Model],
     tenants: &'a [Tenant],
-    /// Whether there is a place to keep anything.
-    keeps: bool,
+    store: &'a Store,
 }
 
 fn routes(tables: Vec<Table<'_>>, known: &Known<'_>, context: &Context<'_>) -> Vec<Route> {
@@ -262,9 +268,11 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
     let release = (release::probe(table), release::trial(table));
     let reuse = reuse::reuse(table);
     let limits = limits(table, reuse);
+    let channels = channels::channels(table);
     let rest = (env(table), grants(table, known), table.text_table("config"), owner);
     let ((host, path, methods), (intent, style, select, finish)) = (route, stages);
     let (env, grants, config, owner) = rest;
+    let webhooks = webhooks::webhooks(table, grants.jobs);
     let (name, component, path) = (name?, component??, path?);
     let ((tenant, access), (probe, trial)) = (owner, release);
     Some(Route {
@@ -282,9 +290,11 @@ fn route(table: &Table<'_>, name: Option<String>, known: &Known<'_>, context: &C
         env,
         grants,
         limits,
+        channels,
         reuse,
         probe,
         trial,
+        webhooks,
         config,
     })
 }
@@ -397,13 +407,26 @@ fn grants(route: &Table<'_>, known: &Known<'_>) -> Grants {
     let client_address = table.boolean("client-address").unwrap_or(false);
     let machine = table.boolean("machine").unwrap_or(false);
     let jobs = table.boolean("jobs").unwrap_or(false);
-    if jobs && !known.keeps {
+    let copies = copies::granted(&table, known.store);
+    if jobs && known.store.data_dir.is_none() {
         let text =
             "`jobs` have no place: store.data-dir is \"off\"; name a folder there, or remove the grant";
         table.problem(table.at(), text);
     }
+    let channels = table.boolean("channels").unwrap_or(false);
     table.finish();
-    Grants { models, outbound, outbound_private, buckets, containers, client_address, machine, jobs }
+    Grants {
+        models,
+        outbound,
+        outbound_private,
+        buckets,
+        containers,
+        client_address,
+        machine,
+        jobs,
+        copies,
+        channels,
+    }
 }
 
 /// Names of what a route may keep things in.
@@ -412,7 +435,7 @@ fn places(grants: &Table<'_>, key: &'static str, known: &Known<'_>) -> Vec<Strin
         if !is_name(&value) {
             let text = format!("wants names of up to 64 letters, digits, `-`, `_` and `.`, not `{value}`");
             grants.problem(&at, text);
-        } else if !known.keeps {
+        } else if known.store.data_dir.is_none() {
             let text = format!(
                 "`{value}` has no place: store.data-dir is \"off\"; name a folder there, or remove the grant"
             );

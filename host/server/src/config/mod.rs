@@ -1,11 +1,15 @@
 //! The configuration: `atelier.toml`, overridden by variables `ATELIER__SECTION__KEY`, checked as a whole. Everyone else
 //! receives [`Config`] and never sees text. Says nothing of how the values are used.
 //!
-//! `raw.rs` reads tables that know their places, `check.rs` gives them meaning, `types.rs` is the result, `model.rs` reads
-//! models, `provider.rs` who serves them elsewhere, `hub.rs` the names of the hub's, `tenant.rs`, `signing.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what they are named after,
-//! `problem.rs` is what is wrong with it.
+//! `raw.rs` reads tables that know their places, `template.rs` is texts with variables, `check.rs` gives them meaning, `types.rs` is the
+//! result, `model.rs` reads models, `provider.rs` who serves them elsewhere, `hub.rs` the names of the hub's, `copies.rs` what is copied
+//! where, `tenant.rs`, `signing.rs`, `webhooks.rs`, `channels.rs`, `release.rs` (versions) and `reuse.rs` (instances) are for what
+//! they are named after, `problem.rs` is what is wrong with it.
 
+mod channels;
 mod check;
+mod copies;
+mod elsewhere;
 mod hub;
 mod model;
 mod problem;
@@ -15,14 +19,19 @@ mod release;
 mod reuse;
 mod shown;
 mod signing;
+mod template;
 mod tenant;
 mod types;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use channels::Channels;
 pub(crate) use check::is_name;
+pub use copies::{RedisKeys, S3Keys, StoreCopy};
+pub use elsewhere::{Offer, Product};
 pub use hub::{HubRepo, HubSource};
 pub use model::Prediction;
 pub use problem::{ConfigError, Place, Problem};
@@ -30,12 +39,14 @@ pub(crate) use provider::origin_of;
 pub use provider::{Provider, ProviderGrants, ProviderSource};
 pub use release::{Probe, Trial};
 pub use signing::{PublicKey, Signing, SigningKey};
+pub use template::Template;
 pub(crate) use tenant::MAX_KEYS;
 pub use tenant::{Access, ApiKey, Quotas, Tenant};
 pub use types::{
     CodeSource, Config, Engine, Grants, Limits, Log, LogFormat, Manifest, Model, ModelSource, Route, Server,
     Store, Telemetry, Tls,
 };
+pub use webhooks::Webhooks;
 
 pub use crate::keys::KeyHash;
 use crate::router::Router;

@@ -9,8 +9,9 @@ use atelier_inference::{DEFAULT_REFINER_SHARE, ModelId};
 use serde::Serialize;
 
 use super::check::{Context, builtin, hint, name, one_of};
+use super::elsewhere::offer;
 use super::hub::HubSource;
-use super::provider::{Asked, CONTEXT_LENGTH, Provider, ProviderSource, check_models};
+use super::provider::{Asked, Provider, ProviderSource, check_models};
 use super::raw::{Found, Table};
 use super::types::{Adapter, Control, Model, ModelSource};
 use crate::catalog;
@@ -61,7 +62,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, providers: &[Provider], context: &C
         let (pin, preload, idle_unload) = keep(&table);
         let (refiner, refiner_share) = refiner(&table);
         let kept = [("pin", pin), ("preload", preload)];
-        let (context_length, fallback) = elsewhere(&table, source.as_ref(), kept);
+        let (offer, fallback) = (offer(&table, source.as_ref(), kept), table.text("fallback"));
         // a model with a wrong source still exists for the grants that name it; the problem keeps it from being used
         let source = source.unwrap_or(ModelSource::Folder(PathBuf::new()));
         let id = id.map(ModelId::new);
@@ -75,7 +76,7 @@ pub(super) fn models(tables: Vec<Table<'_>>, providers: &[Provider], context: &C
             embeddings,
             refiner: refiner.as_ref().map(|found| ModelId::new(found.value.clone())),
             refiner_share,
-            context_length,
+            offer,
             fallback: fallback.as_ref().map(|found| ModelId::new(found.value.clone())),
             description,
             pin,
@@ -121,33 +122,6 @@ fn refiner(table: &Table<'_>) -> (Option<Found<String>>, Option<f64>) {
             (None, None)
         }
     }
-}
-
-/// What a model of a provider says besides, and what it cannot say: its files are not here.
-fn elsewhere(
-    table: &Table<'_>,
-    source: Option<&ModelSource>,
-    kept: [(&'static str, bool); 2],
-) -> (Option<u32>, Option<Found<String>>) {
-    let length = table.number("context-length", 1..=u64::from(u32::MAX)).map(|length| length as u32);
-    let fallback = table.text("fallback");
-    let is_elsewhere = matches!(source, Some(ModelSource::Provider(_)));
-    if is_elsewhere {
-        let of_files =
-            ["vae", "prediction", "adapters", "controls", "embeddings", "refiner", "idle-unload-s"];
-        let given = of_files.into_iter().filter(|key| table.has(key));
-        // what is false anyway may be said
-        let kept = kept.into_iter().filter_map(|(key, is_kept)| is_kept.then_some(key));
-        for key in given.chain(kept) {
-            let text =
-                format!("`{key}` is for models whose files are here, not for a provider's; leave it out");
-            table.problem(table.at(), text);
-        }
-    } else if length.is_some() {
-        let text = "`context-length` is for models of a provider: of others the files say it; leave it out";
-        table.problem(table.at(), text);
-    }
-    (is_elsewhere.then(|| length.unwrap_or(CONTEXT_LENGTH)), fallback)
 }
 
 fn check_refiners(models: &[Model], asked: &[Asked<'_>], refined: &[Option<Found<String>>]) {

@@ -26,20 +26,13 @@ pub(super) fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -
 }
 
 /// `scheme://user:password@host` without what stands before the `@`.
-fn without_credentials(value: &str) -> String {
+pub(super) fn without_credentials(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
     let authority = rest.split('/').next().unwrap_or_default();
     match authority.rsplit_once('@') {
         Some((credentials, _)) => format!("{scheme}://{MASK}{}", &rest[credentials.len()..]),
         None => value.to_owned(),
     }
-}
-
-pub(super) fn maybe_without_credentials<S: Serializer>(
-    address: &Option<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    address.as_deref().map(without_credentials).serialize(serializer)
 }
 
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

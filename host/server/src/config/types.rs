@@ -11,16 +11,21 @@ use atelier_inference::{ModelId, TenantId};
 use atelier_runtime::Reuse;
 use serde::Serialize;
 
+use super::channels::Channels;
+use super::copies::StoreCopy;
+use super::elsewhere::Offer;
 use super::hub::HubSource;
 use super::model::Prediction;
 use super::provider::{Provider, ProviderSource};
 use super::release::{Probe, Trial};
 use super::shown::{
-    address_or_off, all_displayed, displayed, is_default, masked, maybe_displayed, maybe_without_credentials,
-    millis, path_or_off, seconds, seconds_if_any,
+    address_or_off, all_displayed, displayed, is_default, masked, maybe_displayed, millis, path_or_off,
+    seconds, seconds_if_any,
 };
 use super::signing::Signing;
+use super::template::Template;
 use super::tenant::{Access, ApiKey, Tenant};
+use super::webhooks::Webhooks;
 use crate::catalog::Entry;
 use crate::client::Network;
 use crate::keys::KeyHash;
@@ -86,6 +91,10 @@ pub struct Server {
     pub max_connections: usize,
     /// Connections at once of one client: an IPv4 address, or an IPv6 network of 64 bits.
     pub max_connections_per_ip: usize,
+    /// Clients at once that stay connected (`channels` of routes).
+    pub max_channels: usize,
+    /// Of these, those that come from one address, as above.
+    pub max_channels_per_ip: usize,
     /// Proxies whose word about a client's address counts, for components that may know it.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "all_displayed")]
     pub trusted_proxies: Vec<Network>,
@@ -214,12 +223,17 @@ pub struct Store {
     /// All files of the audit log together.
     pub audit_bytes: u64,
     /// The address of the Redis server that has the values of buckets; they are in the data folder when `None`.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_without_credentials")]
-    pub values: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<Template>,
     /// A value in a bucket.
     pub value_bytes: u64,
     /// An object in a container.
     pub object_bytes: u64,
+    /// Messages to webhooks that may wait, of each tenant.
+    pub webhooks: u64,
+    /// What is copied to servers that other programs read.
+    #[serde(rename = "copy", skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<StoreCopy>,
 }
 
 /// `[[model]]`
@@ -252,10 +266,10 @@ pub struct Model {
     /// The share of the schedule after which that one takes over, between 0 and 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refiner_share: Option<f64>,
-    /// Of a provider's model: tokens that it holds, conversation and reply together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context_length: Option<u32>,
-    /// Of a provider's model: which one replies when it is not to be had.
+    /// Of a provider's model: what it makes, and within which limits.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Of a provider's model: which one does the work when it is not to be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<ModelId>,
     /// One sentence for people.
@@ -350,6 +364,9 @@ pub struct Route {
     /// What it may use up; the runtime's defaults where nothing is set.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// Where clients connect that stay connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
     /// Whether its instances answer several requests.
     #[serde(skip_serializing_if = "is_default")]
     pub reuse: Reuse,
@@ -359,6 +376,9 @@ pub struct Route {
     /// How a new version is watched when it serves.
     #[serde(skip_serializing_if = "is_default")]
     pub trial: Trial,
+    /// Who is told of its background jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Webhooks>,
     /// Its configuration.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "masked")]
     pub config: Vec<(String, String)>,
@@ -400,6 +420,12 @@ pub struct Grants {
     /// Background jobs.
     #[serde(skip_serializing_if = "is_default")]
     pub jobs: bool,
+    /// Copies of which the component may see how they fare.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
+    /// Sending to clients that stay connected to the route.
+    #[serde(skip_serializing_if = "is_default")]
+    pub channels: bool,
 }
 
 /// `limits` of a route.
@@ -548,9 +574,11 @@ impl Route {
             env: Vec::new(),
             grants: Grants::default(),
             limits: Limits::default(),
+            channels: None,
             reuse: Reuse::default(),
             probe: None,
             trial: Trial::default(),
+            webhooks: None,
             config: Vec::new(),
         }
     }

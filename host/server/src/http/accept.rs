@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -174,7 +174,8 @@ impl<S: Service> House<S> {
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, activity: &Activity, mut stop: Stop) {
-        let socket = Socket::new(stream, self.settings.write_pace);
+        let (gone, is_gone) = oneshot::channel();
+        let socket = Socket::new(stream, self.settings.write_pace, gone);
         let transport = match &self.tls {
             Some(tls) => tls.accept(socket).await,
             None => Ok(Transport::Plain(socket)),
@@ -192,21 +193,25 @@ impl<S: Service> House<S> {
             }
         });
         let io = TokioIo::new(Frames::new(transport));
-        let mut connection = pin!(self.builder.serve_connection(io, answer));
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = async { stop.closing().await; sleep(LAST_MOMENT).await } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = activity.idle(IDLE) => {
-                connection.as_mut().graceful_shutdown();
-                timeout(self.settings.header_timeout, connection).await.unwrap_or(Ok(()))
+        let result = {
+            let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, answer));
+            tokio::select! {
+                result = connection.as_mut() => result,
+                () = async { stop.closing().await; sleep(LAST_MOMENT).await } => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = activity.idle(IDLE) => {
+                    connection.as_mut().graceful_shutdown();
+                    timeout(self.settings.header_timeout, connection).await.unwrap_or(Ok(()))
+                }
             }
         };
         if let Err(error) = result {
             tracing::debug!(%peer, "connection ended: {error}");
         }
+        // one that changed its protocol goes on elsewhere, and is one of this client's connections all the while
+        let _ = is_gone.await;
     }
 }
 

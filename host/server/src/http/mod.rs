@@ -33,7 +33,7 @@ pub(crate) use access::Access;
 pub(crate) use body::{Broken, RequestBody, Verdict};
 pub(crate) use held::Held;
 pub(crate) use pace::Pace;
-pub(crate) use peers::Peers;
+pub(crate) use peers::{Peers, Place};
 pub(crate) use stop::{Phase, Stop, Stopper};
 pub(crate) use tls::Tls;
 

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 /// Between two lines in the log.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// The connections of one listener by client.
+/// The connections of one listener, or of one kind, by client.
 pub(crate) struct Peers {
     limit: usize,
+    /// The limit's key.
+    key: &'static str,
     /// Never longer than there are connections.
     counts: Mutex<HashMap<IpAddr, usize>>,
     accepted: AtomicU64,
@@ -27,9 +29,9 @@ pub(crate) struct Place {
 }
 
 impl Peers {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, key: &'static str) -> Arc<Self> {
         let (accepted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { limit, counts: Mutex::default(), accepted, refused, told: Mutex::default() })
+        Arc::new(Self { limit, key, counts: Mutex::default(), accepted, refused, told: Mutex::default() })
     }
 
     /// A place for one more connection of a client, unless it has too many.
@@ -70,8 +72,9 @@ impl Peers {
             tracing::warn!(
                 %client,
                 refused,
-                "connections refused: the client has {} already (server.max-connections-per-ip)",
-                self.limit
+                "connections refused: the client has {} already ({})",
+                self.limit,
+                self.key
             );
         }
     }
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_client_has_so_many_places_and_no_more_and_others_have_theirs() {
-        let peers = Peers::new(2);
+        let peers = Peers::new(2, "a.key");
         let first = peers.enter(ip("192.0.2.1"));
         let second = peers.enter(ip("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some() && peers.enter(ip("192.0.2.1")).is_none());
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_network_of_64_bits_is_one_client() {
-        let peers = Peers::new(1);
+        let peers = Peers::new(1, "a.key");
         let _place = peers.enter(ip("2001:db8:1:2::1"));
         assert!(peers.enter(ip("2001:db8:1:2:ffff::9")).is_none());
         assert!(peers.enter(ip("2001:db8:1:3::1")).is_some());
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn clients_that_left_are_forgotten() {
-        let peers = Peers::new(1);
+        let peers = Peers::new(1, "a.key");
         drop((0..100).map(|n| peers.enter(IpAddr::from([10, 0, 0, n]))).collect::<Vec<_>>());
         assert!(peers.counts().is_empty());
     }

@@ -1,6 +1,7 @@
 //! A socket that gives up on a client which takes what was written too slowly, or not at all: otherwise it would hold a
 //! request, its component and its pictures for ever.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::pace::{Late, Pace, Watch};
 
@@ -15,11 +17,13 @@ use super::pace::{Late, Pace, Watch};
 pub(crate) struct Socket {
     stream: TcpStream,
     watch: Watch,
+    /// Told when the socket is gone, whatever protocol it spoke last.
+    _gone: oneshot::Sender<Infallible>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, pace: Pace) -> Self {
-        Self { stream, watch: Watch::new(pace) }
+    pub(crate) fn new(stream: TcpStream, pace: Pace, gone: oneshot::Sender<Infallible>) -> Self {
+        Self { stream, watch: Watch::new(pace), _gone: gone }
     }
 
     /// Watches a write: progress earns time, waiting uses it up.

@@ -10,7 +10,10 @@ use atelier_inference::{Counters, ModelId, ModelState, Scheduler, TenantsStatus}
 use atelier_runtime::{ComponentMetrics, Consumption, DoorStatus, Runtime};
 
 use super::page::{Family, Kind, Page};
-use super::{Counts, RouteCounts, TenantCounts, Traffic, jobs, process, providers, storage};
+use super::{
+    Counts, RouteCounts, TenantCounts, Traffic, channels, copies, jobs, process, providers, storage,
+};
+use crate::channels::Clients;
 use crate::http::Peers;
 use crate::live::Table;
 use crate::reload::Reports;
@@ -28,6 +31,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) reports: &'a Reports,
     pub(crate) peers: &'a Peers,
+    pub(crate) channels: &'a Clients,
     /// Spans on their way to a collector, if there is one.
     pub(crate) spans: Option<&'a SpanQueue>,
     pub(crate) uptime: Duration,
@@ -52,6 +56,8 @@ impl Sources<'_> {
         providers::write(&mut page, &self.runtime.providers());
         storage::write(&mut page, self.runtime.storage());
         jobs::write(&mut page, self.runtime.storage());
+        copies::write(&mut page, self.runtime.storage());
+        channels::write(&mut page, self.channels);
         self.loads(&mut page);
         self.telemetry(&mut page);
         process::write(&mut page, self.uptime);

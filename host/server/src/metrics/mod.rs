@@ -5,6 +5,8 @@
 //! of a kind have series of their own (`telemetry.metric-labels`); what else there is counts as `other`. The page is
 //! written by hand: the counts live in three crates, two of which know nothing of monitoring, and change with every reload.
 
+mod channels;
+mod copies;
 mod families;
 mod jobs;
 mod page;

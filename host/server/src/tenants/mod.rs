@@ -21,6 +21,7 @@ use crate::keys::{Key, KeyHash, NoKey, PREFIX};
 use crate::metrics::TenantCounts;
 use account::{Account, Purse};
 pub(crate) use account::{Begun, OverQuota, Usage};
+pub(crate) use rate::Rate;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -56,6 +57,8 @@ pub(crate) struct Caller {
     pub(crate) member: Arc<Member>,
     /// The key's name, where a key was wanted.
     pub(crate) key: Option<Arc<str>>,
+    /// What is kept of that key.
+    pub(crate) hash: Option<KeyHash>,
     /// Whether the route exists for this caller.
     pub(crate) may_enter: bool,
 }
@@ -130,13 +133,28 @@ impl Directory {
     pub(crate) fn admit(&self, route: &Route, headers: &mut HeaderMap) -> Result<Caller, Refusal> {
         let found = take_key(headers, route.access);
         if route.access == Access::Open {
-            let member = route.tenant.as_ref().and_then(|owner| self.members.get(owner));
-            let member = member.unwrap_or(&self.nobody).clone();
-            return Ok(Caller { member, key: None, may_enter: true });
+            let member = self.of_open(route).clone();
+            return Ok(Caller { member, key: None, hash: None, may_enter: true });
         }
         let entry = found.and_then(|key| self.entry(key.hash())).map_err(Refusal::Unauthorized)?;
         let may_enter = route.tenant.as_ref().is_none_or(|owner| *owner == entry.member.tenant.id);
-        Ok(Caller { member: entry.member.clone(), key: Some(entry.name.clone()), may_enter })
+        let (member, key) = (entry.member.clone(), Some(entry.name.clone()));
+        Ok(Caller { member, key, hash: Some(entry.hash), may_enter })
+    }
+
+    /// Whether who came to a route as this tenant, by a key where one was wanted, could come again.
+    pub(crate) fn still_admits(&self, route: &Route, tenant: &TenantId, key: Option<KeyHash>) -> bool {
+        if route.access == Access::Open {
+            return self.of_open(route).tenant.id == *tenant;
+        }
+        let member = key.and_then(|key| self.entry(key).ok()).map(|entry| &entry.member);
+        let is_owner = route.tenant.as_ref().is_none_or(|owner| owner == tenant);
+        is_owner && member.is_some_and(|member| member.tenant.id == *tenant)
+    }
+
+    /// On whose account requests to an open route run.
+    fn of_open(&self, route: &Route) -> &Arc<Member> {
+        route.tenant.as_ref().and_then(|owner| self.members.get(owner)).unwrap_or(&self.nobody)
     }
 
     /// Every tenant that is configured, and nobody.

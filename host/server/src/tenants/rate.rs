@@ -6,21 +6,21 @@ use std::time::Duration;
 
 /// What is allowed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     interval: Duration,
     /// How far the next moment may lie ahead.
     tolerance: Duration,
 }
 
 impl Rate {
-    pub(super) fn new(per_second: u64, burst: u64) -> Self {
+    pub(crate) fn new(per_second: u64, burst: u64) -> Self {
         let nanos = 1_000_000_000 / per_second.max(1);
         let tolerance = nanos.saturating_mul(burst.max(1) - 1);
         Self { interval: Duration::from_nanos(nanos), tolerance: Duration::from_nanos(tolerance) }
     }
 
     /// The moment that is remembered after a request at `now`; or how long it must wait.
-    pub(super) fn next(&self, remembered: Duration, now: Duration) -> Result<Duration, Duration> {
+    pub(crate) fn next(&self, remembered: Duration, now: Duration) -> Result<Duration, Duration> {
         let due = remembered.max(now);
         match (due - now).checked_sub(self.tolerance) {
             Some(early) if !early.is_zero() => Err(early),

@@ -147,6 +147,35 @@ async fn entry(ann: &Person<'_>) -> Thing {
     }
 }
 
+/// A picture that the studio's backend draws in its own time: a tenant's.
+async fn task(ann: &Person<'_>) -> Thing {
+    let asked = json!({"prompt": "a red circle", "mode": "local_fast"});
+    let made = ann.post("/voice-studio-backend/generate_image", asked).await;
+    queued(
+        ann.made(made).await["task_id"].as_str().unwrap(),
+        vec![Door::Path("/voice-studio-backend/task_status/", "")],
+    )
+}
+
+/// A task of the generation server: a tenant's.
+async fn session(ann: &Person<'_>) -> Thing {
+    let asked = json!({"prompt": "a red boat", "num_inference_steps": 2});
+    let made = ann.post("/generation-server/api/flux/t2i", asked).await;
+    queued(
+        ann.made(made).await["session_id"].as_str().unwrap(),
+        vec![
+            Door::Path("/generation-server/api/", "/status"),
+            Door::Path("/generation-server/api/", "/image"),
+            Door::Path("/generation-server/api/", ""),
+        ],
+    )
+}
+
+fn queued(id: &str, doors: Vec<Door>) -> Thing {
+    let absent = format!("{}0000", &id[..id.len() - 4]);
+    Thing { owner: Owner::Tenant, id: id.to_owned(), absent, doors }
+}
+
 async fn host(tenants: &[String]) -> Host {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/five-systems");
     let manifest = std::fs::read_to_string(folder.join("atelier.toml")).unwrap();
@@ -160,7 +189,7 @@ async fn of_anothers_ids_nobody_learns_anything_by_any_method() {
     let keys = [key("ann", "laptop"), key("bob", "phone")];
     let host = host(&[tenant("ann", &[&keys[0]], ""), tenant("bob", &[&keys[1]], "")]).await;
     let ann = Person::new(&host, &keys[0]);
-    let things = [picture(&ann).await, entry(&ann).await];
+    let things = [picture(&ann).await, entry(&ann).await, task(&ann).await, session(&ann).await];
     let strangers = [
         ("another tenant", Person::new(&host, &keys[1]), true),
         ("another visitor of the tenant", Person::new(&host, &keys[0]), false),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, get, send};
 use crate::host::{Host, JSON};
-use crate::tenants::{Key, key, tenant};
+use crate::tenants::{Key, key, tenant, until_logged};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -147,7 +147,7 @@ async fn a_grant_that_lacks_is_named_when_the_route_is_loaded() {
                     grants = { models = [\"dreamshaper-8\"], outbound = [\"http://127.0.0.1:9\"] }\n";
         let manifest = [&manifest.replace(line, ""), fine].concat();
         let host = Host::with(tempfile::tempdir().unwrap(), Some(&manifest)).await;
-        assert!(host.log().contains(wanted), "{wanted}: {}", host.log());
+        until_logged(&host, wanted).await;
         assert_eq!(get(host.edge, "/health").await.status.as_u16(), 503);
     }
 }

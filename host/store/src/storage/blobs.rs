@@ -8,6 +8,7 @@ use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::charge::{Change, charge};
+use super::copies::Registry;
 use super::draft::now;
 use super::index::{CONTAINERS, FILES, OBJECTS};
 use super::{MAX_PAGE, Owner, Shared, checked};
@@ -110,21 +111,27 @@ impl Container {
 
     /// Deletes it with all of its objects; that it is not there is no error.
     pub async fn delete(&self) -> Result<(), Error> {
-        let delete = |index: &WriteTransaction, place: &Place| {
-            let unused = take_page(index, place)?;
-            let mut table = index.open_table(CONTAINERS).map_err(Error::index("write"))?;
-            if unused.is_last {
-                table.remove(place.key()).map_err(Error::index("write"))?;
+        let copies = &self.shared.copies;
+        let delete = |copies: Arc<Registry>| {
+            move |index: &WriteTransaction, place: &Place| {
+                let unused = take_page(index, &copies, place)?;
+                let mut table = index.open_table(CONTAINERS).map_err(Error::index("write"))?;
+                if unused.is_last {
+                    table.remove(place.key()).map_err(Error::index("write"))?;
+                }
+                Ok(unused)
             }
-            Ok(unused)
         };
-        while !self.removed("delete_container", delete).await? {}
+        while !self.removed("delete_container", delete(copies.clone())).await? {}
         Ok(())
     }
 
     /// Deletes all of its objects. A large container goes in pieces, between which others have their turn.
     pub async fn clear(&self) -> Result<(), Error> {
-        while !self.removed("clear", take_page).await? {}
+        let clear = |copies: Arc<Registry>| {
+            move |index: &WriteTransaction, place: &Place| take_page(index, &copies, place)
+        };
+        while !self.removed("clear", clear(self.shared.copies.clone())).await? {}
         Ok(())
     }
 
@@ -165,12 +172,13 @@ impl Container {
 
     /// Deletes those of these objects that are there.
     pub async fn delete_objects(&self, names: Vec<String>) -> Result<(), Error> {
+        let copies = self.shared.copies.clone();
         let delete = move |index: &WriteTransaction, place: &Place| {
             if names.len() > MAX_PAGE {
                 let count = names.len();
                 return Err(Error::TooMany(format!("{count} objects are more than {MAX_PAGE}")));
             }
-            Ok(Unused { numbers: take(index, place, &names)?, is_last: true })
+            Ok(Unused { numbers: take(index, &copies, place, &names)?, is_last: true })
         };
         self.removed("delete", delete).await.map(drop)
     }
@@ -238,9 +246,16 @@ impl Container {
         let (from, to, shared) = (self.place.clone(), target.place.clone(), self.shared.clone());
         let copy = move |index: &WriteTransaction| {
             let beside = remote + shared.drafted.of(&to.owner);
-            copy(index, (&from, &name), (&to, &new_name), moves, beside)
+            let unused = copy(index, (&from, &name), (&to, &new_name), moves, beside)?;
+            shared.copies.changed(index, &to.owner.id, &to.name, &new_name)?;
+            if moves {
+                shared.copies.changed(index, &from.owner.id, &from.name, &name)?;
+            }
+            Ok(unused)
         };
-        self.shared.index.write(copy).await
+        let copied = self.shared.index.write(copy).await;
+        self.shared.copies.wake();
+        copied
     }
 
     async fn read_index<R: Send + 'static>(
@@ -272,6 +287,7 @@ impl Container {
         work: impl FnOnce(&WriteTransaction, &Place) -> Result<Unused, Error> + Send + 'static,
     ) -> Result<bool, Error> {
         let Unused { numbers, is_last } = self.write(operation, work).await?;
+        self.shared.copies.wake();
         unlink(&self.shared, numbers).await;
         Ok(is_last)
     }
@@ -319,7 +335,7 @@ pub(super) fn release(files: &mut Table<'_, u64, u64>, number: u64) -> Result<Op
 }
 
 /// Takes the first objects out of a container.
-fn take_page(index: &WriteTransaction, place: &Place) -> Result<Unused, Error> {
+fn take_page(index: &WriteTransaction, copies: &Registry, place: &Place) -> Result<Unused, Error> {
     let mut names = Vec::new();
     let table = index.open_table(OBJECTS).map_err(Error::index("read"))?;
     for entry in table.range(place.object("")..).map_err(Error::index("read"))?.take(MAX_PAGE) {
@@ -331,11 +347,16 @@ fn take_page(index: &WriteTransaction, place: &Place) -> Result<Unused, Error> {
         names.push(name.to_owned());
     }
     drop(table);
-    Ok(Unused { is_last: names.len() < MAX_PAGE, numbers: take(index, place, &names)? })
+    Ok(Unused { is_last: names.len() < MAX_PAGE, numbers: take(index, copies, place, &names)? })
 }
 
 /// Takes objects out of a container; the files that none is any more.
-fn take(index: &WriteTransaction, place: &Place, names: &[String]) -> Result<Vec<u64>, Error> {
+fn take(
+    index: &WriteTransaction,
+    copies: &Registry,
+    place: &Place,
+    names: &[String],
+) -> Result<Vec<u64>, Error> {
     let mut objects = index.open_table(OBJECTS).map_err(Error::index("write"))?;
     let mut files = index.open_table(FILES).map_err(Error::index("write"))?;
     let (mut unused, mut change) = (Vec::new(), Change::default());
@@ -344,6 +365,7 @@ fn take(index: &WriteTransaction, place: &Place, names: &[String]) -> Result<Vec
         let Some((number, size, _)) = taken.map(|taken| taken.value()) else { continue };
         change.less += name.len() as u64 + size;
         unused.extend(release(&mut files, number)?);
+        copies.changed(index, &place.owner.id, &place.name, name)?;
     }
     charge(index, &place.owner, change, 0)?;
     Ok(unused)

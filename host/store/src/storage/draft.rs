@@ -11,6 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::blobs::{Container, Place, ensure, release, unlink};
 use super::charge::{Change, charge, used};
+use super::copies::Registry;
 use super::index::{FILES, OBJECTS};
 use super::{Owner, Shared, checked};
 use crate::Error;
@@ -88,8 +89,10 @@ impl Draft {
             number,
             bytes: self.bytes,
             beside: remote + self.shared.drafted.of(&self.owner).saturating_sub(self.bytes),
+            copies: self.shared.copies.clone(),
         };
         let listed = self.shared.index.write(move |index| entry.list(index)).await;
+        self.shared.copies.wake();
         let unused = match &listed {
             Ok(replaced) => *replaced,
             // what the disk says of itself may be wrong: the file stays until the next start knows
@@ -125,12 +128,13 @@ struct Entry {
     bytes: u64,
     /// Of the owner's other drafts, and of values that are not in the index.
     beside: u64,
+    copies: Arc<Registry>,
 }
 
 impl Entry {
     /// The file that is nobody's any more, if there is one.
     fn list(self, index: &WriteTransaction) -> Result<Option<u64>, Error> {
-        let Self { place, name, number, bytes, beside } = self;
+        let Self { place, name, number, bytes, beside, copies } = self;
         ensure(index, &place)?;
         let mut objects = index.open_table(OBJECTS).map_err(Error::index("write"))?;
         let old = objects.get(place.object(&name)).map_err(Error::index("read"))?.map(|old| old.value());
@@ -140,6 +144,7 @@ impl Entry {
         objects.insert(place.object(&name), (number, bytes, now())).map_err(Error::index("write"))?;
         let mut files = index.open_table(FILES).map_err(Error::index("write"))?;
         files.insert(number, 1).map_err(Error::index("write"))?;
+        copies.changed(index, &place.owner.id, &place.name, &name)?;
         match old {
             Some((old, ..)) => release(&mut files, old),
             None => Ok(None),

@@ -17,7 +17,7 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::jobs;
+use super::{copies, jobs};
 use crate::Error;
 
 /// Owner, bucket, key.
@@ -185,7 +185,8 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
     transaction.open_table(OBJECTS)?;
     transaction.open_table(FILES)?;
     transaction.open_table(USED)?;
-    jobs::make_tables(transaction)
+    jobs::make_tables(transaction)?;
+    copies::make_tables(transaction)
 }
 
 /// Something to change, and somebody who waits for it.

@@ -1,5 +1,5 @@
 //! What components keep: buckets of keys (`values/`), containers of objects (`blobs.rs`, `draft.rs`) and jobs to be done
-//! later (`jobs/`), in one folder of one process. An index in one file (`index.rs`) knows every name, size and owner; small
+//! later (`jobs/`), in one folder of one process; `copies/` is what other programs read of it. An index in one file (`index.rs`) knows every name, size and owner; small
 //! values lie in it, the bytes of objects in files beside it (`files.rs`), under numbers: no name of anybody's ever becomes
 //! part of a path. The values may be in Redis instead, which several hosts share; jobs never are.
 //!
@@ -8,6 +8,7 @@
 
 mod blobs;
 mod charge;
+mod copies;
 mod counts;
 mod draft;
 mod files;
@@ -22,19 +23,25 @@ use std::sync::Arc;
 use crate::Error;
 
 pub use blobs::{Blob, Container, ObjectInfo};
+pub use copies::{
+    Copies, CopyConfig, CopyTarget, JobCopy, JobPlace, JobView, ObjectCopy, RedisCopy, S3Copy, Secret,
+    ServiceState, ServiceStatus,
+};
 pub use counts::Counts;
 pub use draft::Draft;
 pub use jobs::{
-    JobEnd, JobLine, JobOrder, JobPriority, JobQueue, JobState, JobStatus, Jobs, MAX_ATTEMPTS, MAX_BATCH,
-    Reports, Submitted, Taken,
+    Caching, Delivery, JobEnd, JobLine, JobOrder, JobPage, JobPriority, JobQueue, JobSeen, JobState,
+    JobStatus, Jobs, MAX_ATTEMPTS, MAX_BATCH, Occasion, Outbox, OutboxLine, Reports, Sent, Submitted, Taken,
+    Webhook,
 };
 use values::Redis;
 pub use values::{Bucket, Keys, Version};
 
 use charge::Drafted;
+use copies::Registry;
 use files::Files;
 use index::Index;
-use jobs::Leases;
+use jobs::{Leases, Post};
 use sweep::Sweep;
 
 /// Longest key, and longest name of an object, in bytes.
@@ -49,13 +56,23 @@ pub struct StorageConfig {
     pub value_bytes: u64,
     /// An object (`store.object-bytes`).
     pub object_bytes: u64,
+    /// Messages to webhooks that an owner may have waiting (`store.webhooks`).
+    pub webhooks: u64,
     /// The address of the Redis server that has the values (`store.values`); they are in the folder when `None`.
     pub redis: Option<String>,
+    /// What is written to servers that other programs read (`store.copy`).
+    pub copies: Vec<CopyConfig>,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { value_bytes: 1 << 20, object_bytes: 1 << 30, redis: None }
+        Self {
+            value_bytes: 1 << 20,
+            object_bytes: 1 << 30,
+            webhooks: 10_000,
+            redis: None,
+            copies: Vec::new(),
+        }
     }
 }
 
@@ -95,11 +112,13 @@ struct Shared {
     drafted: Drafted,
     /// Where the values are, unless they are in the index.
     redis: Option<Redis>,
+    copies: Arc<Registry>,
     config: StorageConfig,
     values: Counts,
     blobs: Counts,
     jobs: Counts,
     leases: Arc<Leases>,
+    post: Arc<Post>,
 }
 
 impl Storage {
@@ -108,20 +127,27 @@ impl Storage {
     /// where values are in Redis.
     pub fn open(dir: &Path, config: StorageConfig) -> Result<Storage, Error> {
         let redis = config.redis.as_deref().map(Redis::open).transpose()?;
+        let copies = Arc::new(Registry::open(&config.copies)?);
         files::private_folder(dir)?;
         let index = Index::open(dir)?;
-        let files = Files::open(dir, index.next_generation(jobs::recover)?)?;
+        let recover = |index: &redb::WriteTransaction| {
+            jobs::recover(index)?;
+            copies.recover(index)
+        };
+        let files = Files::open(dir, index.next_generation(recover)?)?;
         Ok(Storage(Arc::new(Shared {
             _sweep: Sweep::start(&index, &files),
             index,
             files,
             drafted: Drafted::default(),
             redis,
+            copies,
             config,
             values: Counts::default(),
             blobs: Counts::default(),
             jobs: Counts::default(),
             leases: Arc::default(),
+            post: Arc::default(),
         })))
     }
 
@@ -148,6 +174,16 @@ impl Storage {
     /// All jobs, for whoever works them off.
     pub fn job_queue(&self) -> JobQueue {
         JobQueue(self.0.clone())
+    }
+
+    /// All messages to webhooks, for whoever sends them.
+    pub fn outbox(&self) -> Outbox {
+        self.job_queue().outbox()
+    }
+
+    /// What other programs read of it.
+    pub fn copies(&self) -> Copies {
+        Copies(self.0.clone())
     }
 
     /// What an owner keeps, in bytes.
@@ -179,6 +215,12 @@ impl Storage {
 }
 
 impl Shared {
+    /// A job has begun, ended or gone back into its line: whoever works jobs off and whoever tells of them looks again.
+    fn moved(&self) {
+        self.leases.changed.notify_one();
+        self.post.changed.notify_one();
+    }
+
     /// What an owner with a limit keeps that the index does not know.
     async fn remote(&self, owner: &Owner) -> Result<u64, Error> {
         match &self.redis {
