@@ -21,16 +21,15 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::admin::{Admin, Audit, View};
+use crate::background::{Background, joined};
 use crate::catalog::{Base, Entry, Large, Overlay, Usage};
 use crate::channels::{Clients, Reception, keep};
 use crate::cli::compile;
 use crate::config::{self, Builtins, Config, Model, ModelSource, Prediction, Variables};
-use crate::copies::Copier;
 use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError, Wanted};
-use crate::jobs::Foreman;
 use crate::live::Live;
 use crate::manager::Manager;
 use crate::metrics::Counts;
@@ -43,7 +42,6 @@ use crate::telemetry::{Exporter, SpanQueue, Tracer};
 use crate::vault::{Vault, VaultError};
 use crate::versions::Versions;
 use crate::watch::Watch;
-use crate::webhooks::Courier;
 use crate::weights::Weights;
 
 /// The component in which untrusted bytes are decoded.
@@ -502,12 +500,7 @@ impl App {
         let peers = Peers::new(server.max_connections_per_ip, "server.max-connections-per-ip");
         let admin = self.view(stop.clone(), peers.clone(), clients, spans);
         let (tls, manager) = (self.reloader.tls.clone(), self.reloader.manager.clone());
-        let foreman = Foreman { live: self.live.clone(), runtime: self.runtime.clone(), drain: server.drain };
-        let jobs = tokio::spawn(foreman.run(stop.clone()));
-        let courier = Courier { live: self.live.clone(), runtime: self.runtime.clone() };
-        let webhooks = tokio::spawn(courier.run(stop.clone()));
-        let copier = Copier { live: self.live.clone(), runtime: self.runtime.clone() };
-        let copies = tokio::spawn(copier.run());
+        let background = Background::begin(&self.live, &self.runtime, server.drain, &stop);
         let edge = tokio::spawn(accept(Door { listener: doors.edge, settings, peers, tls }, edge, stop));
         let admin =
             doors.admin.map(|door| tokio::spawn(accept(admin_door(door, settings), admin, admin_stop)));
@@ -524,9 +517,7 @@ impl App {
         stopper.advance(Phase::Closing);
         joined(edge.await);
         joined(keeper.await);
-        joined(jobs.await);
-        joined(webhooks.await);
-        copies.abort();
+        background.end().await;
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }
@@ -570,10 +561,4 @@ fn admin_door(listener: TcpListener, settings: Settings) -> Door {
     let drain = Duration::from_secs(1);
     let settings = Settings { max_connections: ADMIN_CONNECTIONS, drain, ..settings };
     Door { listener, settings, peers: Peers::new(ADMIN_CONNECTIONS, "of the admin address"), tls: None }
-}
-
-fn joined(result: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = result {
-        tracing::error!("a listener ended by itself: {error}");
-    }
 }

@@ -16,6 +16,7 @@
 
 mod admin;
 pub mod app;
+mod background;
 pub mod catalog;
 mod channels;
 pub mod cli;
