@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use atelier_inference::TenantId;
 use atelier_runtime::{Deployment, Runtime};
 use atelier_store::{
     Copies, Error as StoreError, JobCopy, JobPlace, JobQueue, JobSeen, JobView, ServiceState,
@@ -84,7 +83,7 @@ impl Copier {
     async fn view(&self, queue: &JobQueue, place: &JobPlace) -> Result<Option<Option<JobView>>, StoreError> {
         let Some(seen) = queue.look(&place.id).await? else { return Ok(Some(None)) };
         let table = self.live.table();
-        let tenant = TenantId::new(&place.owner).and_then(|tenant| table.tenants.find(&tenant).cloned());
+        let tenant = table.tenants.named(&place.owner);
         let deployed = table.slot(&place.route).and_then(|slot| slot.deployment.clone());
         let (Some(tenant), Some(deployed)) = (tenant, deployed) else { return Ok(None) };
         let deployment = deployed.deployment;

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atelier_inference::TenantId;
 use atelier_runtime::{JOB_LEASE, Runtime};
 use atelier_store::{Error as StoreError, JobEnd, JobQueue, Owner, Taken};
 use tokio::sync::watch;
@@ -84,9 +83,7 @@ impl Foreman {
         }
         while queue.running(Some(&slot.route.name)) < deployment.jobs_at_once() {
             let Some(taken) = queue.take(&slot.route.name, JOB_LEASE).await? else { break };
-            let tenant = TenantId::new(taken.owner());
-            let member = tenant.and_then(|tenant| table.tenants.find(&tenant).cloned());
-            let Some(member) = member else {
+            let Some(member) = table.tenants.named(taken.owner()) else {
                 put_off(taken).await?;
                 continue;
             };

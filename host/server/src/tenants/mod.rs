@@ -168,6 +168,11 @@ impl Directory {
         self.members.get(id).or_else(|| (self.nobody.tenant.id == *id).then_some(&self.nobody))
     }
 
+    /// The same by its name, for what the store keeps under one.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Member>> {
+        self.find(&TenantId::new(name)?).cloned()
+    }
+
     fn entry(&self, hash: KeyHash) -> Result<&Entry, Denied> {
         let bucket = self.keys.get(&hash.bucket()).ok_or(Denied::Unknown)?;
         bucket.iter().find(|entry| entry.hash == hash).ok_or(Denied::Unknown)

@@ -10,7 +10,6 @@ mod sign;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atelier_inference::TenantId;
 use atelier_runtime::{Answered, Deployment, Post, Runtime, Tenant};
 use atelier_store::{Delivery, Error as StoreError, Outbox, Sent};
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -96,8 +95,7 @@ impl Courier {
         let deployed = slot.and_then(|slot| Some((slot.route.webhooks.clone()?, slot.deployment.clone()?)));
         let (webhooks, deployed) = deployed
             .ok_or_else(|| format!("route `{route}` does not stand, or has no `webhooks` any more"))?;
-        let tenant = TenantId::new(&delivery.owner);
-        let member = tenant.and_then(|tenant| table.tenants.find(&tenant).cloned());
+        let member = table.tenants.named(&delivery.owner);
         let away = || format!("its tenant `{}` is not in the manifest any more", delivery.owner);
         let signer = signer(&webhooks)?;
         let (deployment, tenant) = (deployed.deployment, member.ok_or_else(away)?.runtime.clone());

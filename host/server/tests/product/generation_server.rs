@@ -6,16 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use http::{Method, Request};
-use http_body_util::Full;
+use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{Answer, get, send};
 use crate::form::{Part, form};
-use crate::host::{Host, JSON, atelier};
+use crate::host::{Host, atelier};
 use crate::servers::{self, Server};
-use crate::tenants::{Key, key, tenant};
+use crate::tenants::{Key, ask_json, key, tenant};
 
 const T2I: &str = "/api/flux/t2i";
 /// What webhooks are signed with: `whsec_` and 30 bytes in base64.
@@ -54,16 +53,6 @@ async fn again(ended: &mut Host, manifest: &str) -> Host {
     host_in(folder, manifest, 9, 9).await
 }
 
-async fn ask(host: &Host, method: Method, path: &str, key: Option<&Key>, body: Value) -> Answer {
-    let request = Request::builder().method(method).uri(path).header("host", "test");
-    let request = match key {
-        Some(key) => request.header("authorization", format!("Bearer {}", key.text)),
-        None => request,
-    };
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    send(host.edge, request.header("content-type", JSON).body(Full::from(body)).unwrap()).await
-}
-
 /// A small picture in few steps: these tests compare bytes, not beauty.
 fn small(seed: u64) -> Value {
     json!({"prompt": "a red boat on the sea", "width": 128, "height": 128, "num_inference_steps": 2, "seed": seed})
@@ -75,11 +64,11 @@ fn id(answer: &Answer) -> String {
 }
 
 async fn submit(host: &Host, body: Value) -> String {
-    id(&ask(host, Method::POST, T2I, None, body).await)
+    id(&ask_json(host, Method::POST, T2I, None, body).await)
 }
 
 async fn status(host: &Host, key: Option<&Key>, id: &str) -> Value {
-    let answer = ask(host, Method::GET, &format!("/api/{id}/status"), key, Value::Null).await;
+    let answer = ask_json(host, Method::GET, &format!("/api/{id}/status"), key, Value::Null).await;
     assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
     answer.json()
 }
@@ -111,7 +100,7 @@ fn drawn(host: &Host, arguments: &[&str]) -> Vec<u8> {
 #[tokio::test]
 async fn a_task_goes_from_its_id_to_its_picture() {
     let host = alone(&manifest()).await;
-    let answer = ask(&host, Method::POST, T2I, None, small(7)).await;
+    let answer = ask_json(&host, Method::POST, T2I, None, small(7)).await;
     let (id, told) = (id(&answer), answer.json());
     let message = "Task submitted. Use /api/{session_id}/status to check progress.";
     assert_eq!((told["status"].as_str(), told["message"].as_str()), (Some("pending"), Some(message)));
@@ -168,20 +157,24 @@ async fn sessions_are_a_tenants_own() {
         .replace("path = \"/\"\n", "path = \"/\"\naccess = \"key\"\n")
         .replace("key = \"generations/{name}\"", "key = \"{tenant}/generations/{name}\"");
     let host = alone(&[manifest, tenant("ann", &[&ann], ""), tenant("bob", &[&bob], "")].concat()).await;
-    let id = id(&ask(&host, Method::POST, T2I, Some(&ann), small(7)).await);
+    let id = id(&ask_json(&host, Method::POST, T2I, Some(&ann), small(7)).await);
     assert_eq!(ended(&host, Some(&ann), &id).await["status"], "completed");
     for (method, path) in [
         (Method::GET, format!("/api/{id}/status")),
         (Method::GET, format!("/api/{id}/image")),
         (Method::DELETE, format!("/api/{id}")),
     ] {
-        let answer = ask(&host, method.clone(), &path, Some(&bob), Value::Null).await;
+        let answer = ask_json(&host, method.clone(), &path, Some(&bob), Value::Null).await;
         assert_eq!(
             (answer.status.as_u16(), answer.json()),
             (404, json!({"detail": "Session not found"})),
             "{path}"
         );
-        assert_eq!(ask(&host, method, &path, Some(&ann), Value::Null).await.status.as_u16(), 200, "{path}");
+        assert_eq!(
+            ask_json(&host, method, &path, Some(&ann), Value::Null).await.status.as_u16(),
+            200,
+            "{path}"
+        );
     }
 }
 
@@ -191,7 +184,7 @@ async fn a_task_that_is_called_off_ends_and_the_next_one_goes_on() {
     let mut long = small(1);
     long["num_inference_steps"] = json!(150);
     let (first, second) = (submit(&host, long).await, submit(&host, small(2)).await);
-    let answer = ask(&host, Method::DELETE, &format!("/api/{first}"), None, Value::Null).await.json();
+    let answer = ask_json(&host, Method::DELETE, &format!("/api/{first}"), None, Value::Null).await.json();
     assert_eq!((&answer["status"], &answer["error"]), (&json!("failed"), &json!("cancelled")));
     assert_eq!(ended(&host, None, &second).await["status"], "completed");
 }
@@ -215,7 +208,7 @@ async fn every_task_that_was_acknowledged_ends_however_often_the_host_is_killed(
         task
     };
     let tasks: Vec<_> = (0..TASKS as u64).map(task).collect();
-    let answer = ask(&host, Method::POST, "/api/batch", None, json!({ "tasks": tasks })).await.json();
+    let answer = ask_json(&host, Method::POST, "/api/batch", None, json!({ "tasks": tasks })).await.json();
     let sessions = answer["tasks"].as_array().unwrap_or_else(|| panic!("{answer}"));
     let ids: BTreeSet<_> =
         sessions.iter().map(|task| task["session_id"].as_str().unwrap().to_owned()).collect();

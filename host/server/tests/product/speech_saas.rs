@@ -8,9 +8,9 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, get, send};
-use crate::host::{Host, JSON};
-use crate::tenants::{Key, key, tenant, until_logged};
+use crate::client::{get, send};
+use crate::host::Host;
+use crate::tenants::{Key, ask_json, key, tenant, until_logged};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -29,18 +29,8 @@ async fn host() -> Host {
     Host::with(tempfile::tempdir().unwrap(), Some(&manifest())).await
 }
 
-async fn ask(host: &Host, method: Method, path: &str, key: Option<&Key>, body: Value) -> Answer {
-    let request = Request::builder().method(method).uri(path).header("host", "test");
-    let request = match key {
-        Some(key) => request.header("authorization", format!("Bearer {}", key.text)),
-        None => request,
-    };
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    send(host.edge, request.header("content-type", JSON).body(Full::from(body)).unwrap()).await
-}
-
 async fn generate(host: &Host, key: Option<&Key>, body: Value) -> Value {
-    let answer = ask(host, Method::POST, "/generate-image", key, body).await;
+    let answer = ask_json(host, Method::POST, "/generate-image", key, body).await;
     assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
     answer.json()
 }
@@ -108,28 +98,28 @@ async fn pictures_are_a_tenants_own_and_outlive_the_process() {
     let mut host = Host::with(tempfile::tempdir().unwrap(), Some(&manifest)).await;
     let made = generate(&host, Some(&ann), json!({"prompt": "a fantasy castle", "seed": 7})).await;
     let url = made["image_url"].as_str().unwrap();
-    let picture = ask(&host, Method::GET, url, Some(&ann), Value::Null).await;
+    let picture = ask_json(&host, Method::GET, url, Some(&ann), Value::Null).await;
     assert_eq!(
         (picture.status.as_u16(), picture.headers["content-type"].to_str().unwrap()),
         (200, "image/png")
     );
-    assert_eq!(ask(&host, Method::GET, url, Some(&bob), Value::Null).await.status.as_u16(), 404);
+    assert_eq!(ask_json(&host, Method::GET, url, Some(&bob), Value::Null).await.status.as_u16(), 404);
     for path in ["/images/../images", "/images/..%2f..%2fatelier.toml", "/images/history"] {
         assert_eq!(
-            ask(&host, Method::GET, path, Some(&ann), Value::Null).await.status.as_u16(),
+            ask_json(&host, Method::GET, path, Some(&ann), Value::Null).await.status.as_u16(),
             404,
             "{path}"
         );
     }
     let total = async |host: &Host, key| {
-        ask(host, Method::GET, "/images", Some(key), Value::Null).await.json()["total"].clone()
+        ask_json(host, Method::GET, "/images", Some(key), Value::Null).await.json()["total"].clone()
     };
     assert_eq!((total(&host, &ann).await, total(&host, &bob).await), (json!(1), json!(0)));
     host.signal("KILL");
     host.end().await;
     let folder = std::mem::replace(&mut host.folder, tempfile::tempdir().unwrap());
     let host = Host::with(folder, Some(&manifest)).await;
-    let again = ask(&host, Method::GET, url, Some(&ann), Value::Null).await;
+    let again = ask_json(&host, Method::GET, url, Some(&ann), Value::Null).await;
     assert!(again.status.as_u16() == 200 && again.body == picture.body, "the picture is there after a kill");
 }
 

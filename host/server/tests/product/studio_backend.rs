@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, send};
 use crate::form::{Part, form};
 use crate::host::{Host, JSON, STREAM};
-use crate::tenants::{Key, key, tenant};
+use crate::tenants::{ask_json, key, tenant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const CREATE: &str = "create a red circle on a blue background";
@@ -45,25 +45,15 @@ async fn studio(name: &str, backend: &str) -> Host {
     Host::told(tempfile::tempdir().unwrap(), Some(&manifest), tell).await
 }
 
-async fn ask(host: &Host, method: Method, path: &str, key: Option<&Key>, body: Value) -> Answer {
-    let request = Request::builder().method(method).uri(path).header("host", "test");
-    let request = match key {
-        Some(key) => request.header("authorization", format!("Bearer {}", key.text)),
-        None => request,
-    };
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    send(host.edge, request.header("content-type", JSON).body(Full::<Bytes>::from(body)).unwrap()).await
-}
-
 async fn queued(host: &Host, path: &str, body: Value) -> Value {
-    let answer = ask(host, Method::POST, path, None, body).await;
+    let answer = ask_json(host, Method::POST, path, None, body).await;
     assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
     answer.json()
 }
 
 async fn standing(host: &Host, task: &Value, query: &str) -> Value {
     let path = format!("/task_status/{}{query}", task["task_id"].as_str().unwrap());
-    ask(host, Method::GET, &path, None, Value::Null).await.json()
+    ask_json(host, Method::GET, &path, None, Value::Null).await.json()
 }
 
 /// Everything that is told of a task until it has ended.
@@ -86,7 +76,7 @@ fn is_webp(address: &Value) -> bool {
 #[tokio::test]
 async fn the_backend_is_well_hears_and_understands() {
     let host = started(&manifest("backend")).await;
-    let health = ask(&host, Method::GET, "/health", None, Value::Null).await.json();
+    let health = ask_json(&host, Method::GET, "/health", None, Value::Null).await.json();
     assert_eq!(
         (&health["status"], &health["modes"]["local_quality"]),
         (&json!("healthy"), &json!({"available": true}))
@@ -103,7 +93,7 @@ async fn the_backend_is_well_hears_and_understands() {
     }
     let understood = queued(&host, "/llm", json!({"text": CREATE})).await;
     assert_eq!(understood, json!({"action": "create", "target": "", "prompt": PROMPT}));
-    let studio = ask(&host, Method::GET, "/kuvagen/", None, Value::Null).await;
+    let studio = ask_json(&host, Method::GET, "/kuvagen/", None, Value::Null).await;
     assert_eq!(studio.status.as_u16(), 404, "a backend has no page");
 }
 
@@ -151,7 +141,8 @@ async fn pictures_are_queued_drawn_one_at_a_time_and_shown_while_they_are_drawn(
     assert_eq!(changed["model"], "atelier-nano-edit");
     assert!(is_webp(&changed["image"]) && changed["image"] != done["image"]);
     let unknown =
-        ask(&host, Method::GET, "/task_status/00000000-0000-4000-8000-000000000000", None, Value::Null).await;
+        ask_json(&host, Method::GET, "/task_status/00000000-0000-4000-8000-000000000000", None, Value::Null)
+            .await;
     assert_eq!((unknown.status.as_u16(), &unknown.json()["code"]), (404, &json!("not_found")));
 }
 
@@ -163,10 +154,10 @@ async fn a_task_is_its_tenants_alone_and_outlives_a_host_that_is_killed() {
     let manifest = format!("{manifest}\n{}{}", tenant("a", &[&a], ""), tenant("b", &[&b], ""));
     let mut host = started(&manifest).await;
     let body = json!({"prompt": PROMPT, "mode": "local_quality"});
-    let task = ask(&host, Method::POST, "/generate_image", Some(&a), body).await.json();
+    let task = ask_json(&host, Method::POST, "/generate_image", Some(&a), body).await.json();
     let path = format!("/task_status/{}", task["task_id"].as_str().unwrap());
     for method in [Method::GET, Method::DELETE] {
-        assert_eq!(ask(&host, method, &path, Some(&b), Value::Null).await.status.as_u16(), 404);
+        assert_eq!(ask_json(&host, method, &path, Some(&b), Value::Null).await.status.as_u16(), 404);
     }
     host.signal("KILL");
     host.end().await;
@@ -174,7 +165,7 @@ async fn a_task_is_its_tenants_alone_and_outlives_a_host_that_is_killed() {
     let host = Host::with(folder, Some(&manifest)).await;
     let end = Instant::now() + PATIENCE;
     loop {
-        let standing = ask(&host, Method::GET, &path, Some(&a), Value::Null).await.json();
+        let standing = ask_json(&host, Method::GET, &path, Some(&a), Value::Null).await.json();
         if standing["status"] == "completed" {
             assert!(is_webp(&standing["result"]["image"]));
             return;

@@ -1,13 +1,13 @@
 //! Tenants as strangers to each other: keys, quotas, revocation, shares. (`neighbours.rs` has those that mean harm.)
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::client::{Answer, DEADLINE, send, try_send};
-use crate::host::{Host, atelier, guest};
+use crate::host::{Host, JSON, atelier, guest};
 
 /// A key of the real binary, with the line for the manifest.
 pub(crate) struct Key {
@@ -46,6 +46,23 @@ pub(crate) fn with_key(path: &str, header: &str, value: &str) -> Request<Full<by
 
 pub(crate) async fn ask(host: &Host, path: &str, key: &Key) -> Answer {
     send(host.edge, with_key(path, "authorization", &format!("Bearer {}", key.text))).await
+}
+
+/// A request with a JSON body, or with none where it is null; from a stranger without a key.
+pub(crate) async fn ask_json(
+    host: &Host,
+    method: Method,
+    path: &str,
+    key: Option<&Key>,
+    body: Value,
+) -> Answer {
+    let request = Request::builder().method(method).uri(path).header("host", "test");
+    let request = match key {
+        Some(key) => request.header("authorization", format!("Bearer {}", key.text)),
+        None => request,
+    };
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    send(host.edge, request.header("content-type", JSON).body(Full::from(body)).unwrap()).await
 }
 
 async fn ask_without(host: &Host, path: &str) -> Answer {
