@@ -2,7 +2,7 @@
 //! what a provider has to say of its server's part. A server that sends unfinished pictures is not here yet, so that nobody is
 //! asked for any.
 
-use crate::values::seed_up_to;
+use crate::values::{refuse_given, seed_up_to};
 use crate::{Ask, Error, Protocol};
 
 /// What to make, and how. The host has checked the ranges.
@@ -95,10 +95,7 @@ impl PictureRequest {
             "image-guidance" => matches!(self.task, Edit { guidance: Some(_), .. }),
             _ => false,
         };
-        match fields.iter().find(|field| given(field)) {
-            Some(field) => Err(Error::invalid(field, format!("{server} has no such option; leave it out"))),
-            None => Ok(()),
-        }
+        refuse_given(fields, given, server)
     }
 
     /// The seed, where the server's numbers end at `most`.

@@ -81,10 +81,7 @@ impl Request {
             "schema" => self.schema.is_some(),
             _ => false,
         };
-        match fields.iter().find(|field| given(field)) {
-            Some(field) => Err(Error::invalid(field, format!("{server} has no such option; leave it out"))),
-            None => Ok(()),
-        }
+        refuse_given(fields, given, server)
     }
 
     /// The seed, where the server's numbers end at `most`.
@@ -117,6 +114,18 @@ impl Request {
                 .map_err(|error| Error::invalid("schema", format!("is no JSON: {error}")))
         };
         self.schema.as_ref().map(parse).transpose()
+    }
+}
+
+/// Refuses those of these options that the request has.
+pub(crate) fn refuse_given(
+    fields: &[&'static str],
+    given: impl Fn(&str) -> bool,
+    server: &str,
+) -> Result<(), Error> {
+    match fields.iter().find(|field| given(field)) {
+        Some(field) => Err(Error::invalid(field, format!("{server} has no such option; leave it out"))),
+        None => Ok(()),
     }
 }
 
