@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atelier_runtime::{Deployment, Runtime};
 use atelier_store::{
-    Copies, Error as StoreError, JobCopy, JobPlace, JobQueue, JobSeen, JobView, ServiceState,
+    Copies, Error as StoreError, JobCopy, JobPlace, JobQueue, JobSeen, JobTurn, JobView, ServiceState,
 };
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
@@ -87,9 +87,9 @@ impl Copier {
         let deployed = table.slot(&place.route).and_then(|slot| slot.deployment.clone());
         let (Some(tenant), Some(deployed)) = (tenant, deployed) else { return Ok(None) };
         let deployment = deployed.deployment;
-        let ttl = life(&seen, &deployment);
+        let (turn, ttl) = (JobTurn::from(&seen.status), life(&seen, &deployment));
         let text = deployment.describe(&tenant.runtime, seen.status).await;
-        Ok(Some(Some(JobView { fields: flat(&text), ttl })))
+        Ok(Some(Some(JobView { fields: flat(&text), turn, ttl })))
     }
 }
 

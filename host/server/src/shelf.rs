@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use atelier_store::{CopyConfig, CopyTarget, RedisCopy, S3Copy, Secret, Storage, StorageConfig};
+use atelier_store::{CopyConfig, CopyTarget, JobStream, RedisCopy, S3Copy, Secret, Storage, StorageConfig};
 use tokio::sync::OnceCell;
 
 use crate::config::{self, StoreCopy, Template};
@@ -71,6 +71,11 @@ fn resolve(copy: &StoreCopy, variable: impl Fn(&str) -> Option<String>) -> Resul
             password: secret(&redis.password_env),
             key: key.clone(),
             channel: redis.channel.clone(),
+            stream: redis
+                .stream
+                .clone()
+                .zip(redis.stream_length)
+                .map(|(name, length)| JobStream { name, length }),
             routes: jobs.clone(),
         };
         return Ok(CopyConfig { id: id.clone(), to: CopyTarget::Jobs(target) });

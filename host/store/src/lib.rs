@@ -15,7 +15,7 @@ pub use sealed::SealedFiles;
 pub use storage::{
     Blob, Bucket, Caching, Container, Copies, CopyConfig, CopyTarget, Counts, Delivery, Draft, JobCopy,
     JobEnd, JobLine, JobOrder, JobPage, JobPlace, JobPriority, JobQueue, JobSeen, JobState, JobStatus,
-    JobView, Jobs, Keys, MAX_ATTEMPTS, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE, ObjectCopy, ObjectInfo, Occasion,
-    Outbox, OutboxLine, Owner, RedisCopy, Reports, S3Copy, Secret, Sent, ServiceState, ServiceStatus, Space,
-    Storage, StorageConfig, Submitted, Taken, Version, Webhook,
+    JobStream, JobTurn, JobView, Jobs, Keys, MAX_ATTEMPTS, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE, ObjectCopy,
+    ObjectInfo, Occasion, Outbox, OutboxLine, Owner, RedisCopy, Reports, S3Copy, Secret, Sent, ServiceState,
+    ServiceStatus, Space, Storage, StorageConfig, Submitted, Taken, Version, Webhook,
 };

@@ -33,6 +33,7 @@ fn copies() -> Vec<CopyConfig> {
         password: None,
         key: "job:{id}".into(),
         channel: None,
+        stream: None,
         routes: vec!["work".into()],
     };
     let copy = |id: &str, to| CopyConfig { id: id.into(), to };

@@ -15,6 +15,10 @@ use super::types::{Route, Store};
 
 const REDIS: &str = "\"redis://127.0.0.1:6379/0\"";
 const S3: &str = "\"s3://my-bucket\"";
+/// Of a stream, where the manifest does not say: about 3 MB.
+const ENTRIES: u64 = 10_000;
+/// Some GB.
+const MOST_ENTRIES: u64 = 10_000_000;
 
 /// A copy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,6 +54,12 @@ pub struct RedisKeys {
     /// Where each change is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
+    /// The stream to which each turn of a job is added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// How many entries it has; there with the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_length: Option<u64>,
     /// The variable with the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_env: Option<String>,
@@ -128,8 +138,26 @@ fn redis(table: &Table<'_>) -> RedisKeys {
     if let Some(found) = &channel {
         check_places(table, found, &["id", "tenant", "route", "key"]);
     }
+    let (stream, stream_length) = stream(table).unzip();
     let channel = channel.map(|found| found.value);
-    RedisKeys { channel, password_env: variable(table, "password-env", None) }
+    RedisKeys { channel, stream, stream_length, password_env: variable(table, "password-env", None) }
+}
+
+/// A stream and its length.
+fn stream(table: &Table<'_>) -> Option<(String, u64)> {
+    let length = table.number("stream-length", 1..=MOST_ENTRIES);
+    let Some(found) = table.text("stream") else {
+        if table.has("stream-length") {
+            table
+                .problem(table.at(), "`stream-length` is of no stream; name one with `stream`, or remove it");
+        }
+        return None;
+    };
+    check_places(table, &found, &["tenant", "route"]);
+    if found.value.is_empty() {
+        table.problem(&found.at, "wants the key of a stream, such as \"atelier:jobs\"");
+    }
+    Some((found.value, length.unwrap_or(ENTRIES)))
 }
 
 fn s3(table: &Table<'_>) -> S3Keys {

@@ -24,8 +24,8 @@ use crate::Error;
 
 pub use blobs::{Blob, Container, ObjectInfo};
 pub use copies::{
-    Copies, CopyConfig, CopyTarget, JobCopy, JobPlace, JobView, ObjectCopy, RedisCopy, S3Copy, Secret,
-    ServiceState, ServiceStatus,
+    Copies, CopyConfig, CopyTarget, JobCopy, JobPlace, JobStream, JobTurn, JobView, ObjectCopy, RedisCopy,
+    S3Copy, Secret, ServiceState, ServiceStatus,
 };
 pub use counts::Counts;
 pub use draft::Draft;

@@ -3,16 +3,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atelier_store::{
-    JobCopy, JobEnd, JobOrder, JobPriority, JobQueue, JobView, RedisCopy, Secret, ServiceState, Storage,
+    JobCopy, JobEnd, JobOrder, JobPriority, JobQueue, JobTurn, JobView, RedisCopy, Secret, ServiceState,
+    Storage,
 };
 
 use crate::servers::{Server, cli, jobs, slow_door, to_redis, until_redis_answers};
 use crate::{known, open, owner, until, until_copied, until_degraded};
 
-const ROUTE: &str = "/jobs";
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const ROUTE: &str = "/jobs";
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-fn order(keep: u64) -> JobOrder {
+pub(crate) fn order(keep: u64) -> JobOrder {
     JobOrder {
         kind: "paint".into(),
         payload: b"a boat".to_vec(),
@@ -26,7 +27,7 @@ fn order(keep: u64) -> JobOrder {
     }
 }
 
-async fn submit(storage: &Storage, keep: u64) -> String {
+pub(crate) async fn submit(storage: &Storage, keep: u64) -> String {
     let submitted = storage.jobs(owner("a"), ROUTE).submit(vec![order(keep)], 1_000).await.unwrap();
     submitted[0].id.clone()
 }
@@ -38,14 +39,14 @@ async fn work_off(copy: JobCopy, queue: JobQueue) {
         for place in copy.next().await {
             let seen = queue.look(&place.id).await.unwrap();
             let view = seen.map(|seen| {
-                let status = seen.status;
+                let (turn, status) = (JobTurn::from(&seen.status), seen.status);
                 let fields = [
                     ("state", format!("{:?}", status.state)),
                     ("progress", status.progress.to_string()),
                     ("error", status.error.unwrap_or_default()),
                 ];
                 let fields = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
-                JobView { fields, ttl: seen.keep }
+                JobView { fields, turn, ttl: seen.keep }
             });
             views.push((place, view));
         }
@@ -53,16 +54,16 @@ async fn work_off(copy: JobCopy, queue: JobQueue) {
     }
 }
 
-fn begin(storage: &Storage) -> tokio::task::JoinHandle<()> {
+pub(crate) fn begin(storage: &Storage) -> tokio::task::JoinHandle<()> {
     let copy = storage.copies().of_jobs().pop().unwrap();
     tokio::spawn(work_off(copy, storage.job_queue()))
 }
 
-fn field(port: u16, id: &str, name: &str) -> String {
+pub(crate) fn field(port: u16, id: &str, name: &str) -> String {
     cli(port, &["HGET", &format!("task:{id}"), name])
 }
 
-async fn until_field(port: u16, id: &str, name: &str, value: &str) {
+pub(crate) async fn until_field(port: u16, id: &str, name: &str, value: &str) {
     until(value, async || (field(port, id, name) == value).then_some(())).await;
 }
 

@@ -4,6 +4,7 @@
 mod jobs;
 mod objects;
 mod servers;
+mod stream;
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use atelier_store::{CopyConfig, CopyTarget, RedisCopy, S3Copy, Secret};
+use atelier_store::{CopyConfig, CopyTarget, JobStream, RedisCopy, S3Copy, Secret};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +113,7 @@ pub(crate) fn to_redis(port: u16) -> RedisCopy {
         password: None,
         key: "task:{id}".into(),
         channel: Some("changes:{key}".into()),
+        stream: Some(JobStream { name: "turns:{tenant}".into(), length: 1_000 }),
         routes: vec!["/jobs".into()],
     }
 }

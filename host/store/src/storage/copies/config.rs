@@ -42,8 +42,19 @@ pub struct RedisCopy {
     pub key: String,
     /// The channel on which the key is published with every change, if it is; the same, or `{key}` for the key itself.
     pub channel: Option<String>,
+    /// The stream to which each turn of a job is added, if one is.
+    pub stream: Option<JobStream>,
     /// The routes whose jobs are copied.
     pub routes: Vec<String>,
+}
+
+/// A stream in which other programs follow jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobStream {
+    /// Its key, with `{tenant}` and `{route}` where wanted.
+    pub name: String,
+    /// How many entries it has; Redis lets go of older ones some at a time.
+    pub length: u64,
 }
 
 /// Objects as objects.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use redb::ReadTransaction;
 use tokio::time::{Instant, sleep_until};
 
-use super::config::{RedisCopy, filled};
+use super::config::{JobStream, RedisCopy, filled};
 use super::dirty::Dirty;
 use super::redis::{Hash, Redis};
 use super::service::{Service, ask};
+use super::stream::{Entry, JobTurn};
 use crate::Error;
 use crate::storage::Shared;
 use crate::storage::jobs::each_after;
@@ -51,6 +52,8 @@ pub struct JobPlace {
 pub struct JobView {
     /// Names and values.
     pub fields: Vec<(String, String)>,
+    /// How it stands, for those who follow that.
+    pub turn: JobTurn,
     /// How long it is to be there if nothing more happens.
     pub ttl: Duration,
 }
@@ -119,10 +122,17 @@ impl Jobs {
         let values = [("id", &**id), ("tenant", owner), ("route", route)];
         let key = filled(&self.config.key, &values);
         let [id, tenant, route] = values;
-        let channel = self.config.channel.as_ref();
-        let channel = channel.map(|channel| filled(channel, &[id, tenant, route, ("key", &key)]));
-        let view = view.cloned().unwrap_or(JobView { fields: Vec::new(), ttl: Duration::ZERO });
-        Hash { key, fields: view.fields, ttl: view.ttl, channel }
+        let names = [id, tenant, route, ("key", &key)];
+        let channel = self.config.channel.as_ref().map(|channel| filled(channel, &names));
+        let fields = view.map(|view| view.fields.clone()).unwrap_or_default();
+        let ttl = view.map_or(Duration::ZERO, |view| view.ttl);
+        let mut hash = Hash { key: key.clone(), fields, ttl, channel, entry: None };
+        let stream = self.config.stream.as_ref();
+        hash.entry = stream.map(|JobStream { name, length }| {
+            let stream = (filled(name, &[tenant, route]), *length);
+            Entry::new(stream, id.1, &names, view.map(|view| &view.turn), hash.life())
+        });
+        hash
     }
 }
 

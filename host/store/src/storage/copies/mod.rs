@@ -1,5 +1,5 @@
 //! Copies for other programs: what is kept here is written to servers that they read, objects to S3 (`upload.rs`, `s3.rs`) and
-//! jobs to Redis (`jobs.rs`, `redis.rs`). What is kept stays what is true: nothing waits for a copy, and nothing fails with one.
+//! jobs to Redis (`jobs.rs`, `redis.rs`, `stream.rs`). What is kept stays what is true: nothing waits for a copy, and nothing fails with one.
 //!
 //! Which objects are behind is in the index (`behind.rs`) and changes with them, so that no crash loses a copy. Which jobs are is
 //! known in memory (`dirty.rs`): after a start all of them are written once more. How a server fares is in `service.rs`. Who
@@ -12,6 +12,7 @@ mod jobs;
 mod redis;
 mod s3;
 mod service;
+mod stream;
 mod upload;
 
 use std::sync::Arc;
@@ -26,10 +27,11 @@ use super::{Owner, Shared};
 use crate::Error;
 
 pub(super) use behind::make_tables;
-pub use config::{CopyConfig, CopyTarget, RedisCopy, S3Copy, Secret};
+pub use config::{CopyConfig, CopyTarget, JobStream, RedisCopy, S3Copy, Secret};
 pub use jobs::{JobCopy, JobPlace, JobView};
 use service::Service;
 pub use service::{ServiceState, ServiceStatus};
+pub use stream::JobTurn;
 
 use jobs::Jobs;
 use upload::Uploads;

@@ -1,5 +1,5 @@
-//! A Redis server that jobs are copied to: hashes that are replaced whole, with their time to live, and the channel on which that is
-//! told. One connection, made when it is needed and thrown away with the first error, so that nothing waits on a broken one.
+//! A Redis server that jobs are copied to: hashes that are replaced whole, with their time to live, and the channel and the stream in
+//! which that is told. One connection, made when it is needed and thrown away with the first error, so that nothing waits on a broken one.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::config::RedisCopy;
 use super::service::no_answer;
+use super::stream::Entry;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ pub(super) struct Hash {
     pub(super) fields: Vec<(String, String)>,
     pub(super) ttl: Duration,
     pub(super) channel: Option<String>,
+    pub(super) entry: Option<Entry>,
 }
 
 impl Redis {
@@ -87,13 +89,21 @@ impl Redis {
 }
 
 impl Hash {
+    /// In seconds; of none where it is removed.
+    pub(super) fn life(&self) -> u64 {
+        // a life of no seconds would be none at all
+        if self.fields.is_empty() { 0 } else { self.ttl.as_secs().max(1) }
+    }
+
     fn add_to(&self, changes: &mut Pipeline) {
         // fields that are no more would stay otherwise
         changes.cmd("DEL").arg(&self.key).ignore();
         if !self.fields.is_empty() {
             changes.cmd("HSET").arg(&self.key).arg(&self.fields).ignore();
-            // a life of no seconds would be none at all
-            changes.cmd("EXPIRE").arg(&self.key).arg(self.ttl.as_secs().max(1)).ignore();
+            changes.cmd("EXPIRE").arg(&self.key).arg(self.life()).ignore();
+        }
+        if let Some(entry) = &self.entry {
+            entry.add_to(changes);
         }
         if let Some(channel) = &self.channel {
             changes.cmd("PUBLISH").arg(channel).arg(&self.key).ignore();
@@ -110,7 +120,10 @@ fn reason(error: &RedisError, limit: Duration) -> String {
         return "no connection".into();
     }
     let is_code = |code: &&str| code.len() <= 32 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    match error.code().filter(is_code) {
+    // of several commands, the first that failed says why
+    let refused = error.clone().into_server_errors();
+    let first = refused.as_deref().and_then(<[_]>::first).map(|(_, refused)| refused.code());
+    match first.or(error.code()).filter(is_code) {
         Some(code) => format!("it answers {code}"),
         None => error.category().to_owned(),
     }
