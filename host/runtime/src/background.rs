@@ -67,7 +67,7 @@ impl Deployment {
             () = taken.stopped() => return Ok(None),
             () = renew(&taken) => return Ok(None),
             () = stop => JobEnd::GivenBack,
-            end = self.attempt(&tenant, &taken, job) => end,
+            end = self.done(&tenant, &taken, job, made_by.as_deref()) => end,
         };
         let owner = Owner::new(taken.owner(), tenant.quota.stored_bytes());
         if let Some(made_by) = made_by {
@@ -80,6 +80,26 @@ impl Deployment {
     /// ask for.
     async fn maker(&self, taken: &Taken) -> Option<String> {
         self.host.maker(&self.route, taken.tools()?).await.ok()
+    }
+
+    /// What another job of the same work made while this one waited, or else one attempt.
+    async fn done(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        taken: &Taken,
+        job: Job,
+        made_by: Option<&str>,
+    ) -> JobEnd {
+        if let Some(made_by) = made_by {
+            match taken.known(made_by).await {
+                Ok(Some(result)) => return JobEnd::Cached(result),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(id = taken.id(), "whether the work is done is not known: {error}")
+                }
+            }
+        }
+        self.attempt(tenant, taken, job).await
     }
 
     /// One attempt, and how it ends.

@@ -1,20 +1,27 @@
 //! No job that was acknowledged is lost, none is completed twice, and everybody who wants to know of its end is told, whenever
-//! the process is killed: 50 jobs, 20 kills at moments that nobody chose. This program is both sides: with a folder as its argument it submits and works off there and
+//! the process is killed: 50 jobs, of which ten are the same work that is done by one at a time, 20 kills at moments that nobody
+//! chose. This program is both sides: with a folder as its argument it submits and works off there and
 //! says what was acknowledged, until it is killed; without one it starts itself so, kills, and looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use atelier_store::{
-    JobEnd, JobOrder, JobPriority, JobState, MAX_ATTEMPTS, Occasion, Outbox, Owner, Sent, Storage,
+    Caching, JobEnd, JobOrder, JobPriority, JobState, MAX_ATTEMPTS, Occasion, Outbox, Owner, Sent, Storage,
     StorageConfig, Taken, Webhook,
 };
 
 const KILLS: u64 = 20;
 const JOBS: u64 = 50;
+/// From this number on, jobs are the same work.
+const SAME: u64 = 40;
+const MAKER: &str = "this program";
+/// Whether somebody does that work in this life.
+static AT_WORK: Mutex<bool> = Mutex::new(false);
 /// Says to this program that it is the one to be killed, and which life this is.
 const WORKER: &str = "ATELIER_STORE_CRASH_JOBS_FOLDER";
 const LIFE: &str = "ATELIER_STORE_CRASH_JOBS_LIFE";
@@ -45,7 +52,7 @@ fn say(words: &str, id: &str) {
 fn order(number: u64) -> JobOrder {
     JobOrder {
         kind: "paint".into(),
-        payload: number.to_string().into_bytes(),
+        payload: number.min(SAME).to_string().into_bytes(),
         key: Some(format!("job {number}")),
         priority: JobPriority::Normal,
         start_within: Duration::from_secs(3_600),
@@ -56,7 +63,12 @@ fn order(number: u64) -> JobOrder {
             receiver: format!("https://{}.test", number % 3),
             occasions: vec![Occasion::Ended],
         }),
-        cache: None,
+        // brief: most of them are done once more
+        cache: (number >= SAME).then(|| Caching {
+            within: Duration::from_millis(30),
+            tools: Vec::new(),
+            made_by: MAKER.into(),
+        }),
     }
 }
 
@@ -91,14 +103,26 @@ async fn work(storage: Storage) {
 async fn work_off(mut taken: Taken) {
     let (id, number) = (taken.id().to_owned(), String::from_utf8(taken.payload()).unwrap());
     let number: u64 = number.parse().unwrap();
-    tokio::time::sleep(Duration::from_millis(5 + number * 13 % 40)).await;
-    let end = match number % 10 {
-        9 => JobEnd::Failed("on purpose".into()),
-        _ => JobEnd::Completed(format!("{number} done").into_bytes()),
+    let known = taken.known(MAKER).await.unwrap();
+    let end = match known {
+        Some(known) => JobEnd::Cached(known),
+        None => done(number).await,
     };
+    taken.is_made_by(MAKER.into());
     let state = taken.end(owner(), end).await.unwrap();
     if state == Some(JobState::Completed) {
         say("completed", &id);
+    }
+}
+
+async fn done(number: u64) -> JobEnd {
+    let at_work = |is_at_work| number == SAME && std::mem::replace(&mut *AT_WORK.lock().unwrap(), is_at_work);
+    assert!(!at_work(true), "the same work is done twice at a time");
+    tokio::time::sleep(Duration::from_millis(5 + number * 13 % 40)).await;
+    at_work(false);
+    match number % 10 {
+        9 => JobEnd::Failed("on purpose".into()),
+        _ => JobEnd::Completed(format!("{number} done").into_bytes()),
     }
 }
 

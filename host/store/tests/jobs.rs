@@ -287,6 +287,23 @@ async fn a_job_that_nobody_begins_in_time_fails_and_an_old_one_is_forgotten_with
 }
 
 #[tokio::test]
+async fn a_job_that_was_begun_in_time_is_tried_again_however_late_that_is() {
+    let (_dir, storage) = fresh();
+    let mine = jobs(&storage, "a");
+    for end in [JobEnd::Again { why: "later".into(), after: Duration::ZERO }, JobEnd::GivenBack] {
+        let brief = JobOrder { start_within: Duration::from_millis(200), ..order("brief") };
+        let id = submit(&mine, brief).await;
+        let taken = take(&storage).await.expect("it is begun in time");
+        tokio::time::sleep(Duration::from_millis(220)).await;
+        swept(&storage).await;
+        taken.end(owner("a"), end).await.unwrap();
+        swept(&storage).await;
+        assert_eq!(all(&storage).await, ["brief"]);
+        assert_eq!(status(&mine, &id).await.state, JobState::Completed);
+    }
+}
+
+#[tokio::test]
 async fn what_was_being_worked_on_waits_again_after_a_restart_as_often_as_its_attempts_allow() {
     let (dir, mut storage) = fresh();
     let id = submit(&jobs(&storage, "a"), order("through")).await;

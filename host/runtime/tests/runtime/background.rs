@@ -307,6 +307,30 @@ async fn the_same_work_is_done_once_by_the_same_code_configuration_and_models() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_same_work_at_the_same_time_one_is_done() {
+    let place = Place::new();
+    let grants = Grants { jobs: true, models: vec![ModelId::new("fake")], ..Grants::default() };
+    let route = place.runtime.deploy(RouteSpec { grants, ..runner() }).await.unwrap();
+    let anna = tenant("anna", 100);
+    let ids = told(&route, &anna, &["cached 60 wait 300 fake"; 3]).await;
+    let meanwhile = async {
+        while !status(&route, &anna, &ids[0]).await.starts_with("Processing") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        place.storage.job_queue().take(route.route(), JOB_LEASE).await.unwrap().is_none()
+    };
+    let (done, is_nothing_due) = tokio::join!(place.work_off(&route), meanwhile);
+    assert_eq!((done, is_nothing_due), (Some(JobState::Completed), true));
+    let jobs = place.storage.jobs(anna_owner(), route.route());
+    for (id, cached) in ids.iter().zip([false, true, true]) {
+        if cached {
+            assert_eq!(place.work_off(&route).await, Some(JobState::Completed));
+        }
+        assert_eq!(jobs.status(id).await.unwrap().unwrap().cached, cached);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_job_those_are_told_whom_the_route_may_tell() {
     let (place, anna) = (Place::new(), tenant("anna", 10));
     let route = place.route(Limits::default()).await;

@@ -8,6 +8,8 @@ use crate::Error;
 use crate::storage::Owner;
 use crate::storage::charge::{Change, charge};
 
+/// Owner, route, of what the result is.
+type Key = (&'static str, &'static str, &'static str);
 /// When a result was made, until when it is kept (ms since 1970), the result.
 type Kept<'a> = (u64, u64, &'a [u8]);
 /// Until when a result is kept, and whose it is: the key of [`CACHED`].
@@ -33,20 +35,20 @@ pub struct Caching {
     pub made_by: String,
 }
 
-/// A result of the same work that is not too old.
+/// A result of the same work by this maker that is not too old.
 pub(super) fn find(
-    index: &WriteTransaction,
+    cached: &impl ReadableTable<Key, Kept<'static>>,
     record: &Record,
-    caching: &Caching,
+    made_by: &str,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let cached = index.open_table(CACHED).map_err(Error::index("read"))?;
-    let of = of(record, &caching.made_by);
+    let Some(within_ms) = record.cache.as_ref().map(|cache| cache.within_ms) else { return Ok(None) };
+    let of = of(record, made_by);
     let key = (record.owner.as_str(), record.route.as_str(), of.as_str());
     let found = cached.get(key).map_err(Error::index("read"))?;
     Ok(found.and_then(|found| {
         let (made_ms, until_ms, result) = found.value();
         let now = record::now_ms();
-        let is_young = made_ms.saturating_add(millis(caching.within)) >= now && until_ms >= now;
+        let is_young = made_ms.saturating_add(within_ms) >= now && until_ms >= now;
         is_young.then(|| result.to_vec())
     }))
 }

@@ -34,6 +34,8 @@ type Line = (String, String);
 struct Lease {
     number: u64,
     line: Line,
+    /// What is done, where its result will do for other jobs.
+    work: Option<String>,
     until: Instant,
     progress: u8,
     message: String,
@@ -49,14 +51,20 @@ pub(super) struct Load {
 
 impl Leases {
     /// A lease for a job; its number, and what tells that the job was called off.
-    pub(super) fn grant(&self, id: &str, line: Line, length: Duration) -> (u64, watch::Receiver<bool>) {
+    pub(super) fn grant(
+        &self,
+        id: &str,
+        line: Line,
+        work: Option<String>,
+        length: Duration,
+    ) -> (u64, watch::Receiver<bool>) {
         let (stop, stopped) = watch::channel(false);
         let mut held = self.held();
         held.granted += 1;
         let number = held.granted;
         held.turns.insert(line.clone(), number);
         let until = Instant::now() + length;
-        let lease = Lease { number, line, until, progress: 0, message: String::new(), stop };
+        let lease = Lease { number, line, work, until, progress: 0, message: String::new(), stop };
         held.leases.insert(id.to_owned(), lease);
         (number, stopped)
     }
@@ -67,6 +75,17 @@ impl Leases {
         let line = (route.to_owned(), owner.to_owned());
         let running = held.leases.values().filter(|lease| lease.line == line).count();
         Load { running, turn: held.turns.get(&line).copied().unwrap_or(0) }
+    }
+
+    /// Whether somebody does this work.
+    pub(super) fn is_at_work(&self, work: &str) -> bool {
+        self.held().leases.values().any(|lease| lease.work.as_deref() == Some(work))
+    }
+
+    /// Whether somebody does work of an owner at a route whose result will do for other jobs.
+    pub(super) fn shares(&self, route: &str, owner: &str) -> bool {
+        let is_theirs = |lease: &Lease| (lease.line.0.as_str(), lease.line.1.as_str()) == (route, owner);
+        self.held().leases.values().any(|lease| lease.work.is_some() && is_theirs(lease))
     }
 
     /// Whether this lease stands.

@@ -16,6 +16,7 @@ mod record;
 mod seen;
 mod submit;
 mod taken;
+mod twins;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,6 +18,7 @@ use super::record::{
     self, COUNTS, JOBS, JobState, KEYS, PAYLOADS, RESULTS, RUNNING, Record, TIMES, WAITING, WaitingKey,
 };
 use super::taken::Taken;
+use super::twins;
 use crate::Error;
 use crate::storage::{Counts, MAX_PAGE, Shared};
 
@@ -55,7 +56,8 @@ impl JobQueue {
         // reading costs no write to the disk
         let look = move |index: &ReadTransaction| {
             let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
-            Ok(next(&waiting, &name, &load)?.is_some())
+            let jobs = index.open_table(JOBS).map_err(Error::index("read"))?;
+            Ok(next(&waiting, &jobs, &name, &load)?.is_some())
         };
         if !index.read(look).await? {
             return Ok(None);
@@ -88,7 +90,8 @@ impl JobQueue {
             self.0.moved();
         }
         while self.0.index.read(|index| Ok(!due_times(index)?.is_empty())).await? {
-            let swept = self.0.index.write(sweep).await;
+            let leases = self.0.leases.clone();
+            let swept = self.0.index.write(move |index| sweep(index, &leases)).await;
             self.0.jobs.ended("sweep", &swept);
             self.tell(swept?);
             self.0.post.changed.notify_one();
@@ -167,8 +170,9 @@ fn begin(
     length: Duration,
 ) -> Result<Option<Begun>, Error> {
     let waiting = index.open_table(WAITING).map_err(Error::index("read"))?;
-    let chosen = next(&waiting, route, leases)?;
-    drop(waiting);
+    let jobs = index.open_table(JOBS).map_err(Error::index("read"))?;
+    let chosen = next(&waiting, &jobs, route, leases)?;
+    drop((waiting, jobs));
     let Some((owner, id)) = chosen else { return Ok(None) };
     let Some(mut record) = record::load(index, &id)? else {
         return Err(Error::Index { action: "follow", why: "a job that waits has no record".into() });
@@ -177,6 +181,7 @@ fn begin(
     record::running(index, &id, true)?;
     (record.state, record.started_ms) = (JobState::Processing, Some(record::now_ms()));
     record.attempts += 1;
+    record.begun = true;
     record::save(index, &id, &record)?;
     if record.attempts == 1 {
         outbox::announce(index, &id, &record, Occasion::Begun)?;
@@ -186,7 +191,8 @@ fn begin(
     let payload = payload.map(|payload| payload.value().to_vec()).unwrap_or_default();
     // before the job is on the disk as begun: who calls it off from then on finds the lease. One that stands for a job that
     // was not written as begun ends by itself.
-    let (lease, stopped) = leases.grant(&id, (route.to_owned(), owner.clone()), length);
+    let line = (route.to_owned(), owner.clone());
+    let (lease, stopped) = leases.grant(&id, line, twins::work(&record), length);
     let Record { kind, route, attempts: attempt, cache, .. } = record;
     let tools = cache.map(|cache| cache.tools);
     Ok(Some(Begun { id, owner, route, kind, payload, attempt, tools, lease, stopped }))
@@ -202,6 +208,7 @@ struct Changed {
 /// Whose job is next at a route: the owner and the job.
 fn next(
     waiting: &impl ReadableTable<WaitingKey, (u64, u64)>,
+    jobs: &impl ReadableTable<&'static str, &'static [u8]>,
     route: &str,
     leases: &Leases,
 ) -> Result<Option<(String, String)>, Error> {
@@ -209,7 +216,7 @@ fn next(
     let mut owner = next_owner(waiting, route, None)?;
     while let Some(name) = owner {
         let load = leases.load(route, &name);
-        if let Some((rank, id)) = first_due(waiting, route, &name)?
+        if let Some((rank, id)) = first_due(waiting, jobs, leases, (route, &name))?
             && best.as_ref().is_none_or(|(least, first, ..)| (load, rank) < (*least, *first))
         {
             best = Some((load, rank, name.clone(), id));
@@ -235,15 +242,18 @@ fn next_owner(
 /// The job of an owner that goes first of those that may be begun now.
 fn first_due(
     waiting: &impl ReadableTable<WaitingKey, (u64, u64)>,
-    route: &str,
-    owner: &str,
+    jobs: &impl ReadableTable<&'static str, &'static [u8]>,
+    leases: &Leases,
+    (route, owner): (&str, &str),
 ) -> Result<Option<(u64, String)>, Error> {
-    let now = record::now_ms();
+    // records are read only where one may have to wait for another
+    let (now, shares) = (record::now_ms(), leases.shares(route, owner));
     let line = waiting.range((route, owner, 0_u64, "")..(route, owner, u64::MAX, LAST));
     for entry in line.map_err(Error::index("read"))?.take(LOOK_AT) {
         let (key, times) = entry.map_err(Error::index("read"))?;
         let ((_, _, rank, id), (not_before, start_by)) = (key.value(), times.value());
-        if (not_before..start_by).contains(&now) {
+        let is_due = (not_before..start_by).contains(&now);
+        if is_due && !(shares && twins::waits(jobs, leases, id)?) {
             return Ok(Some((rank, id.to_owned())));
         }
     }
@@ -283,7 +293,7 @@ fn has_stale_results(index: &ReadTransaction) -> Result<bool, Error> {
     Ok(cached::due(&times)?.next().is_some())
 }
 
-fn sweep(index: &WriteTransaction) -> Result<Vec<Changed>, Error> {
+fn sweep(index: &WriteTransaction, leases: &Leases) -> Result<Vec<Changed>, Error> {
     let mut times = index.open_table(TIMES).map_err(Error::index("write"))?;
     let rows = due(&times)?;
     for (at, id) in &rows {
@@ -294,8 +304,14 @@ fn sweep(index: &WriteTransaction) -> Result<Vec<Changed>, Error> {
     for (_, id) in rows {
         let Some(mut record) = record::load(index, &id)? else { continue };
         match record.state {
-            JobState::Pending if record.start_by_ms <= now => {
+            JobState::Pending if record.latest_ms() <= now => {
                 record::dequeue(index, &id, &record)?;
+                if twins::is_at_work(leases, &record) {
+                    // what it waits for was begun in time
+                    record.begun = true;
+                    record::enqueue(index, &id, &mut record, 0)?;
+                    continue;
+                }
                 record::end(index, &id, &mut record, JobState::Failed, Some(LATE.into()))?;
             }
             // whoever is told last has it looked at again

@@ -122,6 +122,9 @@ pub(super) struct Record {
     pub(super) submitted_ms: u64,
     /// Fails when it is not begun before.
     pub(super) start_by_ms: u64,
+    /// Whether it was begun in time: what comes after that is never late.
+    #[serde(default)]
+    pub(super) begun: bool,
     #[serde(default)]
     pub(super) started_ms: Option<u64>,
     #[serde(default)]
@@ -171,6 +174,11 @@ impl Record {
         self.rank.saturating_sub(self.priority.later_ms() << SEQUENCE_BITS)
     }
 
+    /// When it is too late to begin it.
+    pub(super) fn latest_ms(&self) -> u64 {
+        if self.begun || self.attempts > 0 { u64::MAX } else { self.start_by_ms }
+    }
+
     /// Until when it is known, once it has ended.
     pub(super) fn until_ms(&self) -> Option<u64> {
         self.ended_ms.map(|ended| ended.saturating_add(self.keep_ms))
@@ -210,7 +218,7 @@ pub(super) fn enqueue(
     record.state = JobState::Pending;
     record.started_ms = None;
     let mut waiting = index.open_table(WAITING).map_err(Error::index("write"))?;
-    let times = (not_before_ms, record.start_by_ms);
+    let times = (not_before_ms, record.latest_ms());
     waiting.insert(record.waiting_key(id), times).map_err(Error::index("write"))?;
     running(index, id, false)?;
     count(index, &record.owner, |count| count.saturating_add(1))?;

@@ -126,6 +126,7 @@ fn new(
         most_attempts: order.attempts,
         submitted_ms: now,
         start_by_ms: now.saturating_add(order.start_within.as_millis() as u64),
+        begun: false,
         started_ms: None,
         ended_ms: None,
         keep_ms: order.keep.as_millis() as u64,
@@ -141,8 +142,14 @@ fn new(
             .map(|cache| CacheRecord { within_ms: cached::millis(cache.within), tools: cache.tools.clone() }),
         cached: false,
     };
-    let found = order.cache.map(|caching| cached::find(index, &record, &caching)).transpose()?;
-    let mut fresh = Fresh { id, record, payload: order.payload, result: found.flatten() };
+    let result = match order.cache {
+        Some(caching) => {
+            let cached = index.open_table(cached::CACHED).map_err(Error::index("read"))?;
+            cached::find(&cached, &record, &caching.made_by)?
+        }
+        None => None,
+    };
+    let mut fresh = Fresh { id, record, payload: order.payload, result };
     if let Some(result) = &fresh.result {
         // there is nothing to be worked on
         fresh.payload.clear();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::WriteTransaction;
+use redb::{ReadTransaction, WriteTransaction};
 
+use super::cached::{self, CACHED};
 use super::queue::Begun;
 use super::record::{self, JobState, RESULTS, Record};
-use super::{Shared, cached, fits};
+use super::{Shared, fits, found};
 use crate::Error;
 use crate::storage::Owner;
 use crate::storage::charge::{Change, charge};
@@ -27,6 +28,8 @@ pub struct Taken {
 pub enum JobEnd {
     /// The job is done, and this is what it made.
     Completed(Vec<u8>),
+    /// Another job of the same work made this ([`Taken::known`]).
+    Cached(Vec<u8>),
     /// It failed for good; the text is for its owner.
     Failed(String),
     /// This attempt failed; the next one, if there is one left, begins no sooner than after this time.
@@ -82,6 +85,17 @@ impl Taken {
         self.made_by = Some(made_by);
     }
 
+    /// What another job of the same work made with this maker meanwhile, if that is not too old for this one.
+    pub async fn known(&self, made_by: &str) -> Result<Option<Vec<u8>>, Error> {
+        let (id, made_by) = (self.begun.id.clone(), made_by.to_owned());
+        let look = move |index: &ReadTransaction| {
+            let Some(record) = found(index, &id)? else { return Ok(None) };
+            let cached = index.open_table(CACHED).map_err(Error::index("read"))?;
+            cached::find(&cached, &record, &made_by)
+        };
+        self.shared.index.read(look).await
+    }
+
     /// Makes the lease as long as a new one; whether it stood.
     pub fn renew(&self, length: Duration) -> bool {
         self.shared.leases.renew(self.id(), self.begun.lease, length)
@@ -107,6 +121,7 @@ impl Taken {
         let Self { shared, begun, made_by } = self;
         let operation = match end {
             JobEnd::Completed(_) => "complete",
+            JobEnd::Cached(_) => "complete_cached",
             JobEnd::Failed(_) => "fail",
             JobEnd::Again { .. } => "try_again",
             JobEnd::GivenBack => "give_back",
@@ -181,14 +196,8 @@ impl Attempt<'_> {
     fn settle(&self, index: &WriteTransaction, mut record: Record, end: JobEnd) -> Result<JobState, Error> {
         let id = self.id;
         match end {
-            JobEnd::Completed(result) => match self.keep(index, &result) {
-                Ok(()) => self.complete(index, record, &result),
-                Err(error) if error.is_operators() => Err(error),
-                Err(error) => {
-                    let why = format!("the job is done, but its result is not kept: {error}");
-                    fail(index, id, &mut record, why)
-                }
-            },
+            JobEnd::Completed(result) => self.complete(index, record, &result, false),
+            JobEnd::Cached(result) => self.complete(index, record, &result, true),
             JobEnd::Failed(why) => fail(index, id, &mut record, why),
             JobEnd::Again { why, after } => record::again(index, id, &mut record, why, after),
             JobEnd::GivenBack => {
@@ -211,13 +220,23 @@ impl Attempt<'_> {
         index: &WriteTransaction,
         mut record: Record,
         result: &[u8],
+        is_cached: bool,
     ) -> Result<JobState, Error> {
+        match self.keep(index, result) {
+            Ok(()) => {}
+            Err(error) if error.is_operators() => return Err(error),
+            Err(error) => {
+                let why = format!("the job is done, but its result is not kept: {error}");
+                return fail(index, self.id, &mut record, why);
+            }
+        }
         let mut results = index.open_table(RESULTS).map_err(Error::index("write"))?;
         results.insert(self.id, result).map_err(Error::index("write"))?;
         drop(results);
-        record.result_bytes = result.len() as u64;
+        (record.result_bytes, record.cached) = (result.len() as u64, is_cached);
         record::end(index, self.id, &mut record, JobState::Completed, None)?;
-        if let Some(made_by) = &self.made_by {
+        // what is another's is kept already
+        if let Some(made_by) = self.made_by.as_ref().filter(|_| !is_cached) {
             let drafted = self.shared.drafted.of(self.owner);
             cached::keep(index, self.owner, drafted, &record, made_by, result)?;
         }

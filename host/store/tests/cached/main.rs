@@ -1,4 +1,7 @@
-//! Results of the same work: whose will do for whom, for how long, and what they count for.
+//! Results of the same work: whose will do for whom, for how long, what they count for, and what becomes of jobs of the same work that
+//! are there at the same time (`twins.rs`).
+
+mod twins;
 
 use std::path::Path;
 use std::time::Duration;
