@@ -98,6 +98,7 @@ fn resolve(copy: &StoreCopy, variable: impl Fn(&str) -> Option<String>) -> Resul
         key: key.clone(),
         containers: containers.clone(),
         tenant: tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
+        read: s3.read,
     };
     Ok(CopyConfig { id: id.clone(), to: CopyTarget::Objects(target) })
 }

@@ -75,6 +75,15 @@ pub enum Error {
         /// What is wrong; no address and no secret.
         why: String,
     },
+    /// The server of a copy in which objects are read cannot be asked for one that is not here. Not an error for the operator
+    /// alone: whoever asks learns that nobody knows whether there is such an object.
+    #[error("the object is not here, and the copy `{id}` cannot be asked for it: {why}; try again later")]
+    Away {
+        /// The copy.
+        id: String,
+        /// What became of it; no address and no secret.
+        why: String,
+    },
     /// The owner keeps as much as it may.
     #[error(
         "there is no room: of the {limit} bytes that may be kept (tenant.quotas.stored-bytes) {used} are in use"
@@ -162,7 +171,7 @@ impl Error {
         match self {
             Self::Io { .. } | Self::BadKey { .. } => "disk",
             Self::Index { .. } | Self::InUse { .. } | Self::Closed => "index",
-            Self::Remote(_) | Self::Copy { .. } => "remote",
+            Self::Remote(_) | Self::Copy { .. } | Self::Away { .. } => "remote",
             Self::InvalidName(_) | Self::NameLength { .. } => "name",
             Self::TooLarge { .. } | Self::TooMany(_) => "size",
             Self::Full { .. } | Self::Waiting { .. } | Self::Untold { .. } => "quota",

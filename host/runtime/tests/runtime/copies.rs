@@ -27,6 +27,7 @@ fn copies() -> Vec<CopyConfig> {
         key: "{tenant}/{name}".into(),
         containers: vec!["pictures".into()],
         tenant: None,
+        read: false,
     };
     let redis = RedisCopy {
         url: Secret(format!("redis://{NOWHERE}")),

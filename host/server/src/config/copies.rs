@@ -84,6 +84,9 @@ pub struct S3Keys {
     /// The variable with what temporary keys come with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_token_env: Option<String>,
+    /// Whether objects are read there that are not here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read: bool,
 }
 
 /// A copy's table, while the routes are not known yet.
@@ -173,6 +176,7 @@ fn s3(table: &Table<'_>) -> S3Keys {
         access_key_id_env: variable(table, "access-key-id-env", Some("AWS_ACCESS_KEY_ID")),
         secret_access_key_env: variable(table, "secret-access-key-env", Some("AWS_SECRET_ACCESS_KEY")),
         session_token_env: variable(table, "session-token-env", Some("AWS_SESSION_TOKEN")),
+        read: table.boolean("read").unwrap_or(false),
     }
 }
 
@@ -259,7 +263,23 @@ fn key_of_objects(table: &Table<'_>, are_many: bool, are_of_many: bool) -> Strin
     for (_, place, why) in wants.iter().filter(|(is_wanted, place, _)| *is_wanted && !key.contains(place)) {
         table.problem(at, format!("`key` must hold `{place}`, or {why}"));
     }
+    for (_, place, why) in
+        wants.iter().skip(1).filter(|(is_wanted, place, _)| *is_wanted && key.contains(place))
+    {
+        if !is_apart(&key, place) {
+            let fix = "stand before `{name}` in a step of its own, such as in";
+            table.problem(at, format!("`{place}` must {fix} \"{place}/{{name}}\", or {why}"));
+        }
+    }
     key
+}
+
+/// Whether no other value can make up for another one in this place: it stands before the name, which may be anything, and alone
+/// between slashes, which it has none of.
+fn is_apart(key: &str, place: &str) -> bool {
+    let before = key.split_once("{name}").map_or(key, |(before, _)| before);
+    let mut steps = before.split('/').rev().skip(1);
+    steps.any(|step| step.contains(place) && step.matches('{').count() == 1)
 }
 
 /// Braces that mean nothing are mistakes.

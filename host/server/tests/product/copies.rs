@@ -72,6 +72,7 @@ jobs = ["runner"]
 to = "redis://${CACHE_HOST:-127.0.0.1}:${CACHE_PORT}/0"
 password-env = "CACHE_PASSWORD"
 key = "task:{id}"
+stream = "turns"
 
 [[store.copy]]
 id = "s3"
@@ -80,6 +81,7 @@ to = "s3://made-here"
 endpoint = "http://127.0.0.1:${PICTURES_PORT}"
 secret-access-key-env = "PICTURES_SECRET"
 key = "generations/{name}"
+read = true
 
 [[route]]
 name = "runner"
@@ -138,14 +140,19 @@ async fn until_fares(host: &Host, id: &str, state: &str) -> Value {
     .await
 }
 
-#[tokio::test]
-async fn others_read_jobs_and_objects_whatever_is_killed() {
-    let (mut redis_server, mut s3_server) = (Server::new(redis), Server::new(s3));
+/// A folder with the components and nothing else.
+fn components() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["runner", "keeper2", "copyist"] {
         std::fs::write(folder.path().join(format!("{name}.wasm")), guest(name)).unwrap();
     }
-    let host = start(folder, &redis_server, &s3_server).await;
+    folder
+}
+
+#[tokio::test]
+async fn others_read_jobs_and_objects_whatever_is_killed() {
+    let (mut redis_server, mut s3_server) = (Server::new(redis), Server::new(s3));
+    let host = start(components(), &redis_server, &s3_server).await;
     let id = tell(&host, "/runner", "submit echo hello").await;
     let hash = |port: u16, id: &str| cli(port, &["HGETALL", &format!("task:{id}")]);
     until("the job is a hash", async || {
@@ -195,8 +202,20 @@ async fn others_read_jobs_and_objects_whatever_is_killed() {
         })
         .await;
     }
+    let turns = cli(redis_server.port, &["XRANGE", "turns", "-", "+"]);
+    let ends = turns.lines().filter(|line| *line == "completed").count();
+    assert_eq!(ends, 2, "a stream that was lost has every job: {turns}");
     for id in ["redis", "s3"] {
         until_fares(&host, id, "connected").await;
     }
+    // a host with a disk of its own reads what this one wrote, and is told when it cannot
+    let other = start(components(), &redis_server, &s3_server).await;
+    let read = async || tell(&other, "/keeper", "whole pictures 2.png\nhas pictures none").await;
+    assert_eq!(tell(&other, "/keeper", "create pictures").await, "created");
+    assert_eq!(read().await, "two\nfalse");
+    s3_server.kill();
+    let away =
+        "the object is not here, and the copy `s3` cannot be asked for it: no connection; try again later";
+    assert_eq!(read().await, format!("error: {away}\nerror: {away}"));
     assert!(!host.status().await.to_string().contains("planted"));
 }

@@ -38,7 +38,7 @@ impl Place {
         (&self.owner.id, &self.name)
     }
 
-    fn no_object(&self, name: &str) -> Error {
+    pub(super) fn no_object(&self, name: &str) -> Error {
         Error::NoObject { container: self.name.to_string(), object: name.to_owned() }
     }
 }
@@ -59,6 +59,10 @@ pub struct Blob {
 }
 
 impl Blob {
+    pub(super) fn new(size: u64, bytes: Box<dyn AsyncRead + Send + Unpin>) -> Self {
+        Self { size, bytes }
+    }
+
     /// Bytes of the part.
     pub fn size(&self) -> u64 {
         self.size
@@ -161,31 +165,42 @@ impl Container {
     }
 
     /// What is known of an object; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Away`] where a copy that would have it cannot be asked, and those of the index.
     pub async fn info(&self, name: &str) -> Result<Option<ObjectInfo>, Error> {
-        let name = name.to_owned();
+        let owned = name.to_owned();
         let look = move |index: &ReadTransaction, place: &Place| {
-            let found = find(index, place, &name)?;
+            let found = find(index, place, &owned)?;
             Ok(found.map(|(_, size, created)| ObjectInfo { size, created }))
         };
-        self.read_index("info", look).await
+        match self.read_index("info", look).await? {
+            None => self.info_afar(name).await,
+            found => Ok(found),
+        }
     }
 
     /// Deletes those of these objects that are there.
     pub async fn delete_objects(&self, names: Vec<String>) -> Result<(), Error> {
         let copies = self.shared.copies.clone();
+        if names.len() > MAX_PAGE {
+            let count = names.len();
+            return Err(Error::TooMany(format!("{count} objects are more than {MAX_PAGE}")));
+        }
+        let afar = self.names_afar(&names).await?;
         let delete = move |index: &WriteTransaction, place: &Place| {
-            if names.len() > MAX_PAGE {
-                let count = names.len();
-                return Err(Error::TooMany(format!("{count} objects are more than {MAX_PAGE}")));
-            }
             Ok(Unused { numbers: take(index, &copies, place, &names)?, is_last: true })
         };
-        self.removed("delete", delete).await.map(drop)
+        self.removed("delete", delete).await?;
+        self.delete_afar(&afar).await
     }
 
     /// Bytes `start` to `end` of an object, both included; what lies beyond its end is left out.
     pub async fn read(&self, name: &str, start: u64, end: u64) -> Result<Blob, Error> {
-        let blob = self.open(name, start, end).await;
+        let blob = match self.open(name, start, end).await {
+            Err(Error::NoObject { .. }) => self.read_afar(name, start, end).await,
+            blob => blob,
+        };
         self.shared.blobs.ended("read", &blob);
         if let Ok(blob) = &blob {
             self.shared.blobs.read(blob.size);
@@ -227,8 +242,14 @@ impl Container {
     ) -> Result<(), Error> {
         let operation = if moves { "move" } else { "copy" };
         let copied = match checked("object's name", &new_name) {
-            Ok(()) => self.transfer(name, target, new_name, moves).await,
+            Ok(()) => self.transfer(name.clone(), target, new_name.clone(), moves).await,
             Err(error) => Err(error),
+        };
+        let copied = match copied {
+            Err(Error::NoObject { .. }) => {
+                self.copy_afar(&name, target, new_name, moves).await.map(|()| Vec::new())
+            }
+            copied => copied,
         };
         self.shared.blobs.ended(operation, &copied);
         unlink(&self.shared, copied?).await;

@@ -6,6 +6,7 @@
 //! What was acknowledged is on the disk. A write that a crash cut short is either whole or never was: the index changes last,
 //! in one transaction, together with what the owner is charged (`charge.rs`).
 
+mod afar;
 mod blobs;
 mod charge;
 mod copies;

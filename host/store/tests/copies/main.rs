@@ -3,6 +3,7 @@
 
 mod jobs;
 mod objects;
+mod reading;
 mod servers;
 mod stream;
 

@@ -10,7 +10,7 @@ use crate::{known, open, owner, until, until_copied, until_degraded};
 const NONE: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(60);
 
-async fn put(storage: &Storage, container: &Container, name: &str, bytes: &[u8]) {
+pub(crate) async fn put(storage: &Storage, container: &Container, name: &str, bytes: &[u8]) {
     let mut draft = storage.draft(owner("a")).await.unwrap();
     for piece in bytes.chunks(100_000) {
         draft.write(bytes::Bytes::copy_from_slice(piece)).await.unwrap();
@@ -19,7 +19,7 @@ async fn put(storage: &Storage, container: &Container, name: &str, bytes: &[u8])
 }
 
 /// A container of an owner's, made where it is missing.
-async fn container(storage: &Storage, of: &str, name: &str) -> Container {
+pub(crate) async fn container(storage: &Storage, of: &str, name: &str) -> Container {
     let container = storage.container(owner(of), name);
     match container.create().await {
         Ok(()) | Err(Error::ContainerExists(_)) => container,

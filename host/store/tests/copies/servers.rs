@@ -99,6 +99,7 @@ pub(crate) fn to_s3(port: u16) -> S3Copy {
         key: "generations/{name}".into(),
         containers: vec!["made".into()],
         tenant: Some("a".into()),
+        read: false,
     }
 }
 

@@ -81,6 +81,11 @@ impl Pen {
 
 /// An error of reading, in a guest's words.
 pub(super) fn failed(meter: &Meter, error: &std::io::Error) -> String {
+    // one that comes from elsewhere says itself what became of it
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+    if let Some(error) = inner {
+        return told(meter, error);
+    }
     let source = std::io::Error::new(error.kind(), error.to_string());
     told(meter, &StoreError::Io { action: "read", path: "an object".into(), source })
 }

@@ -76,6 +76,8 @@ pub struct S3Copy {
     pub containers: Vec<String>,
     /// Whose objects are copied; everybody's when `None`.
     pub tenant: Option<String>,
+    /// Whether objects are read there that are not here.
+    pub read: bool,
 }
 
 /// Fills in a key's template.

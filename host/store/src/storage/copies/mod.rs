@@ -1,5 +1,6 @@
 //! Copies for other programs: what is kept here is written to servers that they read, objects to S3 (`upload.rs`, `s3.rs`) and
-//! jobs to Redis (`jobs.rs`, `redis.rs`, `stream.rs`). What is kept stays what is true: nothing waits for a copy, and nothing fails with one.
+//! jobs to Redis (`jobs.rs`, `redis.rs`, `stream.rs`). What is kept stays what is true: nothing waits for a copy, and nothing
+//! fails with one. Only where that is wanted, objects that are not here are read in their copy (`read.rs`, `download.rs`).
 //!
 //! Which objects are behind is in the index (`behind.rs`) and changes with them, so that no crash loses a copy. Which jobs are is
 //! known in memory (`dirty.rs`): after a start all of them are written once more. How a server fares is in `service.rs`. Who
@@ -8,7 +9,9 @@
 mod behind;
 mod config;
 mod dirty;
+mod download;
 mod jobs;
+mod read;
 mod redis;
 mod s3;
 mod service;
@@ -101,6 +104,11 @@ impl Registry {
     /// Notes that a job says how far it is, which it may do often.
     pub(super) fn job_reported(&self, owner: &str, route: &str, id: &str) {
         self.jobs().for_each(|jobs| jobs.note_report(owner, route, id));
+    }
+
+    /// The copy in which an object is read that is not here, if there is one.
+    pub(super) fn reader(&self, owner: &str, container: &str, name: &str) -> Option<&Arc<Uploads>> {
+        self.uploads().find(|uploads| uploads.reads() && uploads.takes(owner, container, name))
     }
 
     fn uploads(&self) -> impl Iterator<Item = &Arc<Uploads>> {

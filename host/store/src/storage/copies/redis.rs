@@ -1,5 +1,6 @@
 //! A Redis server that jobs are copied to: hashes that are replaced whole, with their time to live, and the channel and the stream in
-//! which that is told. One connection, made when it is needed and thrown away with the first error, so that nothing waits on a broken one.
+//! which that is told. One connection, made when it is needed and thrown away with the first error, so that nothing waits on a
+//! broken one.
 
 use std::time::Duration;
 

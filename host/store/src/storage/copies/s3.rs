@@ -1,5 +1,6 @@
-//! A bucket of S3, or of a server that speaks like it: three requests, each signed by its address (SigV4), so that a body is sent
-//! as it is read from the disk. Every answer that is none of success is an error, in words that name no address.
+//! A bucket of S3, or of a server that speaks like it: requests that are signed by their addresses (SigV4), so that a body is sent
+//! as it is read from the disk; those that read are in `download.rs`. Every answer that is none of success is an error, in words
+//! that name no address.
 //!
 //! Objects beyond 5 GB would need to be sent in parts, which nothing here does: the server refuses them.
 
@@ -24,25 +25,26 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 use super::config::S3Copy;
+use super::service::ANSWERS;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// For a sign of life: a piece of the body that is taken, or the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Of a signed address: it is used at once.
-const SIGNED_FOR: Duration = Duration::from_secs(300);
+pub(super) const SIGNED_FOR: Duration = Duration::from_secs(300);
 /// A connection that is used no more is closed after so long.
 const IDLE: Duration = Duration::from_secs(60);
 /// Of a body that is read from the disk at a time.
 const PIECE: usize = 64 * 1_024;
 /// Of what a server says of an error.
-const ERROR_BYTES: usize = 16 * 1_024;
+pub(super) const ERROR_BYTES: usize = 16 * 1_024;
 
 /// A bucket.
 pub(super) struct S3 {
-    bucket: Bucket,
-    credentials: Option<Credentials>,
-    client: Client<HttpsConnector<HttpConnector>, Upload>,
+    pub(super) bucket: Bucket,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) client: Client<HttpsConnector<HttpConnector>, Upload>,
 }
 
 /// Why something was not done.
@@ -119,7 +121,7 @@ impl S3 {
                 return Ok(());
             }
             let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            let reason = format!("it answers {}{}", status.as_u16(), code(&said));
+            let reason = format!("{ANSWERS} {}{}", status.as_u16(), code(&said));
             Err(Fault { reason, status: Some(status) })
         };
         let silent = || Fault::of(super::service::no_answer(PATIENCE));
@@ -128,7 +130,7 @@ impl S3 {
 }
 
 impl Fault {
-    fn of(reason: impl Into<String>) -> Self {
+    pub(super) fn of(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), status: None }
     }
 }
@@ -150,12 +152,12 @@ fn client() -> Result<Client<HttpsConnector<HttpConnector>, Upload>, rustls::Err
 }
 
 /// Why there is no answer at all.
-fn unsent(error: &hyper_util::client::legacy::Error) -> &'static str {
+pub(super) fn unsent(error: &hyper_util::client::legacy::Error) -> &'static str {
     if error.is_connect() { "no connection" } else { "the connection broke" }
 }
 
 /// The code in what a server says of an error: `<Error><Code>AccessDenied</Code>…`.
-fn code(said: &[u8]) -> String {
+pub(super) fn code(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let code = said.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     let is_code = |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -202,7 +204,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    fn new(file: Option<tokio::fs::File>, bytes: u64) -> Self {
+    pub(super) fn new(file: Option<tokio::fs::File>, bytes: u64) -> Self {
         Self { file, left: bytes, pulse: Arc::default() }
     }
 }
@@ -253,6 +255,7 @@ mod tests {
             key: "{name}".into(),
             containers: vec![],
             tenant: None,
+            read: false,
         };
         S3::open(&config).unwrap()
     }

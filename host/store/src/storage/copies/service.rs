@@ -8,10 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::Error;
+
 /// Pauses after failures: the first, and the longest. Each is twice the one before, and cut by up to half at random, so that many
 /// hosts do not come back together.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// With this begins what is said of a server that answered, but not as it should.
+pub(super) const ANSWERS: &str = "it answers";
 
 /// How a server fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +147,23 @@ impl Service {
 
     pub(super) fn is_degraded(&self) -> bool {
         self.heard().state == ServiceState::Degraded
+    }
+
+    /// That it cannot be asked.
+    pub(super) fn away(&self, why: String) -> Error {
+        Error::Away { id: self.id.clone(), why }
+    }
+
+    /// Why it is left alone, where it gave no answer at all: one that refuses something may do the rest.
+    pub(super) fn silence(&self) -> Option<String> {
+        let heard = self.heard();
+        heard.pause_until.filter(|until| *until > Instant::now())?;
+        heard.reason.clone().filter(|reason| !reason.starts_with(ANSWERS))
+    }
+
+    /// Whether it refused something last.
+    pub(super) fn refuses(&self) -> bool {
+        self.heard().reason.as_ref().is_some_and(|reason| reason.starts_with(ANSWERS))
     }
 
     /// Whether copies were written and nothing failed since.

@@ -35,9 +35,9 @@ const KEY_BYTES: usize = 1_024;
 const FOLLOW_AGAIN: usize = 8;
 
 /// The objects that go to one bucket.
-pub(super) struct Uploads {
-    service: Arc<Service>,
-    s3: S3,
+pub(in crate::storage) struct Uploads {
+    pub(super) service: Arc<Service>,
+    pub(super) s3: S3,
     config: S3Copy,
     target: String,
     wake: Notify,
@@ -89,22 +89,27 @@ impl Uploads {
         &self.service
     }
 
+    /// Whether objects are read there that are not here.
+    pub(super) fn reads(&self) -> bool {
+        self.config.read
+    }
+
     /// Whether an object is copied. One whose key no address can say is not.
     pub(super) fn takes(&self, owner: &str, container: &str, name: &str) -> bool {
         let is_theirs = self.config.tenant.as_deref().is_none_or(|tenant| tenant == owner);
         let is_listed = self.config.containers.iter().any(|listed| listed == container);
         is_theirs && is_listed && {
-            let key = self.key(owner, container, name);
+            let key = self.key((owner, container, name));
             let is_step = |part: &str| part == "." || part == "..";
             key.len() <= KEY_BYTES && !key.starts_with('/') && !key.split('/').any(is_step)
         }
     }
 
     pub(super) fn url(&self, owner: &str, container: &str, name: &str) -> String {
-        self.s3.url(&self.key(owner, container, name))
+        self.s3.url(&self.key((owner, container, name)))
     }
 
-    fn key(&self, owner: &str, container: &str, name: &str) -> String {
+    pub(super) fn key(&self, (owner, container, name): (&str, &str, &str)) -> String {
         filled(&self.config.key, &[("tenant", owner), ("container", container), ("name", name)])
     }
 
@@ -229,8 +234,7 @@ impl Uploads {
     }
 
     async fn send(&self, name: &Name, file: Option<(std::fs::File, u64)>) -> Result<(), Fault> {
-        let (owner, container, object) = as_ref(name);
-        let key = self.key(owner, container, object);
+        let key = self.key(as_ref(name));
         match file {
             Some((file, bytes)) => self.s3.put(&key, tokio::fs::File::from_std(file), bytes).await,
             None => self.s3.delete(&key).await,
