@@ -6,7 +6,6 @@ use std::process::Command;
 use std::{env, fs};
 
 const TARGET: &str = "wasm32-wasip2";
-const PROFILE: &str = "guest";
 
 /// Variables of cargo's that are the user's and not this build's: where packages come from, and how output looks.
 const KEPT: &[&str] = &[
@@ -38,11 +37,12 @@ pub(crate) fn build(
     guests: &[(&'static str, &str)],
 ) -> Result<Vec<(&'static str, PathBuf)>, Box<dyn Error>> {
     ensure_target()?;
+    let profile = profile();
     let folder = target_folder(out).join("guests");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root)
-        .args(["build", "--profile", PROFILE, "--target", TARGET, "--target-dir"])
+        .args(["build", "--profile", profile, "--target", TARGET, "--target-dir"])
         .arg(&folder);
     for (name, _) in guests {
         command.args(["--package", name]);
@@ -52,8 +52,16 @@ pub(crate) fn build(
         return Err(format!("the guests did not build; run this to see why:\n{command:?}").into());
     }
     let file =
-        |name: &str| folder.join(TARGET).join(PROFILE).join(format!("{}.wasm", name.replace('-', "_")));
+        |name: &str| folder.join(TARGET).join(profile).join(format!("{}.wasm", name.replace('-', "_")));
     Ok(guests.iter().map(|(name, _)| (*name, file(name))).collect())
+}
+
+/// Small guests for a host that is optimised, guests that are soon built for one that is not.
+fn profile() -> &'static str {
+    match env::var("OPT_LEVEL").as_deref() {
+        Ok("0") => "guest-quick",
+        _ => "guest",
+    }
 }
 
 /// Copies the components beside the list, so that the list stays true until the next run, and writes the list.
