@@ -3,8 +3,7 @@
 //! A plain value, made anew for each request: it is asked for by people, and the path in it depends on the route.
 
 use atelier_kit::docs::{json_answer, object, reference};
-use atelier_kit::fastapi;
-use atelier_kit::fields::{Table, schema};
+use atelier_kit::{fastapi, multipart};
 use serde_json::{Value, json};
 
 use crate::api::{DECODE, DECODE_TOO, GENERATE, MODELS};
@@ -128,21 +127,14 @@ fn refusal(description: &str) -> Value {
 fn schemas() -> Value {
     let mut schemas = fastapi::schemas();
     let recording = "The audio file to transcribe: wav, flac, mp3, mp4 (m4a), ogg or webm.";
-    schemas["AudioForm"] = with_file(DECODING, "file", recording);
+    schemas["AudioForm"] = multipart::schema(DECODING, &[("file", recording)]);
     schemas["AudioForm"]["required"] = json!(["file"]);
     let picture = "An input image for image-to-image generation: png, jpeg, webp or gif.";
-    schemas["ImageForm"] = with_file(GENERATION, "image", picture);
+    schemas["ImageForm"] = multipart::schema(GENERATION, &[("image", picture)]);
+    schemas["ImageForm"]["properties"]["prompt"]["examples"] = json!(["A futuristic cityscape at sunset"]);
     schemas["Transcription"] = transcription();
     schemas["ImageModel"] = model();
     schemas
-}
-
-/// A table's schema with the file, which is no text.
-fn with_file(table: Table, name: &str, about: &str) -> Value {
-    let mut schema = schema(table);
-    schema["properties"][name] =
-        json!({"type": "string", "contentMediaType": "application/octet-stream", "description": about});
-    schema
 }
 
 fn transcription() -> Value {

@@ -160,7 +160,7 @@ impl Reader {
     /// The texts of a form, by their names as sent. A field whose name in the table ends in [`SEVERAL`] may come often, with
     /// or without that end; any other once. `files` are names that the form has beside the table's.
     pub fn of_form(texts: Vec<(String, String)>, table: Table, files: &[&'static str]) -> Self {
-        let known: Vec<_> = table.iter().map(|field| field.key()).chain(files.iter().copied()).collect();
+        let known = names(table, files);
         let mut reader = Self { object: Map::new(), faults: Vec::new() };
         for (name, text) in texts {
             let several = format!("{}{SEVERAL}", name.trim_end_matches(SEVERAL));
@@ -174,6 +174,15 @@ impl Reader {
             }
         }
         reader
+    }
+
+    /// Reports a part of a form that is no text, of the table and the files that the form was read with.
+    pub(crate) fn not_text(&mut self, name: &str, table: Table, files: &[&'static str]) {
+        let known = names(table, files);
+        match known.contains(&name) {
+            true => self.fault_of(name, format!("`{name}` is not UTF-8; send text")),
+            false => self.faults.push(unknown_field(name, &Value::Null, &known)),
+        }
     }
 
     /// The value of a field that is required or has a default. After a fault it is a placeholder: call `finish`.
@@ -210,8 +219,11 @@ impl Reader {
         self.put(FaultKind::Invalid, Some(name), text.into());
     }
 
-    /// Reports that a field must be there; `wanted` follows "give".
+    /// Reports that a field must be there; `wanted` follows "give". One of which something is wrong already is there.
     pub fn missing(&mut self, name: &str, wanted: &str) {
+        if self.faults.iter().any(|fault| fault.field.as_deref() == Some(name)) {
+            return;
+        }
         self.put(FaultKind::Missing, Some(name), format!("`{name}` is missing; give {wanted}"));
     }
 
@@ -289,6 +301,11 @@ fn depth(body: &[u8]) -> usize {
         most = most.max(now);
     }
     most
+}
+
+/// What a form may have.
+fn names(table: Table, files: &[&'static str]) -> Vec<&'static str> {
+    table.iter().map(|field| field.key()).chain(files.iter().copied()).collect()
 }
 
 /// The fields that exist are few and all named.

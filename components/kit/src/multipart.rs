@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use futures::stream;
+use serde_json::{Value, json};
 
 use crate::Request;
-use crate::fields::{Reader, Table};
+use crate::fields::{self, Reader, Table};
 
 /// The most parts of a form: more than any handler has fields and files.
 const MAX_PARTS: usize = 256;
@@ -15,6 +16,25 @@ const MAX_PARTS: usize = 256;
 pub struct Form {
     texts: Vec<(String, String)>,
     files: Vec<(&'static str, Vec<u8>)>,
+    /// The names of parts that are neither, such as a file under a name that the handler does not have.
+    not_texts: Vec<String>,
+}
+
+/// The JSON schema of a form: a table's fields, and its files with what each is for. A field that may be left out begins empty
+/// where a page offers to send the form: Swagger UI fills in what it makes up otherwise, such as the word "string".
+pub fn schema(table: Table, files: &[(&str, &str)]) -> Value {
+    let mut schema = fields::schema(table);
+    for field in table.iter().filter(|field| !field.is_required()) {
+        let property = &mut schema["properties"][field.key()];
+        if property.get("default").is_none() {
+            property["examples"] = json!([""]);
+        }
+    }
+    for (name, about) in files {
+        schema["properties"][name] =
+            json!({"type": "string", "contentMediaType": "application/octet-stream", "description": about});
+    }
+    schema
 }
 
 impl Form {
@@ -30,9 +50,10 @@ impl Form {
         let mut form = Self::default();
         while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
-            let is_nameless = part.file_name() == Some("");
+            // what a browser sends for a file that nobody chose (the HTML standard, "constructing the entry list"), and what
+            // Swagger UI and `curl -F file=` send, which say of no part that it would be a file
+            let is_nameless = part.file_name().map_or(files.contains(&name.as_str()), str::is_empty);
             let bytes = part.bytes().await.map_err(|error| broken(&error))?;
-            // what a browser sends for a file that nobody chose (the HTML standard, "constructing the entry list")
             if !(is_nameless && bytes.is_empty()) {
                 form.take(name, bytes, files)?;
             }
@@ -54,20 +75,23 @@ impl Form {
 
     /// The texts on their way to a typed request. `files` are those of [`Form::read`].
     pub fn reader(self, table: Table, files: &[&'static str]) -> Reader {
-        Reader::of_form(self.texts, table, files)
+        let mut reader = Reader::of_form(self.texts, table, files);
+        for name in &self.not_texts {
+            reader.not_text(name, table, files);
+        }
+        reader
     }
 
     fn take(&mut self, name: String, bytes: Bytes, files: &[&'static str]) -> Result<(), String> {
-        if self.texts.len() + self.files.len() == MAX_PARTS {
+        if self.texts.len() + self.files.len() + self.not_texts.len() == MAX_PARTS {
             return Err(format!("the form has more than {MAX_PARTS} parts; send fewer"));
         }
         match files.iter().find(|known| **known == name) {
             Some(known) => self.files.push((known, bytes.into())),
-            None => {
-                let text = String::from_utf8(bytes.into());
-                let shown = name.chars().take(60).collect::<String>();
-                self.texts.push((name, text.map_err(|_| format!("`{shown}` is not UTF-8; send text"))?));
-            }
+            None => match String::from_utf8(bytes.into()) {
+                Ok(text) => self.texts.push((name, text)),
+                Err(_) => self.not_texts.push(name),
+            },
         }
         Ok(())
     }
@@ -83,6 +107,7 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
+    use crate::fields::{Field, Integer, Text};
 
     const FILES: &[&str] = &["file", "picture"];
 
@@ -115,6 +140,42 @@ mod tests {
         };
         let mut form = read(&format!("{}{}--XX--\n", file(""), file("empty.wav"))).expect("a form");
         assert_eq!(form.files("file"), [b""]);
+    }
+
+    #[test]
+    fn a_file_that_is_an_empty_text_is_not_there_and_any_other_text_in_its_place_is() {
+        let mut form = read(&format!("{}--XX--\n", part("file", ""))).expect("a form");
+        assert_eq!(form.files("file"), Vec::<Vec<u8>>::new());
+        let mut form = read(&format!("{}--XX--\n", part("file", "x"))).expect("a form");
+        assert_eq!(form.files("file"), [b"x"]);
+    }
+
+    static NOTE: Field<Text> = Field::required("note", Text { min: 1, max: 9 }, "what to say");
+    static STEPS: Field<Integer> = Field::with_default("steps", Integer { min: 1, max: 9 }, 2, "how many");
+    static HINT: Field<Text> = Field::optional("hint", Text { min: 1, max: 9 }, "what to know");
+    const TABLE: Table = &[&NOTE, &STEPS, &HINT];
+
+    #[test]
+    fn a_file_under_another_name_is_no_field_and_one_in_a_texts_place_is_no_text() {
+        let bytes = |name: &str| {
+            let head = format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+            [head.as_bytes(), b"\xff\xd8", b"\r\n"].concat()
+        };
+        let body = [bytes("photo"), bytes("note"), b"--XX--\r\n".to_vec()].concat();
+        let headers = [("content-type", "multipart/form-data; boundary=XX")].into_iter().collect();
+        let form = block_on(Form::read(Request { headers, body, ..Request::default() }, FILES));
+        let mut reader = form.expect("a form").reader(TABLE, FILES);
+        let note = reader.value(&NOTE);
+        let text = "`photo` is not a field; the fields are note, steps, hint, file, picture; `note` is not UTF-8; send text";
+        assert_eq!(reader.finish(note), Err(text.into()));
+    }
+
+    #[test]
+    fn what_may_be_left_out_begins_empty_in_a_page_that_sends_forms() {
+        let properties = &schema(TABLE, &[("file", "what to read")])["properties"];
+        let examples = ["note", "steps", "hint", "file"].map(|name| properties[name]["examples"].clone());
+        assert_eq!(examples, [Value::Null, Value::Null, json!([""]), Value::Null]);
+        assert_eq!(properties["file"]["description"], "what to read");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What becomes of a recording.
 
-use atelier_kit::fake::{Script, said};
+use atelier_kit::fake::{Script, form, json as json_of, said};
 use atelier_kit::host::GenerationError;
 use serde_json::json;
 
-use crate::{DECODE, FILE, fault, post};
+use crate::{DECODE, FILE, fault, post, reply};
 
 /// README lines: "`POST /audio/decode`", "Transcribes an audio file into text.", "`file` (type `File`): The audio file to
 /// transcribe.", "`language` (type `Form`, `string`): The language of the audio (e.g., `"english"`, `"fr"`)."
@@ -94,6 +94,17 @@ fn what_the_form_lacks_or_has_too_often_names_its_field() {
     assert_eq!((status, answer), (422, missing));
     assert_eq!(fault(&host, DECODE, &[FILE, FILE]).0, "file");
     assert_eq!(fault(&host, DECODE, &[FILE, ("model", "large")]).0, "model");
+}
+
+#[test]
+fn a_recording_under_another_name_is_no_field_and_the_right_one_is_named_as_missing() {
+    let mut request = form(DECODE, &[("audio@", "?")]);
+    request.body.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
+    let (status, answer) = json_of(reply(&Script::default().host(), request));
+    let faults = answer["detail"].as_array().expect("a list");
+    let kinds: Vec<_> = faults.iter().map(|fault| (&fault["type"], &fault["loc"][1])).collect();
+    let (unknown, missing) = (json!("extra_forbidden"), json!("missing"));
+    assert_eq!((status, kinds), (422, vec![(&unknown, &json!("audio")), (&missing, &json!("file"))]));
 }
 
 #[test]

@@ -152,6 +152,14 @@ fn an_image_that_cannot_be_read_says_why_before_the_stream() {
     assert_eq!(fault(&host, GENERATE, &[PROMPT, ("image@", "8x8")]).0, "image");
 }
 
+/// Swagger UI and `curl -F image=` send an empty text, and say of no part that it would be a file.
+#[test]
+fn an_image_that_is_an_empty_text_is_left_out_and_any_other_text_is_refused() {
+    assert_eq!(ordered(&both().host(), &[("image", "")]).source, None);
+    let (status, answer) = post(&both().host(), GENERATE, &[PROMPT, ("image", "photo.png")]);
+    assert_eq!((status, answer), (400, json!({"detail": "`image` cannot be read: this is no picture"})));
+}
+
 #[test]
 fn a_prompt_must_be_there_and_every_fault_is_told_at_once() {
     let host = both().host();
