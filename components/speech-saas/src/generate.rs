@@ -1,16 +1,15 @@
 //! `POST /generate-image`: from a prompt to a picture that is kept, and known by its file's name.
 
 use atelier_kit::docs;
-use atelier_kit::host::{Job as _, Order, Outcome, Source};
+use atelier_kit::host::{Job as _, Model, Order, Source};
 use atelier_kit::http::{Request, Response};
-use atelier_kit::{Host, Storage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Capable;
 use crate::failure::Failure;
 use crate::history::{self, Entry};
 use crate::settings::Settings;
-use crate::styles::{self, Chosen};
+use crate::styles;
 use crate::wish::Wish;
 
 /// Answers once the picture is kept.
@@ -21,7 +20,9 @@ pub(crate) async fn answer(
 ) -> Result<Response, Failure> {
     let wish = Wish::parse(&request.body)?;
     let chosen = styles::choose(host, &wish, settings).await?;
-    let outcome = draw(host, &wish, &chosen, settings).await?;
+    let order = order(&wish, &chosen.model, settings);
+    let used = used(&order, &chosen.model);
+    let outcome = host.generate(order, Source::None).await?.outcome().await?;
     let (size, mut notes) = (outcome.size, outcome.notes);
     if wish.was_cleaned {
         notes.push("markup or characters that nobody sees were taken out of the prompt".into());
@@ -39,8 +40,11 @@ pub(crate) async fn answer(
         bytes: png.len() as u64,
         created_at: host.unix_seconds(),
     };
-    let entry = history::keep(host, entry, &png, settings).await?;
+    history::keep(host, &entry, &png, settings).await?;
     let mut answer = entry.shown(docs::base(request));
+    for (name, value) in used {
+        answer[name] = value;
+    }
     answer["success"] = json!(true);
     answer["image_url"] = answer["url"].clone();
     answer["reason"] = json!(chosen.reason);
@@ -48,14 +52,9 @@ pub(crate) async fn answer(
     Ok(Response::json(200, &answer))
 }
 
-async fn draw<H: Host + Storage>(
-    host: &H,
-    wish: &Wish,
-    chosen: &Chosen,
-    settings: &Settings,
-) -> Result<Outcome<H::Image>, Failure> {
-    let model = &chosen.model;
-    let order = Order {
+/// The job as the host takes it. What neither the request nor the operator says is the model's own.
+fn order(wish: &Wish, model: &Model, settings: &Settings) -> Order {
+    Order {
         model: model.id.clone(),
         prompt: wish.prompt.clone(),
         // the host refuses it by name where the model has no use for it
@@ -67,6 +66,15 @@ async fn draw<H: Host + Storage>(
         seed: wish.seed,
         count: 1,
         ..Order::default()
-    };
-    Ok(host.generate(order, Source::None).await?.outcome().await?)
+    }
+}
+
+/// What gives the picture again beside the prompt, the model, the size and the seed: the values that were used, whoever said
+/// them.
+fn used(order: &Order, model: &Model) -> [(&'static str, Value); 3] {
+    [
+        ("negative_prompt", json!(order.negative_prompt)),
+        ("steps", json!(order.steps.unwrap_or(model.default_steps))),
+        ("guidance_scale", json!(order.guidance.unwrap_or(model.default_guidance))),
+    ]
 }

@@ -17,7 +17,8 @@ pub(crate) const CONTAINER: &str = "speech-saas-images";
 const HISTORY: &str = "history";
 const NUMBER: &str = "number";
 
-/// Characters of a prompt that are kept: the history of the most pictures fits one value of the host's storage.
+/// Characters of a prompt that are kept, the mark of a shortened one included: the history of the most pictures fits one value of
+/// the host's storage.
 const KEPT_PROMPT: usize = 300;
 
 /// Entries of a page of the list when the client does not say, and at most.
@@ -28,7 +29,7 @@ const MAX_PAGE: usize = 500;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) filename: String,
-    /// The beginning of what was drawn.
+    /// What was drawn; the history keeps the beginning of a long one.
     pub(crate) prompt: String,
     /// The service's name of the model, or its id.
     pub(crate) model: String,
@@ -59,30 +60,37 @@ pub(crate) async fn new_name(host: &(impl Host + Storage)) -> Result<String, Fai
 /// has one.
 pub(crate) async fn keep(
     host: &(impl Host + Storage),
-    entry: Entry,
+    entry: &Entry,
     png: &[u8],
     settings: &Settings,
-) -> Result<Entry, Failure> {
-    let entry = Entry { prompt: entry.prompt.chars().take(KEPT_PROMPT).collect(), ..entry };
+) -> Result<(), Failure> {
+    let kept = Entry { prompt: beginning(&entry.prompt), ..entry.clone() };
     host.write(CONTAINER, &entry.filename, png).await?;
     let oldest = entry.created_at.saturating_sub(settings.retention_seconds);
-    let kept = change(host, |entries| {
-        entries.push(entry.clone());
+    let gone = change(host, |entries| {
+        entries.push(kept.clone());
         let mut gone = older_than(entries, oldest);
         let excess = entries.len().saturating_sub(settings.max_images);
         gone.extend(entries.drain(..excess));
         gone
     })
     .await;
-    match kept {
-        Ok(gone) => remove_files(host, &gone).await?,
+    match gone {
+        Ok(gone) => remove_files(host, &gone).await,
         Err(failure) => {
             // nobody would find it again
             host.remove(CONTAINER, &entry.filename).await?;
-            return Err(failure);
+            Err(failure)
         }
     }
-    Ok(entry)
+}
+
+/// A prompt as it is kept: a long one ends with a mark that it goes on.
+fn beginning(prompt: &str) -> String {
+    match prompt.char_indices().nth(KEPT_PROMPT) {
+        Some(_) => prompt.chars().take(KEPT_PROMPT - 1).chain(['…']).collect(),
+        None => prompt.to_owned(),
+    }
 }
 
 /// Takes pictures away that were made before a moment, and gives what is gone.

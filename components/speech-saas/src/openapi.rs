@@ -4,6 +4,7 @@
 
 use atelier_kit::docs::{json_answer, object, reference};
 use atelier_kit::fields::schema;
+use atelier_kit::multipart;
 use serde_json::{Value, json};
 
 use crate::api::{CLEANUP, GENERATE, HEALTH, IMAGES, STATUS, TRANSCRIBE};
@@ -120,20 +121,9 @@ fn error(description: &str) -> Value {
 
 fn schemas() -> Value {
     let (text, number, yes) = (json!({"type": "string"}), json!({"type": "integer"}), json!({"const": true}));
-    let mut form = schema(TRANSCRIPTION);
-    form["properties"]["audio"] = json!({
-        "type": "string",
-        "contentMediaType": "application/octet-stream",
-        "description": "The recording: wav, flac, mp3, mp4, ogg or webm. `file` is taken for it as well.",
-    });
-    form["required"] = json!(["audio"]);
     let notes = json!({"type": "array", "items": text, "description": "What a user should know."});
-    let mut generated = picture();
-    for (name, schema) in [("success", &yes), ("image_url", &text), ("reason", &text), ("notes", &notes)] {
-        generated["properties"][name] = schema.clone();
-    }
     json!({
-        "AudioForm": form,
+        "AudioForm": recording(),
         "Generation": schema(GENERATION),
         "Cleaning": schema(CLEANING),
         "Transcription": object(json!({
@@ -141,7 +131,7 @@ fn schemas() -> Value {
             "duration": {"type": "number", "description": "Seconds."}, "notes": notes,
         }), &["success", "text", "language", "duration", "notes"]),
         "Picture": picture(),
-        "Generated": generated,
+        "Generated": generated(&notes),
         "History": object(json!({
             "images": {"type": "array", "items": reference("Picture")}, "total": number, "limit": number, "offset": number,
         }), &["images", "total", "limit", "offset"]),
@@ -159,11 +149,42 @@ fn schemas() -> Value {
     })
 }
 
+/// A recording under either name.
+fn recording() -> Value {
+    let about = "The recording: wav, flac, mp3, mp4, ogg or webm.";
+    let too = "The same under another name; one of the two is there.";
+    let mut form = multipart::schema(TRANSCRIPTION, &[("audio", about), ("file", too)]);
+    form["oneOf"] = json!([{"required": ["audio"]}, {"required": ["file"]}]);
+    form
+}
+
+/// What a picture's maker is told: all that is kept, with the whole prompt, and what gives it again.
+fn generated(notes: &Value) -> Value {
+    let text = json!({"type": "string"});
+    let mut generated = picture();
+    for (name, schema) in [
+        ("success", &json!({"const": true})),
+        ("image_url", &text),
+        ("reason", &text),
+        ("negative_prompt", &json!({"type": ["string", "null"]})),
+        ("steps", &json!({"type": "integer"})),
+        ("guidance_scale", &json!({"type": "number"})),
+        ("notes", notes),
+    ] {
+        generated["properties"][name] = schema.clone();
+        generated["required"].as_array_mut().into_iter().for_each(|required| required.push(name.into()));
+    }
+    generated["properties"]["prompt"]["description"] = json!("The prompt that was drawn, whole.");
+    generated
+}
+
 fn picture() -> Value {
     let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
     object(
         json!({
-            "filename": text, "url": text, "prompt": text, "model": text, "seed": number, "width": number,
+            "filename": text, "url": text, "model": text,
+            "prompt": {"type": "string", "description": "A long one in part; then it ends with `…`."},
+             "seed": number, "width": number,
             "height": number, "bytes": number,
             "created_at": {"type": "integer", "description": "Seconds since 1970."},
         }),

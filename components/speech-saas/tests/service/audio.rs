@@ -10,8 +10,10 @@ use crate::{text, transcribe};
 /// OpenAI Whisper".
 #[test]
 fn a_recording_becomes_text() {
-    for name in ["audio@", "file@"] {
-        let (status, answer) = transcribe(&Script::default().host(), &[(name, "sound"), ("language", "")]);
+    // as Swagger UI sends the other one
+    for (name, other) in [("audio@", "file"), ("file@", "audio")] {
+        let parts = [(name, "sound"), (other, ""), ("language", "")];
+        let (status, answer) = transcribe(&Script::default().host(), &parts);
         let expected =
             json!({"success": true, "text": "A red boat.", "language": "en", "duration": 3.0, "notes": []});
         assert_eq!((status, answer), (200, expected), "{name}");
@@ -30,6 +32,7 @@ fn a_file_that_is_no_recording_or_too_long_is_refused() {
         (&[("audio@", "long")], 413, "limits.audio-seconds"),
         (&[("audio@", "")], 400, "`audio` is empty"),
         (&[], 400, "`audio` is missing"),
+        (&[("audio", ""), ("file", "")], 400, "`audio` is missing"),
         (&[("audio@", "a"), ("file@", "b")], 400, "there are 2 recordings"),
         (&[("audio@", "a"), ("model", "large")], 400, "`model` is not a field"),
     ] {

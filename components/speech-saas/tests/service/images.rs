@@ -15,7 +15,7 @@ fn a_prompt_becomes_a_picture_that_is_kept() {
         "filename": "1700000000-000001.png", "prompt": "a photo of a cat", "model": "realistic_vision", "seed": 7,
         "width": 128, "height": 128, "bytes": 11, "created_at": 1_700_000_000,
         "url": "/images/1700000000-000001.png", "success": true, "image_url": "/images/1700000000-000001.png",
-        "reason": "It is a photograph.", "notes": ["a note"],
+        "reason": "It is a photograph.", "notes": ["a note"], "negative_prompt": null, "steps": 20, "guidance_scale": 4.0,
     });
     assert_eq!((status, answer), (200, expected));
     let record = host.record.borrow();
@@ -76,6 +76,9 @@ fn steps_and_guidance_are_the_requests_or_the_operators() {
     };
     assert_eq!(asked(script(), r#"{"prompt": "a"}"#), (Some(12), Some(6.5)));
     assert_eq!(asked(script(), r#"{"prompt": "a", "steps": 3, "guidance_scale": 1}"#), (Some(3), Some(1.0)));
+    let (_, answer) = generate(&script().host(), r#"{"prompt": "a", "negative_prompt": "rain", "steps": 3}"#);
+    let used = json!(["rain", 3, 6.5]);
+    assert_eq!(json!([answer["negative_prompt"], answer["steps"], answer["guidance_scale"]]), used);
     let mut free = script();
     free.models = free.models.into_iter().map(|model| Model { guidance: false, ..model }).collect();
     assert_eq!(asked(free, r#"{"prompt": "a"}"#), (Some(12), None), "an operator's default fits what it can");

@@ -41,6 +41,17 @@ fn the_history_has_the_newest_first_and_pages() {
 }
 
 #[test]
+fn the_answer_has_a_long_prompt_whole_and_the_history_marks_that_it_has_a_part() {
+    let host = both().host();
+    for (characters, kept) in [(300, "ä".repeat(300)), (301, format!("{}…", "ä".repeat(299)))] {
+        let prompt = "ä".repeat(characters);
+        let (_, answer) = generate(&host, &value!({"prompt": prompt}).to_string());
+        assert_eq!(answer["prompt"], prompt);
+        assert_eq!(read(&host, "/images").1["images"][0]["prompt"], kept);
+    }
+}
+
+#[test]
 fn addresses_hold_below_a_path() {
     let host = both().host();
     let headers = [("x-forwarded-prefix", "/saas")].into_iter().collect();
