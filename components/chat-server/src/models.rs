@@ -103,7 +103,7 @@ async fn why_not(host: &impl Host, name: &str, id: &str) -> String {
 
 async fn not_usable(host: &impl Host, id: &str, whose: &str) -> String {
     match host.absent_models().await.into_iter().find(|model| model.id == id) {
-        Some(AbsentModel { id, fix }) => {
+        Some(AbsentModel { id, fix, .. }) => {
             format!("{whose} stands for the model `{id}`, which is not here: {fix}")
         }
         None => format!(

@@ -73,7 +73,7 @@ impl Drawer {
 
 async fn why_not(host: &impl Host, name: &str, id: &str) -> String {
     match host.absent_models().await.into_iter().find(|model| model.id == id) {
-        Some(AbsentModel { id, fix }) => {
+        Some(AbsentModel { id, fix, .. }) => {
             format!("the name `{name}` stands for the model `{id}`, which is not here: {fix}")
         }
         None => format!(

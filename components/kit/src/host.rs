@@ -91,10 +91,14 @@ impl Model {
     /// Whether `name` means this model: its id, its source, or its source without scheme or revision.
     /// Clients of the original service send hub names, which carry neither scheme nor revision.
     pub fn is_called(&self, name: &str) -> bool {
-        let bare = self.source.split_once(':').map_or(self.source.as_str(), |(_, rest)| rest);
-        let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
-        [self.id.as_str(), &self.source, bare, unpinned].contains(&name)
+        is_called(name, &self.id, &self.source)
     }
+}
+
+fn is_called(name: &str, id: &str, source: &str) -> bool {
+    let bare = source.split_once(':').map_or(source, |(_, rest)| rest);
+    let unpinned = bare.split_once('@').map_or(bare, |(name, _)| name);
+    [id, source, bare, unpinned].contains(&name)
 }
 
 /// The size itself where it is one of them, or else the first of those whose shape is the most similar.
@@ -136,7 +140,15 @@ impl Sides {
 #[expect(missing_docs, reason = "each field is documented in wit/models.wit")]
 pub struct AbsentModel {
     pub id: String,
+    pub source: String,
     pub fix: String,
+}
+
+impl AbsentModel {
+    /// Whether `name` means this model, as [`Model::is_called`] has it.
+    pub fn is_called(&self, name: &str) -> bool {
+        is_called(name, &self.id, &self.source)
+    }
 }
 
 /// A prompt on its way to a model (`style.prompt`).

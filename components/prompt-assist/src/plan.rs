@@ -46,24 +46,30 @@ pub(crate) async fn likely_model(host: &impl Host, prompt: &str) -> Option<Strin
     }
 }
 
-/// Why a model that is not listed cannot be used.
-async fn why_not(host: &impl Host, name: &str) -> String {
-    match host.absent_models().await.into_iter().find(|model| model.id == name) {
-        Some(AbsentModel { id, fix }) => format!("`{id}` is not here: {fix}"),
-        None => format!("`{name}` is not granted to this route"),
-    }
+/// The model of a name that is granted and not here.
+async fn absent(host: &impl Host, name: &str) -> Option<AbsentModel> {
+    host.absent_models().await.into_iter().find(|model| model.is_called(name))
 }
 
 /// The name that decides: the client's, or else the operator's. Both must be a granted model's.
 async fn wanted(host: &impl Host, request: &Generation, models: &[Model]) -> Result<Option<String>, Failure> {
     let known = |name: &String| models.iter().any(|model| model.is_called(name));
     if let Some(name) = &request.model {
-        let why = if known(name) { return Ok(request.model.clone()) } else { why_not(host, name).await };
+        if known(name) {
+            return Ok(request.model.clone());
+        }
+        let why = match absent(host, name).await {
+            Some(AbsentModel { fix, .. }) => format!("`{name}` is not here: {fix}"),
+            None => format!("`{name}` is not granted to this route"),
+        };
         let ids: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
         return Err(Failure::invalid(format!("`model`: {why}; give one of {}", ids.join(", "))));
     }
     match settings::model_id(host) {
-        Some(name) if !known(&name) => Err(settings::model_not_granted(&name)),
+        Some(name) if !known(&name) => Err(match absent(host, &name).await {
+            Some(AbsentModel { fix, .. }) => settings::model_absent(&name, &fix),
+            None => settings::model_not_granted(&name),
+        }),
         name => Ok(name),
     }
 }

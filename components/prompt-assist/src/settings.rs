@@ -13,7 +13,7 @@ const SERVER_BASE_URL: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_SERVER_BASE_URL";
 const SERVER_MODEL: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_NAME";
 const SERVER_TIMEOUT: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_TIMEOUT_SECONDS";
 const SERVER_TEMPERATURE: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_TEMPERATURE";
-const SERVER_MAX_TOKENS: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_MAX_TOKENS";
+pub(crate) const SERVER_MAX_TOKENS: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_MAX_TOKENS";
 const SERVER_SYSTEM_PROMPT: &str = "TEXT_TO_IMAGE_LANGUAGE_MODEL_SYSTEM_PROMPT";
 
 const DEFAULT_SYSTEM_PROMPT: &str = "You rewrite short picture ideas as one vivid prompt for an image generator. Keep \
@@ -63,7 +63,7 @@ pub(crate) fn server(host: &impl Host) -> Result<Option<Server>, Failure> {
         model: given(host, SERVER_MODEL).unwrap_or_else(|| "default".into()),
         timeout_ms: (seconds * 1000.0) as u64,
         temperature: number(host, SERVER_TEMPERATURE, 0.7, 0.0, 2.0)?,
-        max_tokens: number(host, SERVER_MAX_TOKENS, 300.0, 1.0, 4096.0)? as u32,
+        max_tokens: whole(host, SERVER_MAX_TOKENS, 300, 4096)?,
         system_prompt: given(host, SERVER_SYSTEM_PROMPT).unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.into()),
     }))
 }
@@ -81,6 +81,13 @@ fn number(host: &impl Host, key: &str, default: f64, min: f64, max: f64) -> Resu
     found.ok_or_else(|| unusable(key, &format!("a number from {min} to {max}")))
 }
 
+/// A whole number from 1; what is none is not rounded to one.
+fn whole(host: &impl Host, key: &str, default: u32, max: u32) -> Result<u32, Failure> {
+    let Some(text) = given(host, key) else { return Ok(default) };
+    let found = text.parse().ok().filter(|number| (1..=max).contains(number));
+    found.ok_or_else(|| unusable(key, &format!("a whole number from 1 to {max}")))
+}
+
 /// A backend's failure and not the request's: the client can do nothing about the operator's variables.
 fn unusable(key: &str, wanted: &str) -> Failure {
     Failure::backend(format!("the server's variable {key} cannot be used; it must be {wanted}"))
@@ -92,6 +99,11 @@ pub(crate) fn model_not_granted(name: &str) -> Failure {
         "{MODEL_ID} is \"{name}\", which no granted model is called: add a `[[model]]` with `source = \"hub:{name}\"` \
          and its id to `grants.models` of this route"
     ))
+}
+
+/// The manifest's answer to a named model that the route has and whose files are not here.
+pub(crate) fn model_absent(name: &str, fix: &str) -> Failure {
+    Failure::backend(format!("{MODEL_ID} is \"{name}\", which is not here: {fix}"))
 }
 
 /// The manifest's answer to a device that the model does not run on.

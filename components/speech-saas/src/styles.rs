@@ -72,7 +72,7 @@ fn id_of(name: &str, settings: &Settings) -> String {
 /// Why a named model cannot be used.
 async fn why_not(host: &impl Host, name: &str, id: &str) -> String {
     match host.absent_models().await.into_iter().find(|model| model.id == id) {
-        Some(AbsentModel { id, fix }) => {
+        Some(AbsentModel { id, fix, .. }) => {
             format!("`{name}` stands for the model `{id}`, which is not here: {fix}")
         }
         None => format!(

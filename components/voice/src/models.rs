@@ -60,7 +60,7 @@ fn aliases(host: &impl Host) -> Result<Vec<(String, String)>, Failure> {
 async fn why_not(host: &(impl Host + Speech), name: &str) -> String {
     let shown: String = name.chars().take(80).collect();
     match host.absent_models().await.into_iter().find(|model| model.id == name) {
-        Some(AbsentModel { id, fix }) => format!("`model`: `{id}` is not here: {fix}"),
+        Some(AbsentModel { id, fix, .. }) => format!("`model`: `{id}` is not here: {fix}"),
         None => {
             let ids = ids(host).await.join(", ");
             format!("`model`: `{shown}` is no model of speech of this route; give one of {ids}")

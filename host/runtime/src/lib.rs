@@ -75,5 +75,5 @@ pub use provider::{
 };
 pub use recording::{AudioError, Recording};
 pub use runtime::{Runtime, RuntimeConfig};
-pub use spec::{Code, Grants, Reuse, RouteSpec, Webhooks};
+pub use spec::{AbsentModel, Code, Grants, Reuse, RouteSpec, Webhooks};
 pub use tenant::{Exceeded, Quota, Share, Tenant, WAITING_JOBS, Work};

@@ -36,8 +36,8 @@ impl Host {
     /// All that the catalog says of a model that the route may use.
     fn granted(&self, route: &Route, id: &ModelId) -> Result<String, String> {
         let grants = &route.grants;
-        if let Some((_, fix)) = grants.absent.iter().find(|(absent, _)| absent == id) {
-            return Err(fix.clone());
+        if let Some(absent) = grants.absent.iter().find(|absent| absent.id == *id) {
+            return Err(absent.fix.clone());
         }
         let info = grants.models.contains(id).then(|| self.model(id)).flatten();
         let info = info.ok_or_else(|| format!("there is no model `{id}` among `grants.models` of the route"));

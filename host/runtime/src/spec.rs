@@ -17,14 +17,24 @@ pub struct Code {
     pub bytes: Bytes,
 }
 
+/// A model that was granted and cannot be used yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AbsentModel {
+    /// As in the manifest.
+    pub id: ModelId,
+    /// Where it comes from, as its card would have it.
+    pub source: String,
+    /// What brings it. Asking for the model is answered with that text.
+    pub fix: String,
+}
+
 /// What a route's handler may use besides what every handler may. Of these its plugins may use the language models.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     /// Models that it may generate with; `grants.models` in the manifest.
     pub models: Vec<ModelId>,
-    /// Models that were granted but whose files are not here, each with what brings them. Asking for one is answered
-    /// with that text.
-    pub absent: Vec<(ModelId, String)>,
+    /// Models that were granted but are not here.
+    pub absent: Vec<AbsentModel>,
     /// Servers that it may send requests to; `grants.outbound` in the manifest.
     pub outbound: Vec<Origin>,
     /// Servers that it may send requests to even where their names lead to this machine or its own network;

@@ -26,7 +26,7 @@ use crate::catalog::{Base, Entry, Large, Overlay, Usage};
 use crate::channels::{Clients, Reception, keep};
 use crate::cli::compile;
 use crate::config::{self, Builtins, Config, Model, ModelSource, Prediction, Variables};
-use crate::deploy::Deployer;
+use crate::deploy::{Deployer, absent};
 use crate::edge::Edge;
 use crate::http::{Door, Pace, Peers, Phase, Settings, Stop, Stopper, Tls, accept};
 use crate::hub::{Hub, HubError, Wanted};
@@ -264,7 +264,7 @@ impl Located {
             defaults: entry.map(|entry| defaults(&entry.usage)).unwrap_or_default(),
             refiner,
         };
-        Some(ModelSpec { id: id.to_string(), source: source.to_string(), files, description, extras })
+        Some(ModelSpec { id: id.to_string(), source: source.origin(), files, description, extras })
     }
 
     /// Writes the model as a single file. The text says why it cannot be.
@@ -425,7 +425,7 @@ impl App {
         let deployer = Deployer {
             runtime: runtime.clone(),
             builtin: builtin_component,
-            missing: missing.clone(),
+            missing: absent(&config.models, &missing),
             counts,
             signing: Arc::new(ArcSwap::from_pointee(config.signing.clone())),
             vault: vault.clone(),

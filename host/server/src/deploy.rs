@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use atelier_inference::ModelId;
-use atelier_runtime::{Code, Deployment, Grants, Limits, Origin, RouteSpec, Runtime, Webhooks};
+use atelier_runtime::{AbsentModel, Code, Deployment, Grants, Limits, Origin, RouteSpec, Runtime, Webhooks};
 use bytes::Bytes;
 
-use crate::config::{self, CodeSource, Route, Signing};
+use crate::config::{self, CodeSource, Model, Route, Signing};
 use crate::live::DeployError;
 use crate::metrics::Counts;
 use crate::shelf::Shelf;
@@ -30,8 +30,8 @@ pub(crate) struct Deployer {
     pub(crate) runtime: Runtime,
     /// A builtin component's bytes.
     pub(crate) builtin: fn(&str) -> Option<&'static [u8]>,
-    /// Models of the manifest whose files are not here, each with what brings them.
-    pub(crate) missing: Arc<[(ModelId, String)]>,
+    /// Models of the manifest that are not here.
+    pub(crate) missing: Arc<[AbsentModel]>,
     pub(crate) counts: Arc<Counts>,
     /// Whose components are believed, by the newest manifest; those in the binary always are.
     pub(crate) signing: Arc<ArcSwap<Signing>>,
@@ -39,6 +39,18 @@ pub(crate) struct Deployer {
     pub(crate) vault: Arc<Vault>,
     /// Where components keep things.
     pub(crate) storage: Arc<Shelf>,
+}
+
+/// What the manifest says of the models that are not here, each of which comes with what brings it.
+pub(crate) fn absent(models: &[Model], missing: &[(ModelId, String)]) -> Arc<[AbsentModel]> {
+    let source =
+        |id: &ModelId| models.iter().find(|model| model.id == *id).map(|model| model.source.origin());
+    let absent = missing.iter().map(|(id, fix)| AbsentModel {
+        id: id.clone(),
+        source: source(id).unwrap_or_default(),
+        fix: fix.clone(),
+    });
+    absent.collect()
 }
 
 /// An upload that is not kept yet.
@@ -156,11 +168,11 @@ impl Deployer {
     /// The grants, with the models that are here apart from those that are not. A route whose every model is missing
     /// could only disappoint, so it does not load.
     fn grants(&self, route: &Route) -> Result<Grants, DeployError> {
-        let missing = |id: &ModelId| self.missing.iter().find(|(missing, _)| missing == id);
+        let missing = |id: &ModelId| self.missing.iter().find(|missing| missing.id == *id);
         let granted = &route.grants.models;
         let models: Vec<ModelId> = granted.iter().filter(|id| missing(id).is_none()).cloned().collect();
-        let absent: Vec<(ModelId, String)> = granted.iter().filter_map(missing).cloned().collect();
-        let fixes: Vec<&str> = absent.iter().map(|(_, fix)| fix.as_str()).collect();
+        let absent: Vec<AbsentModel> = granted.iter().filter_map(missing).cloned().collect();
+        let fixes: Vec<&str> = absent.iter().map(|model| model.fix.as_str()).collect();
         if models.is_empty() && !fixes.is_empty() {
             let text = format!("none of its models is here; {}", fixes.join("; "));
             return Err(DeployError { text, is_public: true, retry: true });

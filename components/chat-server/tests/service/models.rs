@@ -54,7 +54,11 @@ fn a_name_without_a_granted_model_says_what_to_do() {
 /// fetches them once, and what is missing names the command.
 #[test]
 fn a_model_whose_files_are_not_here_names_what_brings_them() {
-    let absent = vec![AbsentModel { id: "sdxl".into(), fix: "run `atelier models pull sdxl`".into() }];
+    let absent = vec![AbsentModel {
+        id: "sdxl".into(),
+        source: "hub:owner/absent".into(),
+        fix: "run `atelier models pull sdxl`".into(),
+    }];
     let host = Script { absent, ..Script::default() }.host();
     let (status, answer) = post(&host, GENERATE, &[PROMPT]);
     assert!(status == 502 && answer["detail"].to_string().contains("atelier models pull sdxl"), "{answer}");

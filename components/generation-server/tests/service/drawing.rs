@@ -146,8 +146,11 @@ fn the_operator_says_which_model_flux_stands_for_and_is_told_what_lacks() {
     let (status, answer) = post(&two().with_config("flux", "nobody").host(), T2I, &json!({"prompt": "a"}));
     let text = answer["detail"].as_str().unwrap_or_default();
     assert!(status == 502 && text.contains("`nobody`") && text.contains("grants.models"), "{text}");
-    let absent =
-        vec![AbsentModel { id: "flux-dev".into(), fix: "run `atelier models pull flux-dev`".into() }];
+    let absent = vec![AbsentModel {
+        id: "flux-dev".into(),
+        source: "hub:owner/absent".into(),
+        fix: "run `atelier models pull flux-dev`".into(),
+    }];
     let (status, answer) =
         post(&Script { models: Vec::new(), absent, ..flux() }.host(), T2I, &json!({"prompt": "a"}));
     assert!(status == 502 && answer["detail"].to_string().contains("models pull flux-dev"), "{answer}");

@@ -61,7 +61,8 @@ impl Host for Granted {
 
     async fn absent_models(&self) -> Vec<AbsentModel> {
         let absent = models::absent().await.into_iter();
-        absent.map(|models::AbsentModel { id, fix }| AbsentModel { id, fix }).collect()
+        let told = |models::AbsentModel { id, source, fix }| AbsentModel { id, source, fix };
+        absent.map(told).collect()
     }
 
     async fn style(&self, prompt: Prompt) -> Result<Prompt, StageError> {

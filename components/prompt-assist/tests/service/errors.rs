@@ -97,13 +97,31 @@ fn a_named_model_that_is_not_granted_is_a_502_that_names_the_manifest_keys() {
 
 #[test]
 fn a_named_model_whose_files_are_missing_is_refused_with_what_brings_them() {
-    let absent = vec![AbsentModel { id: "sdxl".into(), fix: "run `atelier models pull sdxl`".into() }];
+    let absent = vec![AbsentModel {
+        id: "sdxl".into(),
+        source: "hub:owner/absent".into(),
+        fix: "run `atelier models pull sdxl`".into(),
+    }];
     let host = Script { absent, ..Script::default() }.host();
     let (status, text) = error(&host, &json!({"prompt": "a", "model": "sdxl"}));
     assert_eq!(status, 400);
     assert!(text.starts_with("`model`: `sdxl` is not here: run `atelier models pull sdxl`;"), "{text}");
     let (_, text) = error(&host, &json!({"prompt": "a", "model": "sd15"}));
     assert!(text.starts_with("`model`: `sd15` is not granted to this route; give one of"), "{text}");
+}
+
+#[test]
+fn the_operators_model_whose_files_are_missing_is_a_502_with_what_brings_them() {
+    for name in ["some/model", "sd15", "hub:some/model@0123"] {
+        let (source, fix) = ("hub:some/model@0123".into(), "run `atelier models pull sd15`".into());
+        let absent = vec![AbsentModel { id: "sd15".into(), source, fix }];
+        let script = Script { absent, ..Script::default() };
+        let host = script.with_config("TEXT_TO_IMAGE_STABLE_DIFFUSION_MODEL_ID", name).host();
+        let expected = format!(
+            "TEXT_TO_IMAGE_STABLE_DIFFUSION_MODEL_ID is \"{name}\", which is not here: run `atelier models pull sd15`"
+        );
+        assert_eq!(error(&host, &json!({"prompt": "a"})), (502, expected));
+    }
 }
 
 #[test]

@@ -111,7 +111,8 @@ fn the_provider_is_the_one_that_is_configured_and_so_are_its_models() {
 #[test]
 fn without_a_key_the_cloud_is_not_to_be_had_and_says_what_is_missing() {
     let fix = "set the variable GEMINI_API_KEY (api-key-env of provider `google`)".to_owned();
-    let absent = vec![AbsentModel { id: "gemini-2.5-flash-image".into(), fix }];
+    let absent =
+        vec![AbsentModel { id: "gemini-2.5-flash-image".into(), source: "hub:owner/absent".into(), fix }];
     let host = Script { absent, ..Script::default() }.host();
     let (browser, answer) = (host.browser(), host.browser().get(CHECK).1);
     let state = &answer["modes"]["cloud"];

@@ -82,7 +82,11 @@ fn a_model_that_the_route_does_not_have_is_a_404_that_names_those_it_has() {
     let (status, param, message) = error(&host, &[FILE, ("model", "whisper-1")]);
     assert_eq!((status, param), (404, json!("model")));
     assert!(message.ends_with("give one of ear, whisper"), "{message}");
-    let absent = vec![AbsentModel { id: "large".into(), fix: "run `atelier models pull large`".into() }];
+    let absent = vec![AbsentModel {
+        id: "large".into(),
+        source: "hub:owner/absent".into(),
+        fix: "run `atelier models pull large`".into(),
+    }];
     let host = Script { absent, ..Script::default() }.host();
     let (_, _, message) = error(&host, &[FILE, ("model", "large")]);
     assert!(message.contains("atelier models pull large"), "{message}");

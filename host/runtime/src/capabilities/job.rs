@@ -40,9 +40,9 @@ pub(super) struct Running {
 pub(super) fn granted(caller: &Caller, model: &str) -> std::result::Result<ModelInfo, Error> {
     let (grants, route) = (&caller.route.grants.models, &caller.route.name);
     let (id, meter) = (ModelId::new(model), &caller.meter);
-    if let Some((_, fix)) = caller.route.grants.absent.iter().find(|(absent, _)| *absent == id) {
+    if let Some(absent) = caller.route.grants.absent.iter().find(|absent| absent.id == id) {
         meter.deny("model_absent");
-        return Err(Error::UnknownModel(format!("model `{model}` is not here: {fix}")));
+        return Err(Error::UnknownModel(format!("model `{model}` is not here: {}", absent.fix)));
     }
     if !grants.contains(&id) {
         meter.deny("model_not_granted");

@@ -29,8 +29,9 @@ impl HostWithStore<Sandbox> for Capabilities {
 
     async fn absent(access: &Access) -> Result<Vec<AbsentModel>> {
         let caller = caller(access).await;
-        let absent = caller.route.grants.absent.iter();
-        Ok(absent.map(|(id, fix)| AbsentModel { id: id.to_string(), fix: fix.clone() }).collect())
+        let absent = caller.route.grants.absent.iter().cloned();
+        let told = |crate::AbsentModel { id, source, fix }| AbsentModel { id: id.to_string(), source, fix };
+        Ok(absent.map(told).collect())
     }
 }
 

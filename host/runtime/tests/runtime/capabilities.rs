@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atelier_inference::ModelId;
-use atelier_runtime::{Grants, Limits, RouteSpec};
+use atelier_runtime::{AbsentModel, Grants, Limits, RouteSpec};
 
 use crate::kit::{self, ask, deploy, fail, studio, until};
 
@@ -110,10 +110,11 @@ async fn a_refiner_needs_a_grant_as_well_and_is_not_even_named_without_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_granted_model_that_is_not_here_names_what_brings_it() {
     let spec = studio();
-    let absent = vec![(ModelId::new("sdxl"), "run `atelier models pull sdxl`".to_owned())];
+    let (source, fix) = ("hub:owner/sdxl".into(), "run `atelier models pull sdxl`".into());
+    let absent = vec![AbsentModel { id: ModelId::new("sdxl"), source, fix }];
     let route = deploy(RouteSpec { grants: Grants { absent, ..spec.grants }, ..spec }).await;
     let told = ask(&route, "/absent-models", "").await.unwrap();
-    assert_eq!(told, "sdxl: run `atelier models pull sdxl`");
+    assert_eq!(told, "sdxl of hub:owner/sdxl: run `atelier models pull sdxl`");
     let asked = ask(&route, "/generate", "sdxl cat 2").await.unwrap();
     assert!(asked.contains("UnknownModel") && asked.contains("run `atelier models pull sdxl`"), "{asked}");
 }

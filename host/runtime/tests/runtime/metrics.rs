@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atelier_inference::ModelId;
-use atelier_runtime::{ComponentMetrics, Grants, Limits, RouteMetrics, RouteSpec, Tenant};
+use atelier_runtime::{AbsentModel, ComponentMetrics, Grants, Limits, RouteMetrics, RouteSpec, Tenant};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -57,7 +57,9 @@ async fn a_request_is_in_flight_until_its_guest_has_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_guest_is_denied_is_counted_by_its_kind() {
-    let grants = Grants { absent: vec![(ModelId::new("away"), "fetch it".into())], ..studio().grants };
+    let away =
+        AbsentModel { id: ModelId::new("away"), source: "hub:far/away".into(), fix: "fetch it".into() };
+    let grants = Grants { absent: vec![away], ..studio().grants };
     let limits = Limits { outbound_requests: 1, ..Limits::default() };
     let (spec, metrics) = counted(RouteSpec { grants, limits, ..studio() });
     let route = deploy(spec).await;

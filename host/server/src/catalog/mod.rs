@@ -147,6 +147,14 @@ impl Entry {
         std::iter::once(base).chain(self.overlays.iter().map(Overlay::repo))
     }
 
+    /// The repository that is the whole model, where one is: nothing is laid over it, and no file of it is chosen.
+    pub fn only_repo(&self) -> Option<HubRepo> {
+        match self.base {
+            Base::Pipeline(repo) if self.overlays.is_empty() => Some(repo.into()),
+            _ => None,
+        }
+    }
+
     /// Whether a publisher wants terms to be accepted first.
     pub fn is_gated(&self) -> bool {
         self.repos().any(|repo| repo.is_gated)
@@ -211,6 +219,16 @@ mod tests {
                 assert!(repo.revision.as_ref().is_none_or(is_commit), "{}: {repo}", entry.name);
             }
         }
+    }
+
+    #[test]
+    fn an_entry_that_is_one_repository_is_known_by_it() {
+        let repo = find("sd15").unwrap().only_repo().unwrap();
+        assert_eq!(
+            (repo.owner.as_str(), repo.name.as_str()),
+            ("stable-diffusion-v1-5", "stable-diffusion-v1-5")
+        );
+        assert!(find("sdxl-lightning").unwrap().only_repo().is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::Usage;
 use crate::app::{self, Located};
 use crate::config::{Config, Model, ModelSource, Route, Variables};
-use crate::deploy::Deployer;
+use crate::deploy::{Deployer, absent};
 use crate::metrics::Counts;
 use crate::vault::Vault;
 use crate::versions::Uploads;
@@ -83,8 +83,9 @@ pub(super) async fn handler(config: &Config, route: &Route) -> anyhow::Result<Ar
     let missing = located.into_iter().filter_map(|located| Some((located.model.id, located.files.err()?)));
     let runtime = app::runtime(config, &Variables::of_process(), scheduler)?;
     let elsewhere = app::provide(config, &models, &runtime).await?;
+    let missing: Vec<_> = missing.chain(elsewhere).collect();
     let deployer = Deployer {
-        missing: missing.chain(elsewhere).collect(),
+        missing: absent(&models, &missing),
         runtime,
         builtin: app::builtin_component,
         counts: Counts::new(config.telemetry.metric_labels),

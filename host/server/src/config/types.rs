@@ -509,6 +509,17 @@ impl FromStr for LogFormat {
     }
 }
 
+impl ModelSource {
+    /// Where the model comes from, as clients may name it: a catalog's entry by its repository, where that alone is the model.
+    pub fn origin(&self) -> String {
+        let repo = match self {
+            Self::Catalog(entry) => entry.only_repo(),
+            _ => None,
+        };
+        repo.map_or_else(|| self.to_string(), |repo| format!("hub:{repo}"))
+    }
+}
+
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

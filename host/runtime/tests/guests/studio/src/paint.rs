@@ -4,6 +4,7 @@ use crate::atelier::host::generation::{
     Control, DeepCache, Error, Event, Job, Refiner, Refining, Request, StepCache, image_to_image, text_to_image,
 };
 use crate::atelier::host::images::{Encoding, Filter, Format, Image, Pixels};
+use crate::atelier::host::models::AbsentModel;
 use crate::atelier::host::types::{ModelInfo, Size};
 use crate::atelier::host::{
     finish as finisher, intent as interpreter, models as catalog, select as selector, style as styler,
@@ -56,7 +57,8 @@ pub async fn models() -> String {
 
 pub async fn absent_models() -> String {
     let absent = catalog::absent().await;
-    absent.iter().map(|model| format!("{}: {}", model.id, model.fix)).collect::<Vec<_>>().join(",")
+    let line = |model: &AbsentModel| format!("{} of {}: {}", model.id, model.source, model.fix);
+    absent.iter().map(line).collect::<Vec<_>>().join(",")
 }
 
 pub async fn generate(text: &str) -> String {
