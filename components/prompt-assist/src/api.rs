@@ -60,8 +60,13 @@ fn page(request: &Request) -> Result<Reply, Failure> {
 /// `POST /v1/prompts/enhance`.
 async fn enhance_prompt(host: &impl Host, request: &Request) -> Result<Reply, Failure> {
     let prompt = parse_enhancement(&request.body)?;
-    let enhanced = enhance::enhance_alone(host, prompt).await?;
-    Ok(Response::json(200, &json!({"enhanced_prompt": enhanced})).into())
+    let (enhanced, note) = enhance::enhance_alone(host, prompt).await?;
+    let mut answer = json!({"enhanced_prompt": enhanced});
+    // the original's answer has one key, and this has as a rule
+    if let Some(note) = note {
+        answer["notes"] = json!([note]);
+    }
+    Ok(Response::json(200, &answer).into())
 }
 
 /// `POST /v1/images/generations`. The body is checked before an event stream begins, so faults have their own status.

@@ -34,7 +34,8 @@ pub(crate) async fn draw<H: Host>(
     let mut plan = plan(host, &request).await?;
     let picture = decoded(host, "image", request.image.as_ref()).await?;
     let mask = decoded(host, "mask", request.mask.as_ref()).await?;
-    let prompt = prompt(host, &request, &plan).await?;
+    let (prompt, note) = prompt(host, &request, &plan).await?;
+    plan.notes.extend(note);
     let source = match &picture {
         None => Source::None,
         Some(picture) if mask.is_some() => {
@@ -58,13 +59,17 @@ pub(crate) async fn draw<H: Host>(
 }
 
 /// The prompt to draw: the client's own, or what the enhancer makes of it for the model that was chosen.
-async fn prompt(host: &impl Host, request: &Generation, plan: &Plan) -> Result<Prompt, Failure> {
+async fn prompt(
+    host: &impl Host,
+    request: &Generation,
+    plan: &Plan,
+) -> Result<(Prompt, Option<String>), Failure> {
     let own = Prompt {
         text: request.prompt.clone(),
         negative: request.negative_prompt.clone(),
         model: Some(plan.model.id.clone()),
     };
-    if request.use_enhancer { enhance(host, own).await } else { Ok(own) }
+    if request.use_enhancer { enhance(host, own).await } else { Ok((own, None)) }
 }
 
 /// A field's picture, decoded by the host.

@@ -8,21 +8,25 @@ use atelier_kit::host::Prompt;
 use crate::failure::Failure;
 use crate::{language, plan, settings};
 
-/// Enhances a prompt for a model that is already chosen.
-pub(crate) async fn enhance(host: &impl Host, prompt: Prompt) -> Result<Prompt, Failure> {
+/// Enhances a prompt for a model that is already chosen. With it comes what the user should know of it, if anything.
+pub(crate) async fn enhance(host: &impl Host, prompt: Prompt) -> Result<(Prompt, Option<String>), Failure> {
     match settings::server(host)? {
         Some(server) => {
-            let text = language::enhance(host, &server, &prompt.text).await?;
-            Ok(Prompt { text, ..prompt })
+            let (text, note) = language::enhance(host, &server, &prompt.text).await?;
+            Ok((Prompt { text, ..prompt }, note))
         }
-        None => Ok(host.style(prompt).await?),
+        None => Ok((host.style(prompt).await?, None)),
     }
 }
 
 /// Enhances a prompt on its own, for the model that would draw it.
-pub(crate) async fn enhance_alone(host: &impl Host, text: String) -> Result<String, Failure> {
+pub(crate) async fn enhance_alone(
+    host: &impl Host,
+    text: String,
+) -> Result<(String, Option<String>), Failure> {
     // style plugins write in words that one model understands, so one is named although nothing is drawn
     let model = plan::likely_model(host, &text).await;
     let prompt = Prompt { text, negative: None, model };
-    Ok(enhance(host, prompt).await?.text)
+    let (prompt, note) = enhance(host, prompt).await?;
+    Ok((prompt.text, note))
 }

@@ -95,6 +95,10 @@ fn responses(content: Value, queued: bool) -> Value {
     if queued {
         responses["429"] =
             error("Extension. The queue is full; `retry-after` and `x-should-retry` say when to come back.");
+        responses["504"] = error(
+            "Extension. A model that is served elsewhere did not answer in time, or the job took longer than the route waits \
+             (`limits.capability-wait-ms`); the latter is the host's own answer, `error` being an object there.",
+        );
         responses["429"]["headers"] = json!({
             "retry-after": {"description": "Seconds.", "schema": {"type": "integer"}},
             "x-should-retry": {"description": "`true`.", "schema": {"type": "string"}},
@@ -116,6 +120,11 @@ fn schemas() -> Value {
         "PromptEnhancementRequest": schema(ENHANCEMENT),
         "PromptEnhancementResponse": object(json!({
             "enhanced_prompt": {"type": "string", "description": "The better prompt."},
+            "notes": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Extension. What a user should know; only there where there is something, such as that a prompt was cut.",
+            },
         }), &["enhanced_prompt"]),
         "ImageGenerationRequest": schema(GENERATION),
         "GeneratedImage": generated_image(),

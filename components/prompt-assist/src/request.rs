@@ -190,7 +190,8 @@ impl Generation {
             ("mask", request.mask.is_some()),
         ];
         for (field, _) in of_image.into_iter().filter(|(_, is_given)| *is_given) {
-            if request.image.is_none() {
+            // a picture that cannot be read is a fault of its own
+            if !reader.has(IMAGE.name()) {
                 reader.fault(format!("`{field}` is given without `image`; give both or neither"));
             }
         }
@@ -371,6 +372,13 @@ mod tests {
             let error = Generation::parse(body.as_bytes()).expect_err("fault").body();
             assert_eq!(error["error"], format!("`{field}` is given without `image`; give both or neither"));
         }
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_one_fault_whatever_is_said_of_it() {
+        let body = json!({"prompt": "a", "image": "no base64!", "strength": 0.5}).to_string();
+        let error = Generation::parse(body.as_bytes()).expect_err("fault").body();
+        assert_eq!(error["error"], "`image` is not base64; give a picture file in base64");
     }
 
     #[test]
