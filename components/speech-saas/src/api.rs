@@ -49,12 +49,18 @@ async fn route(host: &impl Capable, request: Request) -> Result<Response, Failur
     match request.path.as_str() {
         TRANSCRIBE | GENERATE | CLEANUP if method != "POST" => wrong("POST"),
         TRANSCRIBE | GENERATE | CLEANUP => work(host, request).await,
+        // before what is wrong with the query
+        IMAGES if !is_read(&method) => wrong(READ),
         _ => {
             let response = page(host, &request).await?;
             // asked last: an unknown path is not found, whatever the method
-            if matches!(method.as_str(), "GET" | "HEAD") { Ok(response) } else { wrong(READ) }
+            if is_read(&method) { Ok(response) } else { wrong(READ) }
         }
     }
+}
+
+fn is_read(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
 }
 
 /// What costs something, and is limited by the minute.

@@ -41,14 +41,25 @@ pub(crate) fn document(base: &str) -> Value {
 
 fn transcribe() -> Value {
     let body = json!({"multipart/form-data": {"schema": reference("AudioForm")}});
-    operation("transcribe_audio", "Convert audio file to text", &body, "Transcription")
+    let mut operation = operation("transcribe_audio", "Convert audio file to text", &body, "Transcription");
+    operation["responses"]["504"] = late();
+    operation
+}
+
+fn late() -> Value {
+    error(
+        "A model that is served elsewhere did not answer in time, or the job took longer than the route waits \
+         (`limits.capability-wait-ms`); the latter is the host's own answer, `error` being an object there.",
+    )
 }
 
 fn generate() -> Value {
     let example = json!({"prompt": "a photorealistic portrait of a sailor, cinematic light"});
     let body = json!({"application/json": {"schema": reference("Generation"), "example": example}});
     let mut operation = operation("generate_image", "Generate image from text prompt", &body, "Generated");
-    operation["responses"]["507"] = error("There is no room for the picture; the text names the quota.");
+    operation["responses"]["507"] =
+        error("There is no room for the picture or its entry; the text names the quota.");
+    operation["responses"]["504"] = late();
     operation
 }
 
@@ -72,6 +83,8 @@ fn list() -> Value {
         number("limit", "At most so many, 50 unless it is said."),
         number("offset", "After so many.")
     ]);
+    operation["responses"]["400"] = error("A parameter is unknown, no number or out of its bounds.");
+    operation["responses"]["502"] = error("The storage cannot be used.");
     operation
 }
 
@@ -95,7 +108,10 @@ fn health() -> Value {
 }
 
 fn read(id: &str, summary: &str, schema: &str) -> Value {
-    json!({"operationId": id, "summary": summary, "responses": {"200": json_answer("The answer.", schema)}})
+    json!({"operationId": id, "summary": summary, "responses": {
+        "200": json_answer("The answer.", schema),
+        "405": error("The path takes GET and HEAD only; `allow` says so."),
+    }})
 }
 
 /// What is posted, and every error that it can end with.
@@ -107,10 +123,12 @@ fn operation(id: &str, summary: &str, content: &Value, schema: &str) -> Value {
         "responses": {
             "200": json_answer("Done.", schema),
             "400": error("A value fails validation, or a file cannot be read; the text names the field and the fix."),
+            "405": error("The path takes POST only; `allow` says so."),
             "413": error("The body has too many bytes, or the recording too many seconds."),
             "429": error("Too many requests, or a full queue; `retry-after` says when to come back."),
             "500": error("An unexpected error; its text stays in the server's log."),
             "502": error("A model, a plugin, the storage or the configuration cannot be used."),
+            "507": error("There is no room for the count of requests; the text names the quota."),
         },
     })
 }

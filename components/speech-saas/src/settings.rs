@@ -43,25 +43,28 @@ impl Settings {
         let models = given(host, MODELS).unwrap_or_default();
         let models = pairs(&models)
             .ok_or_else(|| unusable(MODELS, "such as \"dreamshaper=one-id, realistic_vision=another-id\""))?;
-        let whole = |key, default, max| number(host, key, default, 1.0, f64::from(max));
+        let hours = number(host, RETENTION_HOURS, 0.01, 87_600.0)?.unwrap_or(168.0);
         Ok(Self {
-            steps: optional(host, STEPS, 1.0, 150.0)?.map(|steps| steps as u32),
-            guidance: optional(host, GUIDANCE, 0.0, 50.0)?,
-            retention_seconds: (number(host, RETENTION_HOURS, 168.0, 0.01, 87_600.0)? * 3_600.0) as u64,
-            max_images: whole(MAX_IMAGES, 200.0, MOST_IMAGES)? as usize,
-            requests_per_minute: whole(RATE, 30.0, 100_000)? as u32,
+            steps: whole(host, STEPS, 150)?,
+            guidance: number(host, GUIDANCE, 0.0, 50.0)?,
+            retention_seconds: (hours * 3_600.0) as u64,
+            max_images: whole(host, MAX_IMAGES, MOST_IMAGES)?.unwrap_or(200) as usize,
+            requests_per_minute: whole(host, RATE, 100_000)?.unwrap_or(30),
             cleanup_key: given(host, CLEANUP_KEY),
             models,
         })
     }
 }
 
-fn number(host: &impl Host, key: &str, default: f64, min: f64, max: f64) -> Result<f64, Failure> {
-    Ok(optional(host, key, min, max)?.unwrap_or(default))
+/// A whole number from 1; what is none is not rounded to one.
+fn whole(host: &impl Host, key: &str, max: u32) -> Result<Option<u32>, Failure> {
+    let Some(text) = given(host, key) else { return Ok(None) };
+    let found = text.parse().ok().filter(|number| (1..=max).contains(number));
+    found.map(Some).ok_or_else(|| unusable(key, &format!("a whole number from 1 to {max}")))
 }
 
 /// A number within bounds; one that is not a number is in no bounds.
-fn optional(host: &impl Host, key: &str, min: f64, max: f64) -> Result<Option<f64>, Failure> {
+fn number(host: &impl Host, key: &str, min: f64, max: f64) -> Result<Option<f64>, Failure> {
     let Some(text) = given(host, key) else { return Ok(None) };
     let found = text.parse().ok().filter(|number| (min..=max).contains(number));
     found.map(Some).ok_or_else(|| unusable(key, &format!("a number from {min} to {max}")))

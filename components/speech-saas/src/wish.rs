@@ -88,8 +88,9 @@ impl Wish {
             guidance: reader.option(&GUIDANCE_SCALE),
             seed: reader.option(&SEED),
         };
-        let was_cleaned =
-            wish.prompt != prompt.trim() || wish.negative_prompt.as_deref() != kept(negative.as_deref());
+        let was_cleaned = wish.prompt != spaced(&prompt)
+            || wish.negative_prompt.as_deref().unwrap_or_default()
+                != spaced(negative.as_deref().unwrap_or_default());
         if wish.prompt.is_empty() && !prompt.is_empty() {
             reader.fault_of("prompt", "`prompt` has no words; say what to draw");
         }
@@ -97,9 +98,9 @@ impl Wish {
     }
 }
 
-/// A text that cleaning leaves as it is.
-fn kept(text: Option<&str>) -> Option<&str> {
-    text.map(str::trim).filter(|text| !text.is_empty())
+/// A text whose spaces are made one, which is nothing taken out.
+fn spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Both sides or neither.
@@ -133,6 +134,8 @@ mod tests {
     fn what_is_taken_out_is_known() {
         let wish = parse(r#"{"prompt": "a <b>red</b> boat", "negative_prompt": ""}"#).expect("valid");
         assert_eq!((wish.prompt.as_str(), wish.was_cleaned), ("a red boat", true));
+        let wish = parse(r#"{"prompt": "a  red \n boat", "negative_prompt": " a  house "}"#).expect("valid");
+        assert_eq!((wish.prompt.as_str(), wish.was_cleaned), ("a red boat", false));
         assert_eq!(parse(r#"{"prompt": "<i></i>"}"#), Err("`prompt` has no words; say what to draw".into()));
     }
 

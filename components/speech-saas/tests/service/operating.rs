@@ -74,6 +74,8 @@ fn health_is_503_where_the_service_cannot_do_its_work() {
 fn settings_that_cannot_be_used_are_named() {
     for (key, value) in [
         ("DEFAULT_INFERENCE_STEPS", "0"),
+        ("DEFAULT_INFERENCE_STEPS", "1.9"),
+        ("MAX_IMAGES", "10.5"),
         ("DEFAULT_GUIDANCE_SCALE", "51"),
         ("IMAGE_RETENTION_HOURS", "0"),
         ("MAX_IMAGES", "501"),

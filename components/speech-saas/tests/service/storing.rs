@@ -38,6 +38,8 @@ fn the_history_has_the_newest_first_and_pages() {
     for query in ["limit=0", "limit=501", "limit=x", "offset=-1", "page=2"] {
         assert_eq!(read(&host, &format!("/images?{query}")).0, 400, "{query}");
     }
+    let query = Some("limit=0".into());
+    assert_eq!(answer(&host, Request { query, ..post("/images", "") }).status, 405, "the method first");
 }
 
 #[test]
