@@ -27,8 +27,10 @@ pub(crate) async fn answer(host: &impl Capable, request: Request) -> Result<Repl
     let (file, language) = parse(request).await?;
     let model = models::listener(host).await?;
     let recording = host.recording(file).await.map_err(|error| Failure::of_recording(error, "file"))?;
+    let sent = json!({"language": language});
     let order = SpeechOrder { model, language, ..SpeechOrder::default() };
-    let job = host.transcribe(order, &recording).await.map_err(|error| Failure::of_job(error, called))?;
+    let refused = |error| Failure::of_job(error, called).repeating(&sent);
+    let job = host.transcribe(order, &recording).await.map_err(refused)?;
     // the job has the samples
     drop(recording);
     let heard = job.outcome().await.map_err(|error| Failure::of_job(error, called))?;

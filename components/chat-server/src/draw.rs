@@ -52,7 +52,8 @@ async fn begin<H: Host>(host: &H, mut request: Generation) -> Result<Begun<H::Jo
             Source::Start { picture, strength: request.strength }
         }
     };
-    let job = host.generate(order, source).await.map_err(|error| Failure::of_job(error, called))?;
+    let refused = |error| Failure::of_job(error, called).repeating(&request.fields());
+    let job = host.generate(order, source).await.map_err(refused)?;
     Ok(Begun { job, request, model, notes })
 }
 

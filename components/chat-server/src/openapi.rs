@@ -31,7 +31,8 @@ const GENERATE_ABOUT: &str = "Makes a picture of a prompt, or changes `image`. W
      - `result` {image, content_type, seed, size, model, notes, request}: the picture, a PNG file in base64 that carries its \
      parameters; `request` has the fields that give it again, with `image` where one was sent.\n\
      - `error` {status, detail}: what would have been answered, had it been known before.\n\n\
-     `result` or `error` is the last. A comment is sent after every 10 quiet seconds. Closing the connection cancels the job \
+     `result` or `error` is the last, unless the stream breaks off: the host ends one that waited longer than \
+     `limits.capability-wait-ms`. A comment is sent after every 10 quiet seconds. Closing the connection cancels the job \
      before its next step.";
 
 /// The document of a service below a path.
@@ -107,7 +108,10 @@ fn responses(description: &str, content: Value) -> Value {
         "429": error("The queue is full; `retry-after` and `x-should-retry` say when to come back."),
         "500": error("An unexpected error; its text stays in the server's log."),
         "502": error("A model cannot be used; the text says what the operator can do."),
-        "504": error("A model that is served elsewhere did not answer in time."),
+        "504": error(
+            "A model that is served elsewhere did not answer in time, or the job took longer than the route waits \
+             (`limits.capability-wait-ms`); the latter is the host's own answer, in its own shape.",
+        ),
     });
     responses["429"]["headers"] = json!({
         "retry-after": {"description": "Seconds.", "schema": {"type": "integer"}},

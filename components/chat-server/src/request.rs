@@ -122,13 +122,22 @@ impl Generation {
 
     /// The fields that give the same picture again, with the seed that was taken. An image is not repeated.
     pub(crate) fn again(&self, seed: u64) -> Value {
+        let mut fields = self.fields();
+        fields["seed"] = json!(seed);
+        fields
+    }
+
+    /// The fields that are there, by their names. An image is not repeated.
+    pub(crate) fn fields(&self) -> Value {
         let mut fields = json!({
             "prompt": self.prompt,
             "model_name": self.model_name,
             "steps": self.steps,
             "use_refiner": self.use_refiner,
-            "seed": seed,
         });
+        if let Some(seed) = self.seed {
+            fields["seed"] = json!(seed);
+        }
         if let Some(text) = &self.negative_prompt {
             fields["negative_prompt"] = json!(text);
         }

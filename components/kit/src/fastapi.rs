@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Response;
 use crate::docs::object;
-use crate::fields::{Fault, FaultKind, Faults};
+use crate::fields::{Fault, FaultKind, Faults, in_part};
 use crate::host::{GenerationError, ImageError};
 use crate::http::BodyError;
 use crate::jobs::JobsError;
@@ -100,6 +100,18 @@ impl Failure {
             // FastAPI says no more either
             Trouble::Unexpected => Self::new(500, "Internal Server Error"),
         }
+    }
+
+    /// The same failure, which repeats what a field held that only the host could find wrong; `sent` has the request's fields by
+    /// their names.
+    #[must_use]
+    pub fn repeating(mut self, sent: &Value) -> Self {
+        for entry in self.detail.as_array_mut().into_iter().flatten() {
+            if let Some(given) = entry["loc"][1].as_str().and_then(|field| sent.get(field)) {
+                entry["input"] = in_part(given);
+            }
+        }
+        self
     }
 
     /// What is wrong with background jobs that were submitted or asked for. `what` is the service's word for one.
@@ -236,6 +248,8 @@ mod tests {
         let error = GenerationError::Invalid { field: "refiner".into(), reason: "is none".into() };
         let failure = Failure::of_job(error, |field| format!("use_{field}"));
         assert_eq!(failure.detail()[0]["loc"], json!(["body", "use_refiner"]));
+        let sent = json!({"use_refiner": "yes", "steps": 3});
+        assert_eq!(failure.repeating(&sent).detail()[0]["input"], json!("yes"));
         let failure = Failure::of_job(GenerationError::Other("pointer 0xdead".into()), str::to_owned);
         assert_eq!((failure.status(), body(&failure)), (500, json!({"detail": "Internal Server Error"})));
     }

@@ -260,7 +260,7 @@ impl From<Vec<Fault>> for Faults {
 }
 
 /// A value that is repeated to whoever sent it: whole, unless it is long.
-fn in_part(value: &Value) -> Value {
+pub(crate) fn in_part(value: &Value) -> Value {
     match value {
         Value::String(text) if text.chars().count() > MAX_GIVEN => {
             format!("{}…", text.chars().take(MAX_GIVEN).collect::<String>()).into()

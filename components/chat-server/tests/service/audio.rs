@@ -114,4 +114,6 @@ fn a_language_that_nobody_knows_is_refused_by_its_field() {
     let host = Script { refuse, ..Script::default() }.host();
     let (field, text) = fault(&host, DECODE, &[FILE, ("language", "klingon")]);
     assert!(field == "language" && text.contains("klingon"), "{field}: {text}");
+    let (_, answer) = post(&host, DECODE, &[FILE, ("language", "klingon")]);
+    assert_eq!(answer["detail"][0]["input"], "klingon");
 }

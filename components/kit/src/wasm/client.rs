@@ -109,8 +109,9 @@ fn reason(error: &ErrorCode) -> String {
         ErrorCode::DestinationIpProhibited => "its address is not public: if the route may reach it, add its origin to `grants.outbound-private`".into(),
         ErrorCode::ConnectionRefused => "the connection was refused: is the server running?".into(),
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "its name could not be resolved".into(),
-        ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
-            "it did not answer in time".into()
+        ErrorCode::ConnectionTimeout => "there was no connection in time (`limits.outbound-connect-ms`)".into(),
+        ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
+            "it did not answer in time (`limits.outbound-first-byte-ms`, `limits.outbound-between-bytes-ms`)".into()
         }
         ErrorCode::ConnectionLimitReached => {
             "no more requests may be sent: raise `limits.outbound-requests`".into()
