@@ -48,7 +48,7 @@ pub use image::{
     Framing, ImageModel, ImageOrder, ImageRequest, MAX_ADAPTER_WEIGHT, MAX_ADAPTERS, MAX_CACHE_INTERVAL,
     MAX_CLIP_SKIP, MAX_CONTROL_SCALE, MAX_CONTROLS, MAX_FRAMING_SIDE, MAX_GUIDANCE, MAX_PICTURES,
     MAX_PROMPT_BYTES, MAX_STEPS, Mask, ProvidedImageOptions, ProvidedImageOrder, Refine, Refiner,
-    SeedProfile, Size, Source, StepCache, Task,
+    SeedProfile, Size, Source, StepCache, Task, no_steps_left, steps_run,
 };
 pub use job::{Job, JobId, Order};
 pub use ledger::Counters;

@@ -172,7 +172,7 @@ fn a_source_gives_its_size_and_must_have_the_size_that_is_asked_for() {
 
 #[test]
 fn strength_is_over_0_and_at_most_1() {
-    for strength in [0.001, 1.0] {
+    for strength in [0.25, 1.0] {
         taken(ImageRequest { source: source(16, 16, Some(strength)), ..ImageRequest::default() });
     }
     for strength in [0.0, -0.1, 1.001, f64::NAN] {
@@ -181,6 +181,31 @@ fn strength_is_over_0_and_at_most_1() {
             "strength"
         );
     }
+}
+
+#[test]
+fn a_strength_leaves_a_step_of_schedules_that_round_down() {
+    let request = |schedule: &str, strength| ImageRequest {
+        source: source(16, 16, Some(strength)),
+        steps: Some(25),
+        schedule: Some(schedule.into()),
+        ..ImageRequest::default()
+    };
+    let of = |schedule: &str| ImageModel { schedules: vec![schedule.into()], ..model() };
+    for schedule in ["ddim", "euler"] {
+        let (field, reason) = refused_by(request(schedule, 0.03), &of(schedule));
+        let expected = "0.03 of 25 steps leaves none to run; raise it to 0.04 or more";
+        assert_eq!((field, reason.as_str()), ("strength", expected));
+        assert!(order(request(schedule, 0.04), &of(schedule)).is_ok(), "one step is left");
+    }
+    for schedule in ["lcm", "flow_match_euler", "flow_match_euler_karras"] {
+        assert!(order(request(schedule, 0.03), &of(schedule)).is_ok(), "{schedule} always runs a step");
+    }
+    let (pixels, mask) = (pixels(16, 16, 1), Some(pixels(16, 16, 255)));
+    let inpaint = Some(Source::Inpaint { pixels, mask, strength: Some(0.03) });
+    let request = ImageRequest { source: inpaint, steps: Some(25), ..ImageRequest::default() };
+    let (field, reason) = refused(request);
+    assert!(field == "strength" && reason.contains("leaves none"), "{field}: {reason}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod tables;
 mod tcd;
 mod unipc;
 
+use atelier_inference::steps_run;
 use candle_core::{DType, Tensor};
 
 pub use config::ScheduleConfig;
@@ -164,17 +165,14 @@ fn check_strength(strength: Option<f64>) -> Result<f64> {
 /// The index of the first timestep to run (diffusers `get_timesteps` of the image-to-image pipelines).
 fn begin_index(steps: usize, strength: Option<f64>) -> Result<usize> {
     let strength = check_strength(strength)?;
-    let run = ((steps as f64 * strength) as usize).min(steps);
-    if run > 0 {
-        return Ok(steps - run);
+    match steps_run(steps, strength) {
+        0 => Err(no_steps_left(steps, strength)),
+        run => Ok(steps - run),
     }
-    Err(no_steps_left(steps, strength))
 }
 
 fn no_steps_left(steps: usize, strength: f64) -> Error {
-    let reason =
-        format!("{strength} of {steps} steps leaves none to run; raise it to {} or more", 1.0 / steps as f64);
-    Error::Invalid { field: "strength", reason }
+    Error::Invalid { field: "strength", reason: atelier_inference::no_steps_left(steps, strength) }
 }
 
 /// `add_noise` of the classes that look ᾱ up in the training table.

@@ -20,6 +20,6 @@ pub use order::{
 pub use provided::{ProvidedImageOptions, ProvidedImageOrder};
 pub use refiner::{DEFAULT_REFINER_SHARE, DefaultRefiner, Refine, Refiner};
 pub use step_cache::{CacheKind, MAX_CACHE_INTERVAL, StepCache};
-pub use task::{Mask, Source, Task};
+pub use task::{Mask, Source, Task, no_steps_left, steps_run};
 
 pub(crate) use order::within;

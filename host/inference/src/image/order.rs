@@ -224,7 +224,7 @@ impl ImageOrder {
         let size = checked_size(&request, model)?;
         let schedule = checked_schedule(request.schedule, model)?;
         let refiner = refiner::checked(&request.refine, request.source.as_ref(), (size, &schedule), model)?;
-        Ok(ImageOrder {
+        let order = ImageOrder {
             prompt: checked_text("prompt", request.prompt)?,
             negative_prompt: checked_negative(request.negative_prompt, model)?,
             size,
@@ -245,7 +245,9 @@ impl ImageOrder {
             preview_every: checked_preview(request.preview_every)?,
             task: task::checked(request.source, size, model)?,
             model: model.clone(),
-        })
+        };
+        task::check_steps_left(&order.task, order.steps, &order.schedule)?;
+        Ok(order)
     }
 
     /// What it is called where it does not fit.

@@ -175,6 +175,30 @@ pub(crate) fn checked(source: Option<Source>, size: Size, model: &ImageModel) ->
     })
 }
 
+/// How many of so many steps are run on a picture, at a strength of 0 to 1: diffusers' `get_timesteps` of the image-to-image
+/// pipelines, which rounds down.
+pub fn steps_run(steps: usize, strength: f64) -> usize {
+    ((steps as f64 * strength) as usize).min(steps)
+}
+
+/// What is said of a strength that leaves no step.
+pub fn no_steps_left(steps: usize, strength: f64) -> String {
+    let least = 1.0 / steps as f64;
+    format!("{strength} of {steps} steps leaves none to run; raise it to {least} or more")
+}
+
+/// How names of schedules begin that run a step whatever the strength: all of them, or rounded up.
+const ALWAYS_RUN: [&str; 2] = ["lcm", "flow_match_euler"];
+
+/// Refuses a strength that leaves none of the steps, before anybody waits for it.
+pub(crate) fn check_steps_left(task: &Task, steps: u32, schedule: &str) -> Result<()> {
+    let (steps, strength) = (steps as usize, task.strength());
+    if steps_run(steps, strength) > 0 || ALWAYS_RUN.iter().any(|name| schedule.starts_with(name)) {
+        return Ok(());
+    }
+    Err(Error::invalid("strength", no_steps_left(steps, strength)))
+}
+
 fn checked_strength(strength: Option<f64>, default: f64) -> Result<f64> {
     let strength = strength.unwrap_or(default);
     if strength > 0.0 && strength <= 1.0 {
