@@ -216,16 +216,26 @@ impl SpeechOptions {
             return Ok((!is_multilingual).then_some("en"));
         };
         let Some(code) = languages::code(named) else {
-            let reason = format!("`{named}` is no language's name or code; try `English`, `fi` or `auto`");
+            let known = known(model);
+            let reason =
+                format!("`{named}` is no language's name or code; model `{}` {known}", model.card.id);
             return invalid("language", reason);
         };
         let knows = if is_multilingual { model.languages.contains(&code) } else { code == "en" };
         match knows {
             true => Ok(Some(code)),
-            false if is_multilingual => {
-                invalid("language", format!("`{named}`: model `{}` does not know it", model.card.id))
+            false => {
+                let (id, known) = (&model.card.id, known(model));
+                invalid("language", format!("`{named}`: model `{id}` does not know it; it {known}"))
             }
-            false => invalid("language", format!("`{named}`: model `{}` knows English only", model.card.id)),
         }
+    }
+}
+
+/// Which languages a request may name.
+fn known(model: &SpeechModel) -> String {
+    match model.languages.is_empty() {
+        true => "knows English only".into(),
+        false => format!("knows {}, also by their English names, and `auto`", model.languages.join(", ")),
     }
 }

@@ -56,8 +56,8 @@ async fn text_comes_as_events_and_none_is_lost_to_a_slow_reader() {
 async fn a_request_that_cannot_be_done_names_its_field() {
     let route = both().await;
     for (asked, named) in [
-        ("ear 1 language=klingon", "language"),
-        ("ear 1 language=fr", "`fr`: model `ear` does not know it"),
+        ("ear 1 language=klingon", "no language's name or code; model `ear` knows en, fi"),
+        ("ear 1 language=fr", "`fr`: model `ear` does not know it; it knows en, fi"),
         ("ear 1 beam-size=17", "beam-size"),
         ("ear 1 temperature=3", "temperatures"),
         ("fake 1", "`fake` makes pictures, not text from speech"),
