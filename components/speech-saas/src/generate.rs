@@ -42,13 +42,11 @@ pub(crate) async fn answer(
     };
     history::keep(host, &entry, &png, settings).await?;
     let mut answer = entry.shown(docs::base(request));
-    for (name, value) in used {
+    let (url, reason) = (answer["url"].clone(), json!(chosen.reason));
+    let told = [("success", json!(true)), ("image_url", url), ("reason", reason), ("notes", json!(notes))];
+    for (name, value) in used.into_iter().chain(told) {
         answer[name] = value;
     }
-    answer["success"] = json!(true);
-    answer["image_url"] = answer["url"].clone();
-    answer["reason"] = json!(chosen.reason);
-    answer["notes"] = json!(notes);
     Ok(Response::json(200, &answer))
 }
 
