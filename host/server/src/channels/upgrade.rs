@@ -15,8 +15,8 @@ use crate::http::{Answer, whole};
 /// Bytes of a key: 16 in base64.
 const KEY_BYTES: usize = 24;
 
-/// Takes the connection's other side out of a request, and makes the answer after which it can be had.
-pub(super) fn begin<B>(request: &mut Request<B>) -> Result<(OnUpgrade, Answer), Refusal> {
+/// The key of a handshake, which is one in all its parts.
+pub(super) fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Refusal> {
     if request.method() != Method::GET {
         return Err(Refusal::Method(vec![Method::GET]));
     }
@@ -24,13 +24,16 @@ pub(super) fn begin<B>(request: &mut Request<B>) -> Result<(OnUpgrade, Answer), 
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let asks = names(headers, &UPGRADE, "websocket") && names(headers, &CONNECTION, "upgrade");
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == KEY_BYTES);
-    let Some(key) = key.filter(|_| request.version() == Version::HTTP_11 && asks && version) else {
-        return Err(Refusal::Upgrade);
-    };
-    let mut response = Response::new(whole(""));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    key.filter(|_| request.version() == Version::HTTP_11 && asks && version).ok_or(Refusal::Upgrade)
+}
+
+/// Takes the connection's other side out of a request, and makes the answer after which it can be had.
+pub(super) fn begin<B>(request: &mut Request<B>) -> Result<(OnUpgrade, Answer), Refusal> {
+    let key = check(request)?;
     // base64 is visible ASCII
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| Refusal::Upgrade)?;
+    let mut response = Response::new(whole(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

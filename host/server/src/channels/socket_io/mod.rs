@@ -16,7 +16,6 @@ use engineioxide::service::EngineIoService;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::TokioIo;
 
 use super::client::Origin;
 use super::desk::Desk;
@@ -75,32 +74,21 @@ impl Engine {
         Self { service: EngineIoService::with_config(Arc::new(Handler::new(desk)), config), rules }
     }
 
-    /// Answers a request of a session, or one that begins one.
+    /// Answers a request of a session, or one that begins one. The engine itself takes the connection of a WebSocket, for then it also
+    /// ends the session of one that breaks off on the way from polling; it asks for less than a whole handshake, hence the look before.
     pub(super) async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         bounded: impl FnOnce(Incoming) -> RequestBody,
     ) -> Result<Answer, Refusal> {
         let is_known = parameter(&request, "EIO") == Some(ENGINE_VERSION);
-        if !is_known || parameter(&request, "transport") != Some("websocket") {
-            // what it is not, the engine itself says in its own words
-            let request = request.map(|body| boxed(bounded(body)));
-            let answer = self.service.call(request).await;
-            return answer.map(|answer| answer.map(boxed)).map_err(|never| match never {});
+        // what it is not, the engine says in its own words
+        if is_known && parameter(&request, "transport") == Some("websocket") {
+            upgrade::check(&request)?;
         }
-        let (upgrade, answer) = upgrade::begin(&mut request)?;
-        let (service, request) = (self.service.clone(), request.map(drop));
-        tokio::spawn(async move {
-            match upgrade.await {
-                Ok(upgraded) => {
-                    if let Err(error) = service.call((TokioIo::new(upgraded), request)).await {
-                        tracing::debug!("no session of socket.io: {error}");
-                    }
-                }
-                Err(error) => tracing::debug!("no WebSocket for socket.io: {error}"),
-            }
-        });
-        Ok(answer)
+        let request = request.map(|body| boxed(bounded(body)));
+        let answer = self.service.call(request).await;
+        answer.map(|answer| answer.map(boxed)).map_err(|never| match never {})
     }
 }
 
@@ -119,8 +107,8 @@ pub(super) fn push(socket: &Socket, event: &ChannelEvent) -> bool {
     socket.emit(packet::told(event)).is_ok()
 }
 
-/// A part of the query, as it stands there.
+/// A part of the query, as it stands there and as the engine reads it: up to a second `=`.
 fn parameter<'a, B>(request: &'a Request<B>, name: &str) -> Option<&'a str> {
     let mut pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find_map(|(key, value)| (key == name).then_some(value))
+    pairs.find_map(|(key, value)| (key == name).then_some(value))?.split('=').next()
 }

@@ -236,6 +236,32 @@ async fn polls_beside_each_other_and_a_way_to_a_websocket_lose_nothing_and_end_o
     still_hears(&host, &mut healthy, 6).await;
 }
 
+#[tokio::test]
+async fn a_way_to_a_websocket_that_breaks_off_ends_its_session_and_frees_its_seat() {
+    let host = host_with("", "max-channels-per-ip = 2").await;
+    let mut watcher = Listener::open(host.edge, "/r/events?room=watchers", &[]).await.unwrap();
+    for is_probed in [false, true] {
+        let end = Instant::now() + DEADLINE;
+        let mut poller = loop {
+            match Poller::open(host.edge, "/r/socket.io").await {
+                Ok(poller) => break poller,
+                Err(_) => assert!(Instant::now() < end, "the seat was not given back"),
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
+        poller.connect().await;
+        let mut socket = Socket::open(host.edge, &poller.address("websocket"), &[]).await.ok().unwrap();
+        if is_probed {
+            socket.say("2probe").await;
+            assert_eq!(socket.hear().await.unwrap(), "3probe");
+        }
+        drop(socket);
+        assert_eq!(watcher.hear().await.unwrap().1, "gone", "probed: {is_probed}");
+        let last = poller.poll().await;
+        assert!(last.status.is_client_error(), "{last:?}");
+    }
+}
+
 /// Case 36 of the list of attacks: clients of the protocol before the one that is spoken here.
 #[tokio::test]
 async fn clients_of_the_old_protocol_and_unknown_sessions_are_told_so() {
