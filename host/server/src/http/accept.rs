@@ -24,8 +24,9 @@ use tokio::time::{sleep, timeout};
 use super::activity::Activity;
 use super::frames::Frames;
 use super::socket::Socket;
+use super::taken::Taken;
 use super::tls::Transport;
-use super::{Answer, Held, Pace, Peers, Service, Stop, Tls, whole};
+use super::{Answer, Pace, Peers, Service, Stop, Tls, whole};
 use crate::config::Server;
 
 /// Streams of one HTTP/2 connection at a time.
@@ -184,12 +185,13 @@ impl<S: Service> House<S> {
             Ok(transport) => transport,
             Err(error) => return tracing::debug!(%peer, "no TLS handshake: {error}"),
         };
+        let pace = self.settings.write_pace;
         let answer = service_fn(|request: Request<Incoming>| {
             let (service, busy) = (self.service.clone(), activity.begin());
             let (version, method) = (request.version(), request.method().clone());
             async move {
                 let answer = fitting(version, &method, service.answer(request, peer).await);
-                Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))
+                Ok::<_, Infallible>(answer.map(|body| Taken::new(body, version, busy, pace)))
             }
         });
         let io = TokioIo::new(Frames::new(transport));
@@ -201,7 +203,7 @@ impl<S: Service> House<S> {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
-                () = activity.idle(IDLE) => {
+                () = activity.idle(IDLE, pace.silence) => {
                     connection.as_mut().graceful_shutdown();
                     timeout(self.settings.header_timeout, connection).await.unwrap_or(Ok(()))
                 }

@@ -3,9 +3,9 @@
 //!
 //! `accept.rs` takes connections and drains them, as many from one client as `peers.rs` allows and as long as
 //! `activity.rs` sees a use in them. Bytes come in through `socket.rs` (gives up on clients that take too little), `tls.rs`
-//! and `frames.rs` (gives up on HTTP/2 clients that ask for nothing). `body.rs` bounds request bodies, `pace.rs` says how
-//! slow a client may be, `held.rs` holds something as long as an answer lasts, `access.rs` names, times and logs every
-//! answer.
+//! and `frames.rs` (gives up on HTTP/2 clients that ask for nothing). `body.rs` bounds request bodies, `taken.rs` gives up
+//! answers over HTTP/2 that nobody takes, `pace.rs` says how slow a client may be, `held.rs` holds something as long as an
+//! answer lasts, `access.rs` names, times and logs every answer.
 
 mod accept;
 mod access;
@@ -17,6 +17,7 @@ mod pace;
 mod peers;
 mod socket;
 mod stop;
+mod taken;
 mod tls;
 
 use std::convert::Infallible;

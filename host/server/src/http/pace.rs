@@ -24,6 +24,16 @@ impl Pace {
     pub(crate) fn of_bodies(server: &Server) -> Self {
         Self { silence: server.body_idle_timeout, bytes_per_second: server.body_min_bytes_per_second }
     }
+
+    /// How long a client may take at most over so many bytes, where nothing is heard of it before their end.
+    pub(crate) fn at_most(&self, bytes: usize) -> Duration {
+        self.silence + self.worth(bytes).unwrap_or_default()
+    }
+
+    /// The time for which so many bytes are enough; none where they do not count.
+    fn worth(&self, bytes: usize) -> Option<Duration> {
+        (bytes as u64 * 1_000_000).checked_div(self.bytes_per_second.into()).map(Duration::from_micros)
+    }
 }
 
 /// How a client is too slow.
@@ -60,10 +70,7 @@ impl Watch {
     /// So many bytes went through.
     pub(crate) fn moved(&mut self, bytes: usize) {
         let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        let earned = match u64::from(self.pace.bytes_per_second) {
-            0 => self.pace.silence,
-            rate => Duration::from_micros(bytes as u64 * 1_000_000 / rate),
-        };
+        let earned = self.pace.worth(bytes).unwrap_or(self.pace.silence);
         self.credit = (self.credit.saturating_sub(waited) + earned).min(self.pace.silence);
     }
 }

@@ -13,7 +13,7 @@ use crate::client::{DEADLINE, get};
 use crate::host::{GENERATIONS, Host};
 use crate::wire::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GET, HEADERS, PING, POST, RESET,
-    SETTINGS, frame, opening, until_hung_up,
+    SETTINGS, WINDOW, asking, frame, heard, opening, until_hung_up,
 };
 
 const FLOOD: usize = 50_000;
@@ -190,4 +190,62 @@ async fn a_reader_that_drips_cannot_hold_its_answers() {
         sleep(Duration::from_millis(100)).await;
     }
     serves(&host).await;
+}
+
+/// Over HTTP/2, with windows of so many bytes, which are never more: asks for a page on each stream.
+async fn asked(host: &Host, window: u32, streams: impl Iterator<Item = u32>) -> TcpStream {
+    let mut stream = TcpStream::connect(host.edge).await.unwrap();
+    let settings = frame(SETTINGS, 0, 0, &[&[0, 4], &window.to_be_bytes()[..]].concat());
+    let ask = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &asking(PAGE));
+    let asked = [opening(), settings, streams.flat_map(ask).collect()].concat();
+    stream.write_all(&asked).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_closed_window_cannot_hold_its_answers() {
+    let host = Host::with(tempfile::tempdir().unwrap(), Some(&slow_manifest())).await;
+    let mut stream = asked(&host, 0, (1..=39).step_by(2)).await;
+    let in_flight = async |count: usize| {
+        let sample = format!("atelier_tenant_in_flight{{tenant=\"default\"}} {count}\n");
+        let end = Instant::now() + DEADLINE;
+        while !host.metrics().await.contains(&sample) {
+            assert!(Instant::now() < end, "never {count} in flight");
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    in_flight(20).await;
+    in_flight(0).await;
+    // the connection is not ended: what else it carries is not late
+    stream.write_all(&frame(WINDOW, 0, 1, &[0, 1, 0, 0])).await.unwrap();
+    loop {
+        match heard(&mut stream).await {
+            (RESET, 1, _) => break,
+            (DATA, 1, data) => assert!(data.is_empty(), "an answer that was thrown away"),
+            _ => {}
+        }
+    }
+    serves(&host).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_over_http_2_gets_its_whole_answer() {
+    let host = Host::with(tempfile::tempdir().unwrap(), Some(&slow_manifest())).await;
+    let whole = get(host.edge, PAGE).await.body;
+    assert!(whole.len() > 6_000, "too short a page to be slow with: {}", whole.len());
+    let window = whole.len() / 5 + 1;
+    let mut stream = asked(&host, window as u32, 1..=1).await;
+    let mut taken = Vec::new();
+    while taken.len() < whole.len() {
+        match heard(&mut stream).await {
+            (DATA, 1, data) => taken.extend(data),
+            (RESET, ..) => panic!("cut after {} bytes", taken.len()),
+            _ => continue,
+        }
+        // longer in all than the silence, and never as long
+        sleep(Duration::from_millis(500)).await;
+        let more = frame(WINDOW, 0, 1, &(window as u32).to_be_bytes());
+        stream.write_all(&more).await.unwrap();
+    }
+    assert!(taken == whole);
 }

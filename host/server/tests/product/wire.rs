@@ -14,6 +14,7 @@ pub(crate) const RESET: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_STREAM: u8 = 1;
@@ -36,6 +37,25 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8>
 /// What a client opens with.
 pub(crate) fn opening() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// The plainest request for a page.
+pub(crate) fn asking(path: &str) -> Vec<u8> {
+    let length = u8::try_from(path.len()).unwrap();
+    [b"\x82\x86\x04", &[length][..], path.as_bytes(), b"\x01\x04test"].concat()
+}
+
+/// The next frame of a server: its kind, its stream and its content.
+pub(crate) async fn heard(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let hear = async {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let [a, b, c, kind, _, stream_id @ ..] = head;
+        let mut content = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut content).await.unwrap();
+        (kind, u32::from_be_bytes(stream_id), content)
+    };
+    timeout(DEADLINE, hear).await.expect("silence")
 }
 
 /// Sends bytes until the server hangs up; the reason of its GOAWAY, if it sent one. A server that lets everything pass
