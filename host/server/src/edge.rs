@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
@@ -59,6 +59,7 @@ impl Edge {
         access: &mut Access,
     ) -> Result<Answer, Refusal> {
         let host = host(&request)?;
+        check_coding(&request)?;
         let table = self.live.table();
         let slot = match table.router.find(host, request.method(), request.uri().path()) {
             Found::Route(index) => table.slots.get(index).ok_or(Refusal::NoRoute)?,
@@ -203,6 +204,13 @@ fn host(request: &Request<Incoming>) -> Result<Option<&str>, Refusal> {
         None => None,
     };
     Ok(request.uri().authority().map(|authority| authority.as_str()).or(header))
+}
+
+/// Chunks are taken off on the way, anything else would reach the handler as if it were the body itself.
+fn check_coding<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if is_plain && codings.next().is_none() { Ok(()) } else { Err(Refusal::Coding) }
 }
 
 fn not_deployed(slot: &Slot) -> Refusal {

@@ -20,6 +20,8 @@ use crate::tenants::{Denied, OverQuota};
 pub(crate) enum Refusal {
     /// The request cannot be understood.
     BadRequest(&'static str),
+    /// The request's body is wrapped in something that only the handler could take off.
+    Coding,
     /// No route answers the path.
     NoRoute,
     /// The path's routes take other methods.
@@ -88,6 +90,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
@@ -108,6 +111,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Refusal::BadRequest(_) => "bad_request",
+            Refusal::Coding => "transfer_coding",
             Refusal::NoRoute => "no_route",
             Refusal::Method(_) => "method_not_allowed",
             Refusal::Unauthorized(_) => "unauthorized",
@@ -131,6 +135,7 @@ impl Refusal {
     pub(crate) fn public(&self) -> String {
         match self {
             Refusal::BadRequest(what) => (*what).into(),
+            Refusal::Coding => "`transfer-encoding` may be `chunked` and nothing else; what is compressed says so in `content-encoding`".into(),
             Refusal::NoRoute => "no route answers this path".into(),
             Refusal::Method(allowed) => format!("this path takes {}", names(allowed)),
             Refusal::Unauthorized(_) => {
