@@ -120,9 +120,9 @@ async fn enter(desk: Arc<Desk>, socket: Arc<Socket>, auth: Option<String>) {
         Ok(welcome) => welcome,
         Err(refusal) => return refuse(&socket, &refusal),
     };
-    answer(&socket, packet::connected(&client.id));
-    // set before anything can reach the component: what the client sends next finds it
+    // set before the client hears of it: what it sends next may come before anything else is done here
     let _ = socket.data.client.set(client.clone());
+    answer(&socket, packet::connected(&client.id));
     if socket.is_closed() {
         // whoever heard of it found no client here
         client.close(Why::Left);

@@ -131,9 +131,10 @@ async fn binary_and_attachments_and_what_is_no_packet_end_a_session() {
     let mut early =
         Socket::open(host.edge, "/r/socket.io/?EIO=4&transport=websocket", &[]).await.ok().unwrap();
     early.hear().await.unwrap();
-    early.say("40/admin,").await;
+    let mut early = SocketIo(early);
+    early.0.say("40/admin,").await;
     assert_eq!(early.hear().await.unwrap(), "44/admin,{\"message\":\"Invalid namespace\"}");
-    early.say("42[\"echo\",1]").await;
+    early.0.say("42[\"echo\",1]").await;
     early.ended().await;
     still_hears(&host, &mut healthy, 4).await;
 }
