@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
+use http::header::{HOST, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
@@ -43,10 +45,19 @@ fn closed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HttpErr
     HttpError::ConnectionTerminated
 }
 
-/// `wasi:http` asks for a host; HTTP/1.0 clients and tests may name none.
+/// `wasi:http` asks for a host, and its 0.3 looks for it in the target alone, where HTTP/1.1 has it in a header that guests do not
+/// see. HTTP/1.0 clients and tests may name none.
 fn with_authority(mut parts: http::request::Parts) -> http::request::Parts {
-    if parts.uri.authority().is_none() && !parts.headers.contains_key(http::header::HOST) {
-        parts.headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+    if parts.uri.authority().is_none() {
+        let host = parts.headers.entry(HOST).or_insert(HeaderValue::from_static("localhost"));
+        let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+        let mut target = parts.uri.clone().into_parts();
+        // the scheme is what 0.2 is told as well, whatever lies before the host
+        (target.scheme, target.authority) = (Some(Scheme::HTTP), host);
+        // a host that is none, and a target that has no place for one, stay as they are
+        if let Ok(uri) = http::Uri::from_parts(target) {
+            parts.uri = uri;
+        }
     }
     parts
 }
@@ -279,5 +290,32 @@ impl Drop for Body {
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Body").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(target: &str, host: Option<&str>) -> (Option<String>, Option<String>) {
+        let mut request = http::Request::get(target);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let parts = with_authority(request.body(()).unwrap().into_parts().0);
+        let path = parts.uri.path_and_query().map(ToString::to_string);
+        (parts.uri.authority().map(ToString::to_string), path)
+    }
+
+    #[test]
+    fn guests_are_told_the_host_wherever_the_client_names_it() {
+        for (target, host, expected) in [
+            ("/a?b", Some("images.example.org:8000"), "images.example.org:8000"),
+            ("/a?b", None, "localhost"),
+            ("http://other.example.org/a?b", Some("images.example.org"), "other.example.org"),
+        ] {
+            assert_eq!(told(target, host), (Some(expected.into()), Some("/a?b".into())));
+        }
+        assert_eq!(told("/a", Some("no host")), (None, Some("/a".into())));
     }
 }
