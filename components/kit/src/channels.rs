@@ -27,7 +27,7 @@ impl Client {
             path: path.into(),
             query: query.map(str::to_owned),
             headers: self.headers.clone(),
-            body: Vec::new(),
+            ..Request::default()
         }
     }
 }

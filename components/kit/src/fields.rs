@@ -209,6 +209,11 @@ impl Reader {
         self.object.contains_key(name)
     }
 
+    /// Whether the body gives the field something: an optional one that is null counts as left out.
+    pub fn gives(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Reports a fault that no single field's rule can see.
     pub fn fault(&mut self, text: impl Into<String>) {
         self.put(FaultKind::Invalid, None, text.into());

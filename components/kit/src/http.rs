@@ -45,10 +45,20 @@ pub struct Request {
     pub path: String,
     /// What follows the question mark, if anything.
     pub query: Option<String>,
+    /// The host that the client means, with its port where it names one: `images.example.org:8000`.
+    pub authority: Option<String>,
     /// The headers.
     pub headers: Headers,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Whether the body is said to be of a media type such as `application/json`, whatever its parameters.
+    pub fn is_of(&self, media_type: &str) -> bool {
+        let said = self.headers.get("content-type").unwrap_or_default();
+        said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+    }
 }
 
 /// Why a request's body could not be read.

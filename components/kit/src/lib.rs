@@ -21,10 +21,12 @@ pub mod intent;
 pub mod jobs;
 pub mod machine;
 pub mod multipart;
+pub mod origin;
 pub mod settings;
 pub mod speech;
 pub mod sse;
 pub mod storage;
+pub mod tally;
 pub mod time;
 pub mod trouble;
 

@@ -1,9 +1,10 @@
 //! Accounts: a name, a password that is kept as its Argon2id hash only, and the owner whose gallery it is. Guesses are counted
-//! by where they come from.
+//! by where they come from, and by the name that they are of.
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use atelier_kit::fields::{Field, Reader, Table, Text};
+use atelier_kit::tally::Tally;
 use atelier_kit::{Host, Request, Storage};
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,11 @@ use crate::gallery::Gallery;
 use crate::settings::BUCKET;
 use crate::visitor::{self, Visitor};
 
-/// Wrong guesses from one place within a window, and the window, in seconds.
+/// Wrong guesses within a quarter of an hour, of a place and of a name.
+const GUESSES: Tally = Tally { bucket: BUCKET, name: "guesses", window_seconds: 15 * 60 };
 const MAX_GUESSES: u32 = 10;
-const WINDOW_SECONDS: u64 = 15 * 60;
+/// Of a name from everywhere: many places guess no more than this, and a few do not keep its owner out.
+const MAX_GUESSES_OF_NAME: u32 = 100;
 
 /// What OWASP recommends at least (Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane).
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -33,13 +36,6 @@ struct Account {
     /// In PHC string format.
     hash: String,
     owner: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Guesses {
-    count: u32,
-    /// Seconds since 1970.
-    since: u64,
 }
 
 /// A name and a password as they were sent.
@@ -72,22 +68,22 @@ pub(crate) async fn register(
     visitor: Visitor,
     credentials: &Credentials,
 ) -> Result<Visitor, Failure> {
-    let present = Gallery::load(host, &visitor.owner).await?;
-    // one who is logged in already begins anew: an owner has one account
-    let visitor = if present.account.is_some() { visitor.anonymous()? } else { visitor };
-    let account = Account { hash: hashed(&credentials.password)?, owner: visitor.owner.clone() };
+    // always an owner of its own: whoever kept the cookie from before does not come along
+    let owner = visitor::random_id()?;
+    let account = Account { hash: hashed(&credentials.password)?, owner: owner.clone() };
     let value = serde_json::to_vec(&account).map_err(|_| broken())?;
     if !host.replace(BUCKET, &credentials.key(), None, &value).await? {
         let text =
             format!("there is an account `{}` already; log in, or take another name", credentials.name);
         return Err(Failure::new(409, "name_taken", text).about("name"));
     }
-    Gallery::change(host, &visitor.owner, |gallery| {
+    Gallery::change(host, &owner, |gallery| {
         gallery.account = Some(credentials.name.clone());
         Ok(())
     })
     .await?;
-    Ok(visitor)
+    move_in(host, &visitor, &owner).await?;
+    visitor.becoming(host, owner).await
 }
 
 /// Becomes the account's owner, who takes over the pictures that the visitor made without an account.
@@ -96,8 +92,7 @@ pub(crate) async fn log_in(
     visitor: Visitor,
     credentials: &Credentials,
 ) -> Result<Visitor, Failure> {
-    let guesses = format!("guesses/{}", visitor.source);
-    may_guess(host, &guesses).await?;
+    guess(host, &visitor, credentials).await?;
     let value = host.get(BUCKET, &credentials.key()).await?;
     let account =
         value.map(|value| serde_json::from_slice::<Account>(&value).map_err(|_| broken())).transpose()?;
@@ -105,18 +100,36 @@ pub(crate) async fn log_in(
     let known = account.as_ref().map_or_else(decoy, |account| Ok(account.hash.clone()))?;
     let is_right = verifies(&credentials.password, &known);
     let Some(account) = account.filter(|_| is_right) else {
-        count_guess(host, &guesses).await?;
         return Err(Failure::new(401, "wrong_login", "no account has this name and password"));
     };
-    let anonymous = Gallery::load(host, &visitor.owner).await?;
-    if anonymous.account.is_none() && visitor.owner != account.owner && !anonymous.images.is_empty() {
-        let take = |gallery: &mut Gallery| {
-            gallery.take_over(anonymous.clone());
-            Ok(())
-        };
-        Gallery::change(host, &account.owner, take).await?;
+    // it was no wrong one after all
+    GUESSES.take_back(host, &visitor.place).await?;
+    GUESSES.take_back(host, &credentials.key()).await?;
+    move_in(host, &visitor, &account.owner).await?;
+    visitor.becoming(host, account.owner).await
+}
+
+/// Hands the pictures that a visitor made without an account to an account's owner. Nothing of them stays where the cookie from
+/// before leads, since whoever kept that could delete their files.
+async fn move_in(host: &impl Storage, visitor: &Visitor, owner: &str) -> Result<(), Failure> {
+    if visitor.has_account() {
+        return Ok(());
     }
-    Ok(visitor.becoming(account.owner))
+    let anonymous = Gallery::load(host, &visitor.owner).await?;
+    if anonymous.images.is_empty() {
+        return Ok(());
+    }
+    let take = |gallery: &mut Gallery| {
+        gallery.take_over(anonymous.clone());
+        Ok(())
+    };
+    // first there, then no more here: what comes between leaves a picture in both and never in neither
+    let (account, ()) = Gallery::change(host, owner, take).await?;
+    let leave = |gallery: &mut Gallery| {
+        gallery.leave_to(&account);
+        Ok(())
+    };
+    Gallery::change(host, &visitor.owner, leave).await.map(|_| ())
 }
 
 fn argon2() -> Result<Argon2<'static>, Failure> {
@@ -140,33 +153,24 @@ fn decoy() -> Result<String, Failure> {
     hashed(&format!("{:032x}", u128::from_be_bytes(visitor::random()?)))
 }
 
-/// Refuses those who guessed wrong too often.
-async fn may_guess(host: &(impl Host + Storage), key: &str) -> Result<(), Failure> {
-    let now = host.unix_seconds();
-    let guesses = recent(host.get(BUCKET, key).await?.as_deref(), now);
-    if guesses.count < MAX_GUESSES {
-        return Ok(());
+/// Counts a guess, which is wrong until it has proved right: counted afterwards, those beside each other would all be let through.
+async fn guess(
+    host: &(impl Host + Storage),
+    visitor: &Visitor,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
+    if let Some(left) = GUESSES.count(host, &visitor.place, MAX_GUESSES).await? {
+        return Err(too_many(&format!("{MAX_GUESSES} wrong logins came from here"), left));
     }
-    let rest = (guesses.since + WINDOW_SECONDS).saturating_sub(now);
-    let text =
-        format!("{MAX_GUESSES} wrong logins came from here; try again in {} minutes", rest.div_ceil(60));
-    Err(Failure::new(429, "too_many_guesses", text).until(rest * 1_000))
+    match GUESSES.count(host, &credentials.key(), MAX_GUESSES_OF_NAME).await? {
+        Some(left) => Err(too_many("too many wrong logins were of this name", left)),
+        None => Ok(()),
+    }
 }
 
-async fn count_guess(host: &(impl Host + Storage), key: &str) -> Result<(), Failure> {
-    let now = host.unix_seconds();
-    host.update(BUCKET, key, |present| {
-        let guesses = recent(present, now);
-        let guesses = Guesses { count: guesses.count + 1, ..guesses };
-        Ok((serde_json::to_vec(&guesses).map_err(|_| broken())?, ()))
-    })
-    .await
-}
-
-/// The guesses of the present window.
-fn recent(value: Option<&[u8]>, now: u64) -> Guesses {
-    let kept = value.and_then(|value| serde_json::from_slice::<Guesses>(value).ok());
-    kept.filter(|guesses| now < guesses.since + WINDOW_SECONDS).unwrap_or(Guesses { count: 0, since: now })
+fn too_many(what: &str, left: u64) -> Failure {
+    let text = format!("{what}; try again in {} minutes", left.div_ceil(60));
+    Failure::new(429, "too_many_guesses", text).until(left * 1_000)
 }
 
 fn broken() -> Failure {

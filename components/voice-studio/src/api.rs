@@ -3,7 +3,7 @@
 use atelier_kit::fields::{Field, Reader, Table, Text};
 use atelier_kit::http::{BodyError, BodyWriter, Reply, Request, Response};
 use atelier_kit::jobs::{Job, JobFailure, Standing};
-use atelier_kit::{Album, Channels, Interpret, Jobs, Speech, Storage, accept, docs, sse};
+use atelier_kit::{Album, Channels, Interpret, Jobs, Speech, Storage, accept, docs, origin, sse};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Credentials};
@@ -95,6 +95,10 @@ async fn page_of_visitor(
     request: Request,
 ) -> Result<Reply, Failure> {
     let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+    // its answer would set another visitor's cookie in place of the one that the browser kept back
+    if !reads && origin::is_elsewhere(&request) {
+        return Err(Failure::other_site());
+    }
     let only = |is_right: bool, allow| {
         if is_right { Ok(()) } else { Err(Failure::wrong_method(&request.method, allow)) }
     };
@@ -124,6 +128,10 @@ async fn visitors(host: &impl Studio, below: &str, request: Request) -> Result<R
     let allow = place.methods();
     if !allow.split(", ").any(|method| method == request.method) {
         return Err(Failure::wrong_method(&request.method, allow));
+    }
+    // a form of a page elsewhere can send text that reads as JSON, and cannot say that it is
+    if !request.body.is_empty() && !request.is_of(JSON) {
+        return Err(Failure::not_json());
     }
     let settings = Settings::read(host)?;
     let visitor = Visitor::of(host, &request, &settings).await?;
@@ -157,7 +165,7 @@ async fn visitors(host: &impl Studio, below: &str, request: Request) -> Result<R
             let visitor = accounts::log_in(host, visitor, &Credentials::parse(&request)?).await?;
             return told(host, &visitor, &settings).await;
         }
-        Place::Logout => return told(host, &visitor.anonymous()?, &settings).await,
+        Place::Logout => return told(host, &visitor.anonymous(host).await?, &settings).await,
     };
     Ok(visitor.remembered(response))
 }

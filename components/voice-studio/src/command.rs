@@ -7,11 +7,13 @@ use atelier_kit::multipart::Form;
 use crate::failure::Failure;
 use crate::modes::{self, Mode};
 
+/// The most characters of a command in writing: those that an `intent` plugin takes (`wit/intent.wit`).
+pub(crate) const TEXT_CHARS: usize = 1_000;
 /// The form's parts that are files.
 const FILES: &[&str] = &["audio"];
 
 static TEXT: Field<Text> =
-    Field::optional("text", Text { min: 1, max: 4096 }, "The command in writing, in place of `audio`.");
+    Field::optional("text", Text { min: 1, max: TEXT_CHARS }, "The command in writing, in place of `audio`.");
 /// The language of a recording.
 pub(crate) static LANGUAGE: Field<Choice> = Field::with_default(
     "language",
@@ -54,19 +56,22 @@ impl Command {
     pub(crate) fn written(body: &[u8]) -> Result<Self, Failure> {
         let mut reader = Reader::new(body, COMMAND).map_err(Failure::invalid)?;
         let written = reader.option(&TEXT);
-        if !reader.has(TEXT.name()) {
+        if !reader.gives(TEXT.name()) {
             reader.fault_of("text", "a command is wanted: send a `text`");
         }
         Self::read(reader, Source::Written(written.unwrap_or_default()))
     }
 
-    /// Parses a form.
+    /// Parses a form, or what is said to be JSON.
     pub(crate) async fn parse(request: Request) -> Result<Self, Failure> {
+        if request.is_of("application/json") {
+            return Self::written(&request.body);
+        }
         let mut form = Form::read(request, FILES).await.map_err(Failure::invalid)?;
         let mut recordings = form.files("audio");
         let mut reader = form.reader(COMMAND, FILES);
         let written = reader.option(&TEXT);
-        if recordings.len() + usize::from(reader.has(TEXT.name())) != 1 {
+        if recordings.len() + usize::from(reader.gives(TEXT.name())) != 1 {
             reader.fault_of("audio", "one command is wanted: send one `audio`, or a `text`");
         }
         let source = match recordings.pop() {

@@ -24,8 +24,8 @@ const TRAVELLING: [(&str, u16); 8] = [
     ("storage_full", 507),
     ("failed", 502),
 ];
-/// When to come back where as many tasks wait as may.
-const BUSY_MS: u64 = 5_000;
+/// When to come back where as many tasks wait as may, or a backend has much to do.
+pub(crate) const BUSY_MS: u64 = 5_000;
 /// How much of a text that came from elsewhere is repeated, in characters.
 const REPEATED: usize = 500;
 
@@ -77,6 +77,18 @@ impl Failure {
     /// The body, or what is in it, is too large; the text names the limit.
     pub(crate) fn too_large(text: impl Into<String>) -> Self {
         Self::new(413, "too_large", text)
+    }
+
+    /// A page of another site has the visitor's browser ask.
+    pub(crate) fn other_site() -> Self {
+        let text = "a page of another site sent this; do it on the studio's own page. If you are there, the proxy in between has to \
+                    pass the `host` header on as it came";
+        Self::new(403, "other_site", text)
+    }
+
+    /// The body is said to be something else than JSON.
+    pub(crate) fn not_json() -> Self {
+        Self::new(415, "not_json", "the body is taken as JSON alone; say `content-type: application/json`")
     }
 
     /// A model, a plugin or a store cannot be used or did not do its work.

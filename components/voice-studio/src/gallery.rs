@@ -92,13 +92,19 @@ impl Gallery {
         self.images.iter().find(|picture| picture.name == name).ok_or_else(|| Failure::no_such_picture(name))
     }
 
+    /// Refuses where there is no room for one more.
+    pub(crate) fn has_room(&self) -> Result<(), Failure> {
+        if self.images.len() < MAX_PICTURES {
+            return Ok(());
+        }
+        let text =
+            format!("your gallery has {MAX_PICTURES} pictures, which is all that it holds; delete some");
+        Err(Failure::new(507, "gallery_full", text))
+    }
+
     /// Adds a picture, which becomes the present one.
     pub(crate) fn add(&mut self, picture: Picture) -> Result<(), Failure> {
-        if self.images.len() >= MAX_PICTURES {
-            let text =
-                format!("your gallery has {MAX_PICTURES} pictures, which is all that it holds; delete some");
-            return Err(Failure::new(507, "gallery_full", text));
-        }
+        self.has_room()?;
         self.step(picture.name.clone());
         self.images.push(picture);
         Ok(())
@@ -144,6 +150,13 @@ impl Gallery {
         self.images.extend(new.into_iter().take(room));
         let here: Vec<_> = self.images.iter().map(|picture| picture.name.clone()).collect();
         other.trail.into_iter().filter(|name| here.contains(name)).for_each(|name| self.step(name));
+    }
+
+    /// Lets go of what another gallery has.
+    pub(crate) fn leave_to(&mut self, other: &Self) {
+        let theirs = |name: &str| other.images.iter().any(|picture| picture.name == name);
+        self.images.retain(|picture| !theirs(&picture.name));
+        self.trail.retain(|name| !theirs(name));
     }
 
     fn step(&mut self, name: String) {

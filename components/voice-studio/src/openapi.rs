@@ -16,7 +16,8 @@ use crate::settings::Serve;
 pub(crate) const TITLE: &str = "Voice Studio";
 
 const ABOUT: &str = "A studio in the browser: pictures are made, changed and taken back by voice or in writing, and kept in a \
-     gallery. A cookie says whose gallery it is; without an account a visitor makes a limited number of pictures.";
+     gallery. A cookie says whose gallery it is; without an account a visitor makes a limited number of pictures. What changes something and is sent by a page of another site is refused \
+     (`other_site`, 403).";
 
 const BACKEND_ABOUT: &str = "The backend of such studios: it writes recordings down, says what commands ask for, and draws pictures one \
      after another, as tasks that one asks about. Errors are `{\"detail\", \"code\", \"field\"}`.";
@@ -27,7 +28,7 @@ const COMMAND_ABOUT: &str = "Does what a command in `audio`, or in writing in `t
      `queued` {position, eta_ms}, `loading` {model}, `progress` {step, steps, percent}, `preview` {step, image}, and at the end \
      `done` (the JSON answer) or `error` {code, message}. A comment is sent after every 10 quiet seconds. Closing the connection \
      cancels the job before its next step.\n\n\
-     Errors: `image_limit` (403), `nothing_heard`, `nothing_to_edit`, `nothing_to_undo`, `not_understood` and `invalid` (422), \
+     Errors: `image_limit` and `other_site` (403), `nothing_heard`, `nothing_to_edit`, `nothing_to_undo`, `not_understood` and `invalid` (422), \
      `busy` (429), `failed`, `no_backend` and `cancelled` (502), `gallery_full` and `storage_full` (507).";
 
 /// The document of a service below a path, of what the route serves.
@@ -101,8 +102,7 @@ fn process_command() -> Value {
     });
     let mut operation = plain("process_command", "Do what a command asks for", &answers);
     operation["description"] = COMMAND_ABOUT.into();
-    operation["requestBody"] =
-        json!({"required": true, "content": {"multipart/form-data": {"schema": form}}});
+    operation["requestBody"] = json!({"required": true, "content": {"multipart/form-data": {"schema": form}, "application/json": {"schema": schema(COMMAND)}}});
     operation
 }
 

@@ -107,6 +107,8 @@ impl Task<'_> {
         progress: &mut Progress,
     ) -> Result<(Gallery, Picture, Vec<String>), Failure> {
         let gallery = Gallery::load(host, &self.visitor.owner).await?;
+        // before anything is drawn for it
+        gallery.has_room()?;
         let is_counted = gallery.account.is_none();
         if is_counted && self.visitor.made(host).await? >= self.settings.max_images {
             return Err(limit_reached(self.settings));
@@ -121,7 +123,7 @@ impl Task<'_> {
         };
         let prompt = &self.intention.prompt;
         let (painted, mode) = workshop.paint(prompt, parent.as_deref(), progress).await?;
-        // only now: what was not made is not counted, and two at a time do not make one too many
+        // whoever made pictures is kept a number of, and nobody else; only now: what was not made is not counted, and two at a time do not make one too many
         if is_counted {
             self.visitor.count_one(host, self.settings).await?;
         }

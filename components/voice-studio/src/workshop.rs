@@ -5,13 +5,13 @@ use atelier_kit::intent::Intention;
 use serde_json::{Value, json};
 
 use crate::api::Studio;
-use crate::failure::Failure;
+use crate::failure::{BUSY_MS, Failure};
 use crate::hear::{self, Heard};
 use crate::modes::{self, MODES, Mode, Workplace};
 use crate::painter::{self, Painted, Wish};
 use crate::pictures;
 use crate::progress::{Follow, Progress};
-use crate::relay::{Backend, Offer};
+use crate::relay::{Backend, Offer, Snag};
 use crate::settings::Settings;
 
 /// Who works.
@@ -71,7 +71,7 @@ impl<'a, H: Studio> Workshop<'a, H> {
         if let Place::There(backend) = &self.place {
             match backend.transcribe(self.host, &bytes, language.as_deref()).await {
                 Ok(heard) => return Ok(heard),
-                Err(snag) => self.come_home(snag.gone()?).await?,
+                Err(snag) => self.leave(snag).await?,
             };
         }
         let wanted = match &self.place {
@@ -92,7 +92,7 @@ impl<'a, H: Studio> Workshop<'a, H> {
         if let Place::There(backend) = &self.place {
             match backend.understand(self.host, command).await {
                 Ok(intention) => return Ok(intention),
-                Err(snag) => self.come_home(snag.gone()?).await?,
+                Err(snag) => self.leave(snag).await?,
             };
         }
         Ok(self.host.interpret(command.to_owned()).await?)
@@ -127,6 +127,19 @@ impl<'a, H: Studio> Workshop<'a, H> {
             None => painter::create(host, &workplace.create, wish, progress).await?,
         };
         Ok((painted, workplace.mode))
+    }
+
+    /// Goes on with what is here, unless the backend is well and only has much to do: then it is not away, and what it was asked may
+    /// be asked again.
+    async fn leave(&mut self, snag: Snag) -> Result<Workplace, Failure> {
+        if let (Place::There(backend), Snag::Silent(_)) = (&self.place, &snag)
+            && backend.offer(self.host).await.is_ok()
+        {
+            let text =
+                "the backend (BACKEND_URL) has much to do and did not answer in time; try again in a moment";
+            return Err(Failure::new(429, "busy", text).until(BUSY_MS));
+        }
+        self.come_home(snag.gone()?).await
     }
 
     /// Goes on with what is here.

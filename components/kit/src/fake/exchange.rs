@@ -22,7 +22,13 @@ pub fn form(path: &str, parts: &[(&str, &str)]) -> Request {
     };
     let body = parts.iter().map(part).collect::<String>() + "--XX--\r\n";
     let headers = [("content-type", "multipart/form-data; boundary=XX")].into_iter().collect();
-    Request { method: "POST".into(), path: path.into(), query: None, headers, body: body.into_bytes() }
+    Request {
+        method: "POST".into(),
+        path: path.into(),
+        headers,
+        body: body.into_bytes(),
+        ..Request::default()
+    }
 }
 
 /// A reply that must be whole.

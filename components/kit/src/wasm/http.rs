@@ -40,6 +40,7 @@ async fn read(incoming: Incoming, max_bytes: usize) -> Result<Request, BodyError
         method: method_name(&incoming.get_method()),
         path: if path.is_empty() { "/".into() } else { path.to_owned() },
         query: query.map(str::to_owned),
+        authority: incoming.get_authority(),
         headers: headers(&incoming.get_headers()),
         body: Vec::new(),
     };

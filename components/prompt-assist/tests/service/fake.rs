@@ -249,5 +249,11 @@ pub(crate) const ENHANCE: &str = "/v1/prompts/enhance";
 pub(crate) fn post(path: &str, body: &str, accept: &str) -> Request {
     let headers =
         [("accept", accept), ("content-type", "application/x-www-form-urlencoded")].into_iter().collect();
-    Request { method: "POST".into(), path: path.into(), query: None, headers, body: body.as_bytes().to_vec() }
+    Request {
+        method: "POST".into(),
+        path: path.into(),
+        headers,
+        body: body.as_bytes().to_vec(),
+        ..Request::default()
+    }
 }

@@ -8,14 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::api::BODY_LIMIT;
-use crate::command::LANGUAGE;
+use crate::command::{LANGUAGE, TEXT_CHARS};
 use crate::failure::Failure;
 use crate::modes::Mode;
 
 static TEXT: Field<Text> =
-    Field::optional("text", Text { min: 1, max: 4096 }, "What a user said or wrote, in any language.");
+    Field::optional("text", Text { min: 1, max: TEXT_CHARS }, "What a user said or wrote, in any language.");
 static PROMPT_OF_LLM: Field<Text> =
-    Field::optional("prompt", Text { min: 1, max: 4096 }, "The same as `text`; one of them is wanted.");
+    Field::optional("prompt", Text { min: 1, max: TEXT_CHARS }, "The same as `text`; one of them is wanted.");
 static PROMPT: Field<Text> = Field::required(
     "prompt",
     Text { min: 1, max: 4096 },
@@ -91,7 +91,7 @@ impl Command {
     pub(super) async fn parse(request: Request) -> Result<Self, Failure> {
         let (mut reader, _) = either(request, COMMAND, COMMAND, &[]).await?;
         let (text, prompt) = (reader.option(&TEXT), reader.option(&PROMPT_OF_LLM));
-        if reader.has(TEXT.name()) == reader.has(PROMPT_OF_LLM.name()) {
+        if reader.gives(TEXT.name()) == reader.gives(PROMPT_OF_LLM.name()) {
             reader.fault_of(TEXT.name(), "one command is wanted: send it as `text`, or as `prompt`");
         }
         Ok(reader.check(Self { text: text.or(prompt).unwrap_or_default() })?)

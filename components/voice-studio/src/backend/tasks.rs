@@ -21,9 +21,9 @@ use crate::settings::Settings;
 const START_SECONDS: u32 = 3_600;
 /// So long an ended task is known.
 const KEEP_SECONDS: u32 = 3_600;
-/// A picture to change outlives the waiting and three attempts; a result outlives the task.
+/// A picture to change outlives the waiting and three attempts; a result the task, whose end comes after its file.
 const PICTURE_SECONDS: u64 = 4 * 3_600;
-const RESULT_SECONDS: u64 = 2 * 3_600;
+const RESULT_SECONDS: u64 = KEEP_SECONDS as u64 + 60;
 /// Between two looks at a task whose end is waited for, in milliseconds.
 const LOOK_MS: u64 = 150;
 
@@ -63,7 +63,20 @@ pub(super) async fn submit(
     if let Some(seconds) = lease {
         lease::give(host, &receipt.id, seconds).await?;
     }
-    standing(host, &receipt.id, Look::default()).await
+    let mut standing = host.status(&receipt.id).await?;
+    // it may have begun just now; who has asked for it hears that it waits, and the rest when asking again
+    if !receipt.existed {
+        let position = standing.position.or(Some(0));
+        standing = Standing {
+            id: standing.id,
+            kind: standing.kind,
+            submitted: standing.submitted,
+            position,
+            eta_seconds: standing.eta_seconds,
+            ..Standing::default()
+        };
+    }
+    shown(host, standing, 0).await
 }
 
 /// Keeps the picture to change, if it is one. It is named by what it is, so that the same request is the same task.

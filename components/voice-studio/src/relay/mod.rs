@@ -24,9 +24,9 @@ use answers::{End, Told};
 
 /// A backend that does not say within so long how it is, is not there.
 const HEALTH_MS: u64 = 2_000;
-/// For a recording, which is heard before the answer comes.
+/// For a recording, which is heard before the answer comes, and a command, which is understood before it; both may wait behind a
+/// picture. They hold where `limits.outbound-first-byte-ms` is no shorter.
 const TRANSCRIBE_MS: u64 = 120_000;
-/// For a command, which is understood before the answer comes.
 const LLM_MS: u64 = 60_000;
 /// For a task to be taken, with its picture.
 const SUBMIT_MS: u64 = 30_000;
@@ -46,6 +46,8 @@ const LARGE_BYTES: usize = 32 << 20;
 
 /// Why a backend did not do something.
 pub(crate) enum Snag {
+    /// It does not answer, or not in time.
+    Silent(String),
     /// It is not there, or not one that can be worked with: somebody else may do it.
     Gone(String),
     /// It says why not, or answered what cannot be.
@@ -56,7 +58,7 @@ impl Snag {
     /// Why it is gone; the failure where it is not.
     pub(crate) fn gone(self) -> Result<String, Failure> {
         match self {
-            Self::Gone(why) => Ok(why),
+            Self::Silent(why) | Self::Gone(why) => Ok(why),
             Self::Failed(failure) => Err(failure),
         }
     }
@@ -79,7 +81,7 @@ impl Backend {
         match offer {
             Ok(offer) if offer.modes.is_empty() => Err("it has no models of pictures".into()),
             Ok(offer) => Ok(offer),
-            Err(Snag::Gone(why)) => Err(why),
+            Err(Snag::Silent(why) | Snag::Gone(why)) => Err(why),
             Err(Snag::Failed(failure)) => Err(failure.text().to_owned()),
         }
     }
@@ -150,7 +152,7 @@ impl Backend {
                         None => {}
                     }
                 }
-                Err(Snag::Gone(_)) if missed < MISSED => {
+                Err(Snag::Silent(_) | Snag::Gone(_)) if missed < MISSED => {
                     missed += 1;
                     host.sleep_ms(PAUSE_MS).await;
                 }
@@ -190,7 +192,7 @@ impl Backend {
             call.headers.add("authorization", &format!("Bearer {key}"));
         }
         let call = Call { timeout_ms, max_answer_bytes, ..call };
-        let (status, body) = host.call(call).await.map_err(|error| Snag::Gone(error.0))?;
+        let (status, body) = host.call(call).await.map_err(|error| Snag::Silent(error.0))?;
         answers::value(status, &body)
     }
 }

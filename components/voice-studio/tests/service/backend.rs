@@ -70,6 +70,7 @@ fn a_command_is_understood_as_json_and_as_a_form() {
     for request in [
         post("/llm", &json!({"text": "create a boat"})),
         post("/llm", &json!({"prompt": "create a boat"})),
+        post("/llm", &json!({"text": null, "prompt": "create a boat"})),
         form("/llm", &[("text", "create a boat")]),
     ] {
         assert_eq!(ask(&host, request), (200, expected.clone()));
@@ -79,6 +80,8 @@ fn a_command_is_understood_as_json_and_as_a_form() {
         (json!({}), "invalid"),
         (json!({"text": "a", "prompt": "b"}), "invalid"),
         (json!({"text": "a", "history": []}), "invalid"),
+        (json!({"text": null}), "invalid"),
+        (json!({"text": "a".repeat(1_001)}), "invalid"),
     ] {
         let (status, answer) = ask(&host, post("/llm", &body));
         assert_eq!((status, &answer["code"]), (422, &json!(code)), "{answer}");
@@ -279,4 +282,20 @@ fn a_route_serves_what_it_is_told_to() {
     assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("`serve`")));
     let response = backend().browser().answer(get("/generate_image"));
     assert_eq!((response.status, response.headers.get("allow")), (405, Some("POST")));
+}
+
+/// README line: "`queued` → `processing` → `completed`".
+#[test]
+fn whoever_has_just_asked_hears_that_the_picture_waits() {
+    let host = backend();
+    host.begins.set(true);
+    let mut request = post("/generate_image", &json!({"prompt": "a boat"}));
+    request.headers.add("idempotency-key", "monday");
+    let (_, task) = ask(&host, request.clone());
+    assert_eq!(
+        (&task["status"], &task["position"], &task["progress"]),
+        (&json!("queued"), &json!(0), &json!(0))
+    );
+    assert_eq!(standing(&host, &task["task_id"])["status"], "processing", "it had begun already");
+    assert_eq!(ask(&host, request).1["status"], "processing", "an older task is told as it stands");
 }

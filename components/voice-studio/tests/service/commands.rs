@@ -101,3 +101,14 @@ fn the_listener_is_of_the_size_that_is_configured() {
         "{text}"
     );
 }
+
+#[test]
+fn a_command_in_writing_may_come_as_json() {
+    let host = Script::default().host();
+    let browser = host.browser();
+    let body = json!({"text": "create a boat", "mode": "local_quality", "image": null});
+    let (status, done) = browser.post("/kuvagen/process_command", &body);
+    assert_eq!((status, &done["image"]["mode"]), (200, &json!("local_quality")), "{done}");
+    let (status, answer) = browser.post("/kuvagen/process_command", &json!({"text": null}));
+    assert_eq!((status, &answer["error"]["field"]), (422, &json!("text")));
+}

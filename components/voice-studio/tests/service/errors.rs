@@ -24,6 +24,7 @@ fn a_form_is_refused_by_field() {
         (&[("text", "create a"), ("mode", "slow")], "mode"),
         (&[("text", "create a"), ("seed", "1")], "seed"),
         (&[("audio", "noise")], "audio"),
+        (&[("text", &"a".repeat(1_001))], "text"),
     ] {
         let (status, answer) = refused(parts);
         assert_eq!((status, &answer["error"]["field"]), (422, &json!(field)), "{answer}");

@@ -82,6 +82,7 @@ impl Script {
             clock: Rc::new(Cell::new(1_795_378_530)),
             jobs: atelier_kit::fake::Script::default().host(),
             elsewhere: Rc::new(RefCell::new(Elsewhere::Nobody)),
+            begins: Rc::default(),
         }
     }
 }
@@ -112,6 +113,8 @@ pub(crate) struct Fake {
     /// Keeps background jobs; nothing else is asked of it.
     pub(crate) jobs: atelier_kit::fake::Fake,
     pub(crate) elsewhere: Rc<RefCell<Elsewhere>>,
+    /// Whether background jobs begin as soon as they are submitted.
+    pub(crate) begins: Rc<Cell<bool>>,
 }
 
 /// A recording that was heard already.
@@ -346,6 +349,7 @@ impl Storage for Fake {
 pub(crate) struct Browser<'a> {
     host: &'a Fake,
     address: &'static str,
+    pub(crate) agent: Cell<&'static str>,
     pub(crate) cookie: RefCell<Option<String>>,
 }
 
@@ -355,7 +359,7 @@ impl Fake {
     }
 
     pub(crate) fn browser_at(&self, address: &'static str) -> Browser<'_> {
-        Browser { host: self, address, cookie: RefCell::default() }
+        Browser { host: self, address, agent: Cell::new("a test"), cookie: RefCell::default() }
     }
 }
 
@@ -364,7 +368,7 @@ impl Browser<'_> {
     pub(crate) fn connect(&self) -> Result<Welcome, String> {
         let mut client = Client { id: "c".into(), path: "/kuvagen/socket.io/".into(), ..Client::default() };
         client.headers.add("x-forwarded-for", self.address);
-        client.headers.add("user-agent", "a test");
+        client.headers.add("user-agent", self.agent.get());
         if let Some(cookie) = &*self.cookie.borrow() {
             client.headers.add("cookie", &format!("other=1; {cookie}"));
         }
@@ -380,7 +384,7 @@ impl Browser<'_> {
 
     fn reply(&self, mut request: Request) -> Reply {
         request.headers.add("x-forwarded-for", self.address);
-        request.headers.add("user-agent", "a test");
+        request.headers.add("user-agent", self.agent.get());
         if let Some(cookie) = &*self.cookie.borrow() {
             request.headers.add("cookie", &format!("other=1; {cookie}"));
         }
@@ -426,6 +430,7 @@ pub(crate) fn post(path: &str, body: &Value) -> Request {
     Request {
         method: "POST".into(),
         path: path.into(),
+        headers: [("content-type", "application/json")].into_iter().collect(),
         body: body.to_string().into_bytes(),
         ..Request::default()
     }

@@ -127,3 +127,26 @@ fn pictures_that_do_not_come_about_are_not_counted() {
     assert_eq!(browser.get("/kuvagen/api/session_info").1["image_count"], 1);
     assert_eq!(host.memory.objects.borrow().len(), 2, "nothing is left of the second");
 }
+
+#[test]
+fn whoever_only_looks_leaves_nothing_behind() {
+    let host = Script::default().host();
+    for agent in ["one", "another", "a third"] {
+        let browser = host.browser();
+        browser.agent.set(agent);
+        assert_eq!(browser.get("/kuvagen/api/session_info").1["image_count"], 0);
+        browser.get("/kuvagen/gallery");
+    }
+    assert!(host.memory.values.borrow().keys().all(|(_, key)| key == "secret"));
+}
+
+#[test]
+fn nothing_is_drawn_for_a_gallery_that_is_full() {
+    let host = Script::default().with_config("MAX_IMAGES_WITHOUT_LOGIN", "1000").host();
+    let browser = host.browser();
+    (0..400).for_each(|_| drop(make(&browser, "a boat")));
+    let drawn = host.record.borrow().orders.len();
+    let (status, answer) = browser.command("create a house");
+    assert_eq!((status, &answer["error"]["code"]), (507, &json!("gallery_full")));
+    assert_eq!(host.record.borrow().orders.len(), drawn);
+}

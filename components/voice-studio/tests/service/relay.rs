@@ -31,6 +31,11 @@ fn healthy() -> (u16, Value) {
     (200, json!({"status": "healthy", "modes": {"local_fast": {"available": true}}}))
 }
 
+/// No answer within the time that there is.
+fn silence() -> (u16, Value) {
+    (0, Value::Null)
+}
+
 fn understood() -> (u16, Value) {
     (200, json!({"action": "create", "target": "", "prompt": "a boat"}))
 }
@@ -215,4 +220,20 @@ fn its_key_goes_with_every_question() {
     let record = host.record.borrow();
     assert!(record.calls.len() > 3);
     assert!(record.calls.iter().all(|call| call.headers.get("authorization") == Some("Bearer atl_secret")));
+}
+
+/// A backend that is well and draws something long: falling back is for one that is away.
+#[test]
+fn one_that_has_much_to_do_is_busy_and_not_away() {
+    for (parts, answers) in [
+        (&[("text", "create a boat")][..], vec![healthy(), silence(), healthy()]),
+        (&[("audio", "create a boat")], vec![healthy(), silence(), healthy()]),
+    ] {
+        let host = capable(says(answers));
+        let response = host.browser().answer(crate::fake::form(parts));
+        let answer: Value = serde_json::from_slice(&response.body).expect("json");
+        assert_eq!((response.status, &answer["error"]["code"]), (429, &json!("busy")), "{answer}");
+        assert_eq!(response.headers.get("retry-after"), Some("5"));
+        assert!(host.record.borrow().orders.is_empty() && host.record.borrow().speech.is_empty());
+    }
 }

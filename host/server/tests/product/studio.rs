@@ -140,6 +140,25 @@ async fn two_visitors_of_one_address_see_nothing_of_each_other() {
     assert_eq!(mine.ask("GET", &format!("images/{name}")).await.status.as_u16(), 404);
 }
 
+/// A form that another page sends for its visitor would log that visitor out, or in as somebody else.
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing_for_its_visitor() {
+    let host = Host::start().await;
+    for (name, value, status) in [
+        ("origin", "http://test", 200),
+        ("origin", "http://evil.test", 403),
+        ("origin", "null", 403),
+        ("sec-fetch-site", "same-origin", 200),
+        ("sec-fetch-site", "cross-site", 403),
+    ] {
+        let request =
+            Request::post(format!("{STUDIO}/api/logout")).header("host", "test").header(name, value);
+        let answer = send(host.edge, request.body(Full::default()).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {value}: {}", answer.text());
+        assert_eq!(answer.headers.contains_key("set-cookie"), status == 200, "{name}: {value}");
+    }
+}
+
 /// The same host again, after it was given no time for anything.
 async fn killed_and_started(mut host: Host) -> Host {
     host.signal("KILL");

@@ -104,6 +104,7 @@ async fn pictures_are_queued_drawn_one_at_a_time_and_shown_while_they_are_drawn(
     let host = started(&manifest("backend")).await;
     let wanted = json!({"prompt": PROMPT, "mode": "local_quality", "seed": 7});
     let first = queued(&host, "/generate_image", wanted.clone()).await;
+    assert_eq!((&first["status"], &first["position"]), (&json!("queued"), &json!(0)), "{first}");
     let second = queued(&host, "/generate_image", json!({"prompt": "a green star"})).await;
     let third = queued(&host, "/generate_image", wanted).await;
     assert_eq!((&third["status"], second["position"].is_u64()), (&json!("queued"), true), "{second} {third}");

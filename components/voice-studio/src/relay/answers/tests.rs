@@ -7,7 +7,7 @@ use super::*;
 fn refused<T>(found: Result<T, Snag>) -> String {
     match found {
         Ok(_) => panic!("it was believed"),
-        Err(Snag::Gone(why)) => format!("gone: {why}"),
+        Err(Snag::Silent(why) | Snag::Gone(why)) => format!("gone: {why}"),
         Err(Snag::Failed(failure)) => failure.text().to_owned(),
     }
 }

@@ -17,7 +17,7 @@ use super::{Fake, json};
 pub(crate) enum Elsewhere {
     Nobody,
     Host(Box<Fake>),
-    /// Answers in their order, and nobody after them.
+    /// Answers in their order, and nobody after them; status 0 is silence.
     Says(VecDeque<(u16, Value)>),
 }
 
@@ -71,7 +71,11 @@ impl Fake {
 
 impl Jobs for Fake {
     async fn submit(&self, submissions: Vec<Submission>) -> Result<Vec<Receipt>, JobsError> {
-        self.jobs.submit(submissions).await
+        let receipts = self.jobs.submit(submissions).await;
+        if self.begins.get() {
+            self.begin();
+        }
+        receipts
     }
 
     async fn status(&self, id: &str) -> Result<Standing, JobsError> {
@@ -108,6 +112,9 @@ pub(super) async fn ask(host: &Fake, call: Call) -> Result<(u16, Vec<u8>), CallE
         Elsewhere::Nobody => return Err(nobody()),
         Elsewhere::Says(answers) => {
             let (status, answer) = answers.pop_front().ok_or_else(nobody)?;
+            if status == 0 {
+                return Err(CallError("the server took longer than 30000 ms".into()));
+            }
             return Ok((status, answer.to_string().into_bytes()));
         }
         Elsewhere::Host(other) => other.clone(),
@@ -115,7 +122,14 @@ pub(super) async fn ask(host: &Fake, call: Call) -> Result<(u16, Vec<u8>), CallE
     let target = call.url.strip_prefix("http://gpu:8000").expect("the configured address");
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let (path, query) = (path.to_owned(), query.map(str::to_owned));
-    let request = Request { method: call.method.into(), path, query, headers: call.headers, body: call.body };
+    let request = Request {
+        method: call.method.into(),
+        path,
+        query,
+        headers: call.headers,
+        body: call.body,
+        ..Request::default()
+    };
     let reply: Pin<Box<dyn Future<Output = Reply>>> =
         Box::pin(voice_studio::api::handle(*other, Ok(request)));
     let response = whole(reply.await);
