@@ -9,7 +9,7 @@ import { byId } from "./dom.js";
 import { showGallery } from "./gallery.js";
 import { listenForSpeech } from "./microphone.js";
 import { chosenMode, listenForMode, showModes } from "./modes.js";
-import { hideNotice, noteWordings, showNotice, wording } from "./notice.js";
+import { hideNotice, noteWordings, showNotice, sayNoticeAgain, wording } from "./notice.js";
 import { interfaceLanguage, remember, remembered, turnTheme } from "./settings.js";
 import { clearHeard, hang, showNotes, showPreview, showTranscript, showUnderstood } from "./stage.js";
 import { listenForTabs } from "./tabs.js";
@@ -23,8 +23,10 @@ const studio = {
   modes: null,
   // the running command's AbortController
   running: null,
-  // the last command that was not carried out: `{ audio }` or `{ text }`
+  // the last command, `{ audio }` or `{ text }`, if it was not carried out and may be if it is sent again
   pending: null,
+  // the command that waits for a log-in, which carries it out
+  held: null,
 };
 
 const find = (name) => studio.images.find((image) => image.name === name) ?? null;
@@ -37,7 +39,7 @@ async function restore() {
     const [modes, session, gallery] = await Promise.all([api.modes(), api.session(), api.gallery()]);
     Object.assign(studio, { modes, session, images: gallery.images, current: gallery.current });
     show();
-    if (!Object.values(modes.modes).some((mode) => mode.available)) showNotice(say("no_mode"));
+    if (!Object.values(modes.modes).some((mode) => mode.available)) showNotice(() => say("no_mode"));
   } catch (error) {
     trouble(error);
   }
@@ -57,7 +59,7 @@ function show() {
   showIdeas(studio.current ? "edit" : "create", (text) => carryOut({ text }));
   document.body.classList.toggle("has-pictures", studio.images.length > 0);
   if (studio.running) return Promise.resolve();
-  return hang(find(studio.current)).catch(() => trouble(new api.Refusal(navigator.onLine ? "picture" : "offline")));
+  return hang(find(studio.current)).catch(async () => trouble(new api.Refusal((await check()) ? "picture" : "offline")));
 }
 
 // === a command
@@ -66,7 +68,7 @@ function show() {
 async function carryOut(what) {
   if (studio.running) return;
   const running = new AbortController();
-  Object.assign(studio, { running, pending: what });
+  Object.assign(studio, { running, pending: null });
   hideNotice();
   clearHeard();
   if (what.text) showTranscript(what.text, "");
@@ -79,7 +81,7 @@ async function carryOut(what) {
   } catch (error) {
     studio.running = null;
     showState("idle");
-    await refused(error);
+    await refused(error, what);
   }
 }
 
@@ -106,7 +108,7 @@ function showEvent(name, data) {
 
 async function finish(done) {
   const { action, image, current, session } = done;
-  Object.assign(studio, { session, current, pending: null });
+  Object.assign(studio, { session, current });
   byId("prompt").value = "";
   // going back brings a picture that hangs already
   if (image && !find(image.name)) studio.images = [image, ...studio.images];
@@ -114,7 +116,7 @@ async function finish(done) {
   showState("idle");
   showNotes(noteWordings(done));
   await show();
-  if (action === "none") return showNotice(say("error_not_understood"), { kind: "info" });
+  if (action === "none") return showNotice(() => say("error_not_understood"), { kind: "info" });
   announce(ending(action, find(current)));
 }
 
@@ -123,37 +125,43 @@ function ending(action, picture) {
   return say(action === "undo" ? "say_back" : "say_ready", { prompt: picture.prompt });
 }
 
-/** A command that was not carried out: it is kept, and the person told what to do. */
-async function refused(error) {
+/** A command that was not carried out: the person is told what to do, and it is kept where that may carry it out. */
+async function refused(error, what) {
   if (error.code === "image_limit") {
+    studio.held = what;
     await show();
     return openSession(studio.session?.image_limit ?? 0);
   }
   // what was finished before the connection broke, or what another window did, is there already
-  if (error.code === "lost") await readGallery().catch(() => {});
+  if (["lost", "not_found"].includes(error.code)) await readGallery().catch(() => {});
   await show();
-  if (!api.isCancelled(error)) return trouble(error);
-  studio.pending = null;
+  if (!api.isCancelled(error)) {
+    studio.pending = mayHelp(error) ? what : null;
+    return trouble(error, studio.pending);
+  }
   clearHeard();
   announce(say("say_cancelled"));
 }
 
 // trying the same again may help
-const AGAIN = ["busy", "failed", "no_backend", "lost", "other"];
+const AGAIN = ["busy", "failed", "no_backend", "lost", "offline", "other"];
+const mayHelp = (error) => AGAIN.includes(error.code ?? "other");
 
-function trouble(error) {
+/** Says what went wrong; `again` is the command that can be sent once more, if one can. */
+function trouble(error, again = null) {
   if (error.code === "offline") return away();
   // the server answers and the page failed: that belongs into the console as well
   if (!(error instanceof api.Refusal)) console.error(error);
-  const { pending } = studio;
-  const canRepeat = pending && AGAIN.includes(error.code ?? "other");
-  showNotice(wording(error), { act: canRepeat ? { label: say("again"), run: () => carryOut(pending) } : null });
+  showNotice(() => wording(error), { act: toRepeat(again) });
 }
+
+const toRepeat = (what) => what && { label: "again", run: () => carryOut(what) };
 
 // === choosing and taking down
 
 async function choose(image) {
-  if (studio.running || image.name === studio.current) return;
+  if (studio.running) return showHint("hint_working");
+  if (image.name === studio.current) return;
   hideNotice();
   clearHeard();
   await change(async () => {
@@ -163,7 +171,7 @@ async function choose(image) {
 }
 
 function askToRemove(image) {
-  if (studio.running) return;
+  if (studio.running) return showHint("hint_working");
   byId("removal-picture").src = image.thumbnail;
   byId("removal-go").onclick = () => {
     byId("removal").close();
@@ -199,11 +207,11 @@ function listen() {
     canBegin: () => !studio.running,
     onBegin: hideNotice,
     onAudio: (audio) => carryOut({ audio }),
-    onNoMicrophone: (reason) => showNotice(say(`error_mic_${reason}`)),
+    onNoMicrophone: (reason) => showNotice(() => say(`error_mic_${reason}`)),
   });
   listenForAccount(onSession, () => {
     // a command that waited for a log-in goes with the dialog, its text stays in the field
-    if (!studio.session?.logged_in) studio.pending = null;
+    if (!studio.session?.logged_in) studio.held = null;
   });
   listenForMode();
   listenForTabs();
@@ -214,6 +222,8 @@ function listen() {
   byId("language").addEventListener("change", onLanguage);
   byId("removal-keep").addEventListener("click", () => byId("removal").close());
   watchConnection({ onAway, onBack });
+  // another tab or device may have changed the gallery meanwhile
+  document.addEventListener("visibilitychange", () => document.hidden || studio.running || restore());
 }
 
 function onTyped(event) {
@@ -228,19 +238,21 @@ function onLanguage() {
   speak(interfaceLanguage());
   showHint(null);
   showState(byId("dock").dataset.state);
+  sayNoticeAgain();
   show();
 }
 
 /** After logging in, what the limit held up is carried out. Galleries belong to accounts: everything is read anew. */
 async function onSession(session) {
   studio.session = session;
-  const { pending } = studio;
+  const { held } = studio;
+  studio.held = null;
   await restore();
-  if (session.logged_in && pending) carryOut(pending);
+  if (session.logged_in && held) carryOut(held);
 }
 
 function onAway() {
-  showNotice(say("error_offline"), { act: { label: say("check"), run: onCheck } });
+  showNotice(() => say("error_offline"), { act: { label: "check", run: onCheck } });
 }
 
 /** Asks once more; the message comes back if there is still no answer. */
@@ -249,9 +261,7 @@ async function onCheck() {
 }
 
 async function onBack() {
-  const { pending } = studio;
-  const act = pending && { label: say("again"), run: () => carryOut(pending) };
-  showNotice(say("back_online"), { kind: "info", act });
+  showNotice(() => say("back_online"), { kind: "info", act: toRepeat(studio.pending) });
   if (!studio.running) await restore();
 }
 
@@ -260,4 +270,6 @@ speak(interfaceLanguage());
 showState("idle");
 showIdeas("create", (text) => carryOut({ text }));
 listen();
+// until now a press of ENTER would have sent the form to nowhere, and the text with it
+byId("send").disabled = false;
 restore();

@@ -62,6 +62,8 @@ function meansTalk(event, button) {
   const target = event.target instanceof Element ? event.target : document.body;
   // focus stays a moment in a dialog that was closed
   if (target === button || target.closest("dialog")) return true;
+  // no command begins with a space: after a written one the focus is here, and the next may be spoken
+  if (target.id === "prompt" && target.value === "") return true;
   return !target.closest(TYPES_SPACE) && !target.closest(PRESSED_BY_SPACE);
 }
 

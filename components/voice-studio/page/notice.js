@@ -3,21 +3,33 @@
 import { byId, showText } from "./dom.js";
 import { hasWords, say } from "./words.js";
 
-/** Shows a message; `act` is `{ label, run }`, a button that the message brings. Kind is `error` or `info`. */
-export function showNotice(text, { kind = "error", act = null } = {}) {
+// what the message says, asked for anew when the language changes
+let words = null;
+
+/**
+ * Shows what `wanted()` says; `act` is `{ label, run }`, a button that the message brings, its label a key. Kind is `error`
+ * or `info`.
+ */
+export function showNotice(wanted, { kind = "error", act = null } = {}) {
+  words = () => {
+    byId("notice-text").textContent = wanted();
+    showText(byId("notice-act"), act && say(act.label));
+  };
+  words();
   const notice = byId("notice");
   notice.dataset.kind = kind;
   notice.classList.add("shown");
-  byId("notice-text").textContent = text;
-  const button = byId("notice-act");
-  showText(button, act?.label);
-  button.onclick = act && (() => {
+  byId("notice-act").onclick = act && (() => {
     hideNotice();
     act.run();
   });
 }
 
+/** The shown message, if there is one, in the language of now. */
+export const sayNoticeAgain = () => words?.();
+
 export function hideNotice() {
+  words = null;
   byId("notice").classList.remove("shown");
   byId("notice-text").textContent = "";
   byId("notice-act").hidden = true;

@@ -43,6 +43,7 @@ export const english = {
   hint_touch: "Hold the button to talk.",
   hint_recording: "Let go to send.",
   hint_too_short: "That was too short. Hold while you speak, then let go.",
+  hint_working: "A picture is being made. Wait for it, or cancel it first.",
   hint_ready: "The microphone is ready. Hold and speak.",
 
   say_recording: "Recording",
@@ -127,7 +128,7 @@ export const english = {
   error_no_backend: "The server that draws is away. Try again in a moment; if it stays so, tell whoever runs this one.",
   error_invalid: "Not accepted: {message}",
   error_invalid_audio: "The recording cannot be read. Record it once more, or type the command.",
-  error_invalid_text: "Give one command, of 4,096 characters at most.",
+  error_invalid_text: "Give one command, of 1,000 characters at most.",
   error_invalid_name: "Give a name of 1 to 60 letters, digits or signs.",
   error_invalid_password: "Give a password of 8 to 200 characters.",
   error_too_large: "That is too long. Say it in less than a minute, or type it.",

@@ -43,6 +43,7 @@ export const finnish = {
   hint_touch: "Puhu pitämällä painiketta pohjassa.",
   hint_recording: "Lähetä päästämällä irti.",
   hint_too_short: "Se oli liian lyhyt. Pidä pohjassa puhuessasi ja päästä sitten irti.",
+  hint_working: "Kuvaa tehdään juuri. Odota sitä tai peruuta se ensin.",
   hint_ready: "Mikrofoni on valmis. Pidä pohjassa ja puhu.",
 
   say_recording: "Äänitetään",
@@ -127,7 +128,7 @@ export const finnish = {
   error_no_backend: "Piirtävä palvelin on poissa. Yritä hetken päästä uudelleen; jos tilanne jatkuu, kerro ylläpitäjälle.",
   error_invalid: "Ei kelpaa: {message}",
   error_invalid_audio: "Äänitettä ei voi lukea. Äänitä uudelleen tai kirjoita komento.",
-  error_invalid_text: "Anna yksi komento, enintään 4\u00a0096 merkkiä.",
+  error_invalid_text: "Anna yksi komento, enintään 1\u00a0000 merkkiä.",
   error_invalid_name: "Anna nimi: 1\u201360 kirjainta, numeroa tai merkkiä.",
   error_invalid_password: "Anna salasana: 8\u2013200 merkkiä.",
   error_too_large: "Se on liian pitkä. Sano se alle minuutissa tai kirjoita se.",

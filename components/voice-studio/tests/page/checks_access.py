@@ -58,6 +58,14 @@ def check_axe_core_finds_nothing_serious_in_any_state(stage):
         held[0].abort()
 
 
+def fits(visit, width):
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, f"{width} px scrolls sideways"
+    for control in CONTROLS:
+        box = visit.at(control).bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width + 0.5, f"{control} is outside at {width} px: {box}"
+        assert min(box["width"], box["height"]) >= 24, f"{control} is too small for a finger: {box}"
+
+
 def check_a_phone_has_room_for_everything(stage):
     maker = stage.visit("phone")
     maker.write_and_wait(CREATE)
@@ -68,13 +76,16 @@ def check_a_phone_has_room_for_everything(stage):
         visit.context.add_cookies(cookies["cookies"])
         visit.open()
         visit.settled()
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, f"{width} px scrolls sideways"
-        for control in CONTROLS:
-            box = visit.at(control).bounding_box()
-            assert box and box["x"] >= 0 and box["x"] + box["width"] <= width + 0.5, f"{control} is outside at {width} px: {box}"
-            assert min(box["width"], box["height"]) >= 24, f"{control} is too small for a finger: {box}"
+        fits(visit, width)
         accessible(visit, f"phone {width} {language}")
         visit.shot(f"phone-{width}-{language}")
+    for width, language in ((320, "en-GB"), (340, "fi-FI"), (360, "fi-FI")):
+        visit = stage.visit(f"account {width}", width=width, height=780, locale=language, has_touch=True, is_mobile=True, device_scale_factor=2)
+        visit.register(f"a-painter-of-{width}-{stage.run}")
+        fits(visit, width)
+        assert stage.run in visit.at("#account").get_attribute("aria-label")
+        accessible(visit, f"account {width}")
+        visit.shot(f"account-{width}")
     dark = stage.visit("phone dark", storage_state=cookies, width=390, height=844, color_scheme="dark", has_touch=True, is_mobile=True, device_scale_factor=2)
     dark.settled()
     dark.shot("phone-dark")
@@ -159,3 +170,21 @@ def check_motion_can_be_had_without(stage):
     visit.write_and_wait(CREATE)
     moving = visit.page.evaluate("document.getAnimations().filter((motion) => motion.effect.getTiming().duration > 50).length")
     assert moving == 0
+
+
+def check_with_forced_colours_the_chosen_is_marked(stage):
+    visit = stage.visit("contrast", forced_colors="active")
+    visit.write_and_wait(CREATE)
+    visit.write_and_wait(CHANGE)
+
+    def outlined(selector):
+        return visit.at(selector).evaluate_all("nodes => nodes.map((node) => getComputedStyle(node).outlineStyle !== 'none')")
+
+    visit.let_go()
+    assert outlined(".tile .pick") == [True, False]
+    assert outlined("[role=tab]") == [True, False]
+    visit.at("#tab-tree").click()
+    visit.let_go()
+    assert outlined("[role=tab]") == [False, True]
+    assert outlined("#rows .branch img") == [False, True]
+    accessible(visit, "forced colours")

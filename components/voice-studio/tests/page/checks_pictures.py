@@ -143,3 +143,66 @@ def check_at_the_limit_an_account_goes_on_with_the_command(stage):
     taken.at("#login-password").fill("a long enough password")
     taken.at("#login-go").click()
     expect(taken.at(".tile")).to_have_count(limit + 1)
+
+
+def check_an_account_carries_out_nothing_that_failed_before(stage):
+    visit = stage.visit("old command")
+    sent = visit.commands()
+    visit.write(CHANGE)
+    expect(visit.at("#notice-text")).to_contain_text("no picture to change")
+    visit.at("#notice-close").click()
+    visit.register(f"sketcher-{stage.run}")
+    expect(visit.at("#account-text")).to_have_text(f"sketcher-{stage.run}")
+    visit.page.wait_for_timeout(500)
+    assert len(sent) == 1, "the old command was sent again"
+    assert visit.text("#notice-text") == ""
+
+
+def check_two_tabs_know_of_one_another(stage):
+    visit = stage.visit("two tabs")
+    visit.write_and_wait(CREATE)
+    visit.write_and_wait(CHANGE)
+    take_down = "name => fetch(`api/images/${name}`, { method: 'DELETE' }).then((answer) => answer.status)"
+    other = visit.context.new_page()
+    other.goto(visit.address)
+    assert other.evaluate(take_down, visit.source().removeprefix("images/")) == 204
+    visit.write_and_wait("make it sunset")
+    expect(visit.at("#notice-text")).to_contain_text("read anew")
+    # what is said is so: the next command changes what hangs now
+    expect(visit.at(".tile")).to_have_count(1)
+    visit.write_and_wait("make it sunset")
+    expect(visit.at(".tile")).to_have_count(2)
+    assert other.evaluate(take_down, visit.source().removeprefix("images/")) == 204
+    other.close()
+    visit.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(visit.at(".tile")).to_have_count(1)
+
+
+def check_presses_while_a_picture_is_drawn_are_answered(stage):
+    visit = stage.visit("impatient")
+    visit.write_and_wait(CREATE)
+    visit.write_and_wait(CHANGE)
+    first = visit.at(".tile .pick").nth(1)
+    held = []
+    visit.page.route("**/process_command", lambda route: held.append(route))
+    visit.write(CHANGE)
+    first.click()
+    expect(visit.at("#hint")).to_contain_text("cancel it first")
+    expect(visit.at("#announcer")).to_contain_text("cancel it first")
+    assert float(first.locator("img").evaluate("image => getComputedStyle(image).opacity")) < 1
+    visit.at("#cancel").click()
+    visit.settled()
+    expect(visit.at("#hint")).not_to_contain_text("cancel it first")
+    visit.write(CHANGE)
+    visit.at(".tile").first.hover()
+    visit.at(".tile").first.locator("button").last.click()
+    expect(visit.at("#hint")).to_contain_text("cancel it first")
+    assert visit.at("#removal").is_hidden()
+    visit.at("#tab-tree").click()
+    visit.at("#language").select_option("fi")
+    visit.at("#rows [role=treeitem]").first.click()
+    expect(visit.at("#hint")).to_contain_text("peruuta")
+    visit.at("#cancel").click()
+    visit.settled()
+    for route in held:
+        route.abort()

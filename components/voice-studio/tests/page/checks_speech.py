@@ -55,6 +55,18 @@ def check_space_in_a_field_is_a_space(stage):
     assert "recording" not in visit.seen("states")
 
 
+def check_after_a_written_command_the_next_is_spoken(stage):
+    visit = stage.visit("both")
+    visit.write_and_wait("create a red circle on a blue background")
+    expect(visit.at("#prompt")).to_be_focused()
+    visit.page.keyboard.down("Space")
+    visit.page.wait_for_selector("#dock[data-state=recording]")
+    visit.page.keyboard.press("Escape")
+    visit.page.keyboard.up("Space")
+    visit.page.wait_for_selector("#dock[data-state=idle]")
+    assert visit.at("#prompt").input_value() == ""
+
+
 def check_a_slip_of_the_finger_sends_nothing(stage):
     visit = stage.visit("slip")
     visit.page.keyboard.press("Space")

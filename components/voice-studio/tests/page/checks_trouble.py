@@ -162,3 +162,69 @@ def check_finnish_says_what_to_do_as_well(stage):
     limited.write("mumble")
     expect(limited.at("#session-limit")).to_contain_text("kuvaa")
     limited.page.unroute_all()
+
+
+def check_a_server_that_is_away_is_told_apart_from_a_picture_that_is_gone(stage):
+    visit = stage.visit("stopped")
+    visit.write_and_wait(CREATE)
+    # the browser is online, and the server goes after the gallery was read
+    asked = []
+
+    def once(route):
+        asked.append(route)
+        return route.continue_() if len(asked) == 1 else route.abort("connectionrefused")
+
+    visit.page.route("**/images/2*", lambda route: route.abort("connectionrefused"))
+    visit.page.route("**/api/check_backend", once)
+    visit.page.reload()
+    expect(visit.at("#notice-text")).to_contain_text("cannot be reached")
+    visit.page.unroute_all()
+    expect(visit.at("#notice-text")).to_contain_text("server is back", timeout=20_000)
+    visit.page.wait_for_selector("#frame[data-state=picture]")
+    visit.page.route("**/images/2*", lambda route: route.abort("connectionreset"))
+    visit.page.reload()
+    expect(visit.at("#notice-text")).to_contain_text("cannot be shown")
+    visit.page.unroute_all()
+
+
+def check_what_is_typed_before_the_scripts_are_there_is_kept(stage):
+    visit = stage.visit("early")
+    held = []
+    visit.page.route("**/page/app.js", lambda route: held.append(route))
+    visit.page.goto(visit.address, wait_until="commit")
+    visit.at("#prompt").fill(CREATE)
+    visit.at("#prompt").press("Enter")
+    visit.page.wait_for_timeout(300)
+    assert visit.page.url == visit.address and visit.at("#prompt").input_value() == CREATE
+    held[0].continue_()
+    visit.page.unroute_all()
+    visit.ready()
+    visit.at("#prompt").press("Enter")
+    expect(visit.at(".tile")).to_have_count(1, timeout=180_000)
+    visit.settled()
+
+
+def check_a_text_too_long_is_refused_and_not_cut(stage):
+    visit = stage.visit("long")
+    text = CREATE + " and more" * 120
+    visit.write(text)
+    expect(visit.at("#notice-text")).to_contain_text("1,000 characters")
+    visit.settled()
+    assert visit.at("#prompt").input_value() == text
+    visit.at("#language").select_option("fi")
+    expect(visit.at("#notice-text")).to_contain_text("1\u00a0000 merkkiä")
+
+
+def check_a_message_is_in_the_language_of_the_page(stage):
+    visit = stage.visit("languages")
+    answer(visit, ("error", {"code": "busy", "message": "so it is"}))
+    visit.write(CREATE)
+    expect(visit.at("#notice-text")).to_contain_text("full at the moment")
+    visit.at("#language").select_option("fi")
+    expect(visit.at("#notice-text")).to_contain_text("täynnä")
+    expect(visit.at("#notice-act")).to_have_text("Yritä uudelleen")
+    visit.at("#notice-close").click()
+    visit.at("#language").select_option("en")
+    expect(visit.at("#notice")).to_be_hidden()
+    assert visit.text("#notice-text") == ""
+    visit.page.unroute_all()

@@ -31,6 +31,8 @@ POLICY = (
     "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 STEPS = 8
+# characters of a command in writing
+LONGEST = 1000
 drawn = functools.cache(picture)
 
 
@@ -108,6 +110,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def obey(self, form):
         self.server.studio.admit(self.session)
+        if len(form.get("text", "")) > LONGEST:
+            raise Refused(422, "invalid", f"text has more than {LONGEST} characters", field="text")
+        if "image" in form:
+            self.session.current = self.server.studio.find(self.session, form["image"])["name"]
         self.send_head(200, "text/event-stream", {"connection": "close"})
         self.close_connection = True
         try:

@@ -180,6 +180,20 @@ class Visit:
 
     shots = None
 
+    def commands(self):
+        """A list that every command sent from now on joins."""
+        sent = []
+        self.page.on("request", lambda request: sent.append(request) if request.url.endswith("/process_command") else None)
+        return sent
+
+    def register(self, name):
+        """Opens the session's dialog and creates an account."""
+        self.at("#account").click()
+        self.at("#login-name").fill(name)
+        self.at("#login-password").fill("a long enough password")
+        self.at("#register-go").click()
+        expect(self.at("#session")).to_be_hidden()
+
     def close(self):
         self.problems += [f"policy: {violation}" for violation in self.seen("violations")]
         self.context.close()
