@@ -8,21 +8,27 @@ use serde_json::{Value, json};
 use crate::assets::Asset;
 use crate::http::{Request, Response};
 
+/// They are large and change with a version only, which has the same paths.
+const FOR_A_DAY: &str = "public, max-age=86400";
+
 /// The files that the two pages load.
 pub const ASSETS: &[Asset] = &[
     Asset {
         path: "/docs/swagger-ui-bundle.js",
         content_type: "text/javascript; charset=utf-8",
+        cache: FOR_A_DAY,
         gzip: include_bytes!("../assets/swagger-ui/swagger-ui-bundle.js.gz"),
     },
     Asset {
         path: "/docs/swagger-ui.css",
         content_type: "text/css; charset=utf-8",
+        cache: FOR_A_DAY,
         gzip: include_bytes!("../assets/swagger-ui/swagger-ui.css.gz"),
     },
     Asset {
         path: "/redoc/redoc.standalone.js",
         content_type: "text/javascript; charset=utf-8",
+        cache: FOR_A_DAY,
         gzip: include_bytes!("../assets/redoc/redoc.standalone.js.gz"),
     },
 ];

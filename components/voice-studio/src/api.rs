@@ -104,7 +104,7 @@ async fn page_of_visitor(
     };
     match below {
         "" => Ok(elsewhere(base)),
-        "/" => only(reads, "GET, HEAD").map(|()| page::page().into()),
+        "/" => only(reads, "GET, HEAD").map(|()| page::page(&request).into()),
         "/api/check_backend" => {
             only(reads, "GET, HEAD")?;
             Ok(Response::json(200, &workshop::check(&host, &Settings::read(&host)?).await).into())
@@ -114,7 +114,7 @@ async fn page_of_visitor(
             command(host, request).await
         }
         below => {
-            if let Some(file) = below.strip_prefix("/page/").and_then(page::file) {
+            if let Some(file) = below.strip_prefix("/page/").and_then(|name| page::file(name, &request)) {
                 return only(reads, "GET, HEAD").map(|()| file.into());
             }
             visitors(&host, below, request).await.map(Reply::from)

@@ -62,10 +62,7 @@ fn studio_paths() -> Map<String, Value> {
         &object(json!({"current": {"type": "string"}}), &["current"]),
     );
     let paths = [
-        (
-            "/",
-            json!({"get": plain("page", "The page", &json!({"text/html": {"schema": {"type": "string"}}}))}),
-        ),
+        ("/", json!({"get": page()})),
         (
             "/api/check_backend",
             json!({"get": get("check_backend", "Which modes can be worked in", "Backend")}),
@@ -131,6 +128,13 @@ fn delete() -> Value {
         "parameters": by_name(),
         "responses": {"204": {"description": "It is gone."}, "4XX": error()},
     })
+}
+
+fn page() -> Value {
+    let mut page = plain("page", "The page", &json!({"text/html": {"schema": {"type": "string"}}}));
+    page["responses"]["304"] =
+        json!({"description": "It is still the one of the `etag` in `if-none-match`."});
+    page
 }
 
 fn plain(id: &str, summary: &str, content: &Value) -> Value {

@@ -1,6 +1,7 @@
 //! The page and its files, as they lie in `page/`. Nothing of it comes from elsewhere, and its policy says so.
 
-use atelier_kit::Response;
+use atelier_kit::assets::Asset;
+use atelier_kit::http::{Request, Response};
 
 /// Scripts and styles come from here alone; pictures may be previews that a script has.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -9,12 +10,29 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// What the page may ask of the browser.
 const PERMISSIONS: &str = "microphone=(self), camera=(), geolocation=()";
 
-/// The names and texts of files in `page/`.
-macro_rules! files {
-    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../page/", $name)))),*] };
+/// A new version has the same names, so that each visit asks whether a file is still the one.
+const CACHE: &str = "no-cache";
+
+/// A file of `page/`, as `build.rs` packed it.
+macro_rules! file {
+    ($name:expr, $content_type:expr) => {
+        Asset {
+            path: $name,
+            content_type: $content_type,
+            cache: CACHE,
+            gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+        }
+    };
 }
 
-const FILES: &[(&str, &str)] = files![
+/// The files that the page loads, by their endings.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => { &[$(file!($name, content_type($name))),*] };
+}
+
+const PAGE: Asset = file!("index.html", "text/html; charset=utf-8");
+
+const FILES: &[Asset] = files![
     "account.js",
     "api.js",
     "app.js",
@@ -43,25 +61,24 @@ const FILES: &[(&str, &str)] = files![
 ];
 
 /// The page.
-pub(crate) fn page() -> Response {
-    let html = include_str!("../page/index.html");
-    Response::new(200, "text/html; charset=utf-8", html.as_bytes().to_vec())
+pub(crate) fn page(request: &Request) -> Response {
+    PAGE.answer(request)
         .with("content-security-policy", POLICY)
         .with("permissions-policy", PERMISSIONS)
         .with("referrer-policy", "no-referrer")
-        .with("cache-control", "no-cache")
 }
 
 /// One of its files.
-pub(crate) fn file(name: &str) -> Option<Response> {
-    let (name, text) = FILES.iter().find(|(known, _)| *known == name)?;
-    let content_type = match name.rsplit_once('.') {
-        Some((_, "css")) => "text/css; charset=utf-8",
+pub(crate) fn file(name: &str, request: &Request) -> Option<Response> {
+    FILES.iter().find(|file| file.path == name).map(|file| file.answer(request))
+}
+
+/// What a file is, by its ending: a style or a script.
+const fn content_type(name: &str) -> &'static str {
+    match name.as_bytes() {
+        [.., b'.', b'c', b's', b's'] => "text/css; charset=utf-8",
         _ => "text/javascript; charset=utf-8",
-    };
-    let response = Response::new(200, content_type, text.as_bytes().to_vec());
-    // a new version has the same names
-    Some(response.with("cache-control", "no-cache"))
+    }
 }
 
 #[cfg(test)]
@@ -70,8 +87,9 @@ mod tests {
 
     #[test]
     fn every_file_is_a_script_or_a_style() {
-        for (name, _) in FILES {
+        for Asset { path: name, content_type, .. } in FILES {
             assert!(name.ends_with(".js") || name.ends_with(".css"), "{name}");
+            assert_eq!(name.ends_with(".css"), content_type.starts_with("text/css"), "{name}");
         }
     }
 }

@@ -121,9 +121,13 @@ fn streamed(head: &Response, producer: Producer) -> Result<Outgoing, ErrorCode> 
     outgoing(head, producer)
 }
 
-/// The head alone, with the body's length as a header.
+/// The head alone, with the body's length as a header. A status that has no body must not give the length of none (RFC
+/// 9110, section 8.6).
 fn with_length(response: &Response) -> Response {
     let head = Response { status: response.status, headers: response.headers.clone(), body: Vec::new() };
+    if matches!(response.status, 204 | 304) {
+        return head;
+    }
     head.with("content-length", &response.body.len().to_string())
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use atelier_kit::Request;
 use atelier_kit::fake::get;
 
 use crate::fake::Script;
@@ -42,6 +43,44 @@ fn the_page_asks_for_nothing_that_is_not_here_and_all_of_it_is_small() {
 }
 
 #[test]
+fn the_page_is_sent_packed_and_once() {
+    let host = Script::default().host();
+    let ask = |path: &str, headers: &[(&str, &str)]| {
+        host.browser().answer(Request { headers: headers.iter().copied().collect(), ..get(path) })
+    };
+    let page = text(&host, "/kuvagen/");
+    let files = named(&page, "href=\"page/")
+        .chain(named(&page, "src=\"page/"))
+        .map(|name| format!("/kuvagen/page/{name}"));
+    let mut bytes = 0;
+    for path in files.chain(["/kuvagen/".to_owned()]) {
+        let packed = ask(&path, &[("accept-encoding", "gzip, br")]);
+        assert_eq!(packed.headers.get("content-encoding"), Some("gzip"), "{path}");
+        assert_eq!(packed.headers.get("vary"), Some("accept-encoding"), "{path}");
+        assert_eq!(packed.headers.get("cache-control"), Some("no-cache"), "{path}");
+        bytes += packed.body.len();
+        let tag = packed.headers.get("etag").expect("a tag").to_owned();
+        let again = ask(&path, &[("if-none-match", tag.as_str())]);
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        assert_eq!(ask(&path, &[("if-none-match", "\"of another version\"")]).status, 200, "{path}");
+    }
+    assert!(bytes < 50_000, "{bytes} bytes");
+}
+
+#[test]
+fn every_script_is_known_before_another_asks_for_it() {
+    let host = Script::default().host();
+    let page = text(&host, "/kuvagen/");
+    let early: Vec<&str> = named(&page, "modulepreload\" href=\"page/").collect();
+    for script in early.iter().chain([&"app.js"]) {
+        let content = text(&host, &format!("/kuvagen/page/{script}"));
+        for name in named(&content, "from \"./") {
+            assert!(early.contains(&name), "{script} asks for {name}");
+        }
+    }
+}
+
+#[test]
 fn the_pages_policy_lets_nothing_else_in() {
     let response = Script::default().host().browser().answer(get("/kuvagen/"));
     let policy = response.headers.get("content-security-policy").expect("a policy");
@@ -76,6 +115,7 @@ fn the_document_describes_every_path() {
     ] {
         assert!(document["paths"][path][method]["responses"]["4XX"].is_object(), "{path}");
     }
+    assert!(document["paths"]["/kuvagen/"]["get"]["responses"]["304"].is_object());
     let form = &document["paths"]["/kuvagen/process_command"]["post"]["requestBody"]["content"]["multipart/form-data"];
     assert!(form["schema"]["properties"]["audio"].is_object());
     for path in ["/docs", "/redoc"] {
