@@ -76,7 +76,7 @@ impl Wish {
         let prompt = reader.value(&PROMPT);
         let side = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
         let wish = Self {
-            negative_prompt: reader.option(&NEGATIVE_PROMPT),
+            negative_prompt: reader.option(&NEGATIVE_PROMPT).filter(|text| !text.is_empty()),
             size: Some(Size { width: side(reader.value(&WIDTH)), height: side(reader.value(&HEIGHT)) }),
             cache_seconds: reader.option(&CACHE_SECONDS).and_then(|seconds| u32::try_from(seconds).ok()),
             ..Self::common(&mut reader, prompt, drawer)

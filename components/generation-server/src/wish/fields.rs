@@ -48,7 +48,8 @@ pub(super) static CHANGE: Field<Text> =
     Field::optional("prompt", Text { min: 1, max: MAX_PROMPT }, "What the image is to become.");
 pub(super) static NEGATIVE_PROMPT: Field<Text> = Field::optional(
     "negative_prompt",
-    Text { min: 1, max: MAX_PROMPT },
+    // forms that leave it empty send it all the same
+    Text { min: 0, max: MAX_PROMPT },
     "What it does not show. A model that has no use for one, as FLUX, refuses it by name.",
 );
 pub(super) static WIDTH: Field<Integer> =

@@ -51,6 +51,16 @@ fn a_prompt_alone_has_the_defaults() {
     assert_eq!(status(&host, FIRST)["message"], "Generation completed successfully; a note");
 }
 
+/// README line: "\"negative_prompt\": \"string (optional)\"". Forms send what was left empty.
+#[test]
+fn a_negative_prompt_that_is_empty_is_none_even_for_a_model_that_takes_none() {
+    let body = with("negative_prompt", &json!(""));
+    assert_eq!(ordered(&flux().host(), &body).negative_prompt, None);
+    let plain = Model { negative_prompt: false, ..flux().models[0].clone() };
+    let host = Script { models: vec![plain], ..flux() }.host();
+    assert_eq!(ordered(&host, &body).negative_prompt, None);
+}
+
 /// README lines: "\"prompt\": \"string (required)\"", "\"negative_prompt\": \"string (optional)\"", "\"seed\": \"int (optional)\"".
 #[test]
 fn every_field_reaches_the_model_in_any_form_that_pydantic_takes() {
@@ -69,7 +79,7 @@ fn every_field_reaches_the_model_in_any_form_that_pydantic_takes() {
 fn values_past_their_bounds_are_refused_by_field() {
     for (field, values) in [
         ("prompt", vec![json!(""), json!(1), json!("a".repeat(8_193))]),
-        ("negative_prompt", vec![json!(""), json!("a".repeat(8_193))]),
+        ("negative_prompt", vec![json!(1), json!("a".repeat(8_193))]),
         ("width", vec![json!(63), json!(2_049), json!("wide"), Value::Null]),
         ("height", vec![json!(63), json!(2_049), json!(512.5)]),
         ("num_inference_steps", vec![json!(0), json!(151), json!([])]),
