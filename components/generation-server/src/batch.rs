@@ -40,7 +40,8 @@ pub(crate) async fn answer(host: &impl Capable, request: &Request) -> Result<Res
         submissions.push(terms.submission(&index.to_string(), drawer, Make::FromText, wish, &task));
     }
     none(faults)?;
-    let receipts = host.submit(submissions).await.map_err(refused)?;
+    let receipts = host.submit(submissions).await;
+    let receipts = receipts.map_err(|error| refused(error, |index, fault| fault.in_entry(TASKS, index)))?;
     let mut tasks = Vec::new();
     for (receipt, (_, wish)) in receipts.into_iter().zip(&wishes) {
         tasks.push(told(host, receipt, wish).await);
@@ -89,10 +90,7 @@ async fn models_of(
 
 /// A task's faults under their place in the batch.
 fn at(index: usize, faults: Faults) -> impl Iterator<Item = Fault> {
-    faults.each.into_iter().map(move |fault| {
-        let field = fault.field.as_ref().map_or(String::new(), |field| format!(".{field}"));
-        Fault { field: Some(format!("{TASKS}[{index}]{field}")), ..fault }
-    })
+    faults.each.into_iter().map(move |fault| fault.in_entry(TASKS, index))
 }
 
 fn none(faults: Vec<Fault>) -> Result<(), Failure> {

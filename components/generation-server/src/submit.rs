@@ -2,6 +2,7 @@
 //! so that an id stands for work that can be done.
 
 use atelier_kit::fastapi::Failure;
+use atelier_kit::fields::{Fault, Faults};
 use atelier_kit::http::{Request, Response};
 use atelier_kit::jobs::{Cache, JobsError, Receipt, Submission, Webhook};
 use atelier_kit::{Host, Jobs};
@@ -11,7 +12,7 @@ use crate::api::Capable;
 use crate::inputs::{self, Kept};
 use crate::models::{self, Drawer, Make};
 use crate::task::Task;
-use crate::wish::Wish;
+use crate::wish::{CACHE_SECONDS, WEBHOOK_URL, Wish};
 use crate::{settings, view};
 
 /// The header under which a client may send its tasks again.
@@ -97,7 +98,7 @@ pub(crate) async fn answer(
         (Err(_), Some(input)) => inputs::give_up(host, input).await,
         (_, None) => {}
     }
-    let receipt = submitted.map_err(refused)?;
+    let receipt = submitted.map_err(|error| refused(error, |_, fault| fault))?;
     Ok(Response::json(200, &told(host, receipt, &wish).await))
 }
 
@@ -107,10 +108,21 @@ async fn input(host: &impl Capable, terms: &Terms, image: Vec<u8>) -> Result<Kep
     inputs::keep(host, terms.key.as_deref(), &image).await.map_err(Failure::of_storage)
 }
 
-/// Everything but the webhook is right by now.
-pub(crate) fn refused(error: JobsError) -> Failure {
+/// What the host refuses of jobs, in the request's words; `place` says whose fault it is among several tasks. Everything but who is
+/// told, and what may be told again, is right by now.
+pub(crate) fn refused(error: JobsError, place: impl Fn(usize, Fault) -> Fault) -> Failure {
+    let called = |field: &str| match field {
+        "webhook" => Some(WEBHOOK_URL.name()),
+        "cache.models" | "cache.seconds" => Some(CACHE_SECONDS.name()),
+        _ => None,
+    };
+    if let Some(wrong) = error.wrong()
+        && let Some(field) = called(wrong.field)
+    {
+        let fault = Fault::invalid(Some(field), wrong.why);
+        return Faults::from(vec![place(wrong.job, fault)]).into();
+    }
     match error {
-        JobsError::Invalid(text) => Failure::invalid("webhook_url", text),
         // the host knows the key with the task's place before it
         JobsError::KeyUsed(_) => {
             Failure::new(409, format!("`{KEY}` was used for another task; send this one under a new key"))

@@ -169,7 +169,11 @@ fn entry(fault: &Fault) -> Value {
         FaultKind::Unknown => "extra_forbidden",
         FaultKind::Invalid => "value_error",
     };
-    let place: Vec<_> = std::iter::once("body").chain(fault.field.as_deref()).collect();
+    let mut place = vec![json!("body")];
+    if let Some((list, index)) = fault.entry {
+        place.extend([json!(list), json!(index)]);
+    }
+    place.extend(fault.field.as_deref().map(Value::from));
     json!({"type": kind, "loc": place, "msg": fault.text, "input": fault.given})
 }
 
@@ -180,7 +184,7 @@ pub fn schemas() -> Value {
     json!({
         "ValidationError": object(json!({
             "type": {"enum": ["missing", "extra_forbidden", "value_error"]},
-            "loc": {"type": "array", "items": place, "description": "`body` and the field's name."},
+            "loc": {"type": "array", "items": place, "description": "`body`, for an entry its list and place, and the field."},
             "msg": {"type": "string", "description": "What is wrong, and what would be right."},
             "input": {"description": "What was sent; null where there is nothing, or where it is no text."},
         }), &["type", "loc", "msg"]),
@@ -212,16 +216,21 @@ mod tests {
     fn what_fails_validation_is_a_list_of_places_and_texts() {
         let missing = Fault {
             kind: FaultKind::Missing,
+            entry: None,
             field: Some("prompt".into()),
             text: "`prompt` is missing; give text".into(),
             given: Value::Null,
         };
+        let (kind, entry) = (FaultKind::Unknown, Some(("tasks", 1)));
+        // a name that a client made up is one name, whatever it looks like
         let unknown =
-            Fault { kind: FaultKind::Unknown, field: Some("x".into()), text: "no".into(), given: json!("1") };
-        let failure = Failure::from(Faults::from(vec![missing, unknown]));
+            Fault { kind, entry, field: Some("x[0].y".into()), text: "no".into(), given: json!("1") };
+        let whole = Fault::invalid(None, "no object").in_entry("tasks", 2);
+        let failure = Failure::from(Faults::from(vec![missing, unknown, whole]));
         let expected = json!({"detail": [
             {"type": "missing", "loc": ["body", "prompt"], "msg": "`prompt` is missing; give text", "input": null},
-            {"type": "extra_forbidden", "loc": ["body", "x"], "msg": "no", "input": "1"},
+            {"type": "extra_forbidden", "loc": ["body", "tasks", 1, "x[0].y"], "msg": "no", "input": "1"},
+            {"type": "value_error", "loc": ["body", "tasks", 2], "msg": "no object", "input": null},
         ]});
         assert_eq!((failure.status(), body(&failure)), (422, expected));
     }

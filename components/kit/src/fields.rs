@@ -117,6 +117,8 @@ pub struct Faults {
 pub struct Fault {
     /// What kind of fault it is.
     pub kind: FaultKind,
+    /// The list of the request and the place in it, from 0, whose entry is at fault; none for the request's own fields.
+    pub entry: Option<(&'static str, usize)>,
     /// The field, where a single one is at fault.
     pub field: Option<String>,
     /// What is wrong, with its fix.
@@ -129,7 +131,12 @@ impl Fault {
     /// A value that cannot be used, of a field, or of the body as a whole.
     pub fn invalid(field: Option<&str>, text: impl Into<String>) -> Self {
         let (kind, field) = (FaultKind::Invalid, field.map(str::to_owned));
-        Self { kind, field, text: text.into(), given: Value::Null }
+        Self { kind, entry: None, field, text: text.into(), given: Value::Null }
+    }
+
+    /// The same fault in an entry of a list.
+    pub fn in_entry(self, list: &'static str, place: usize) -> Self {
+        Self { entry: Some((list, place)), ..self }
     }
 }
 
@@ -234,7 +241,7 @@ impl Reader {
 
     fn put(&mut self, kind: FaultKind, name: Option<&str>, text: String) {
         let given = name.and_then(|name| self.object.get(name)).map_or(Value::Null, in_part);
-        self.faults.push(Fault { kind, field: name.map(shortened), text, given });
+        self.faults.push(Fault { kind, entry: None, field: name.map(shortened), text, given });
     }
 
     /// The request, unless anything was wrong.
@@ -317,7 +324,7 @@ fn names(table: Table, files: &[&'static str]) -> Vec<&'static str> {
 fn unknown_field(key: &str, value: &Value, known: &[&str]) -> Fault {
     let field = shortened(key);
     let text = format!("`{field}` is not a field; the fields are {}", known.join(", "));
-    Fault { kind: FaultKind::Unknown, field: Some(field), text, given: in_part(value) }
+    Fault { kind: FaultKind::Unknown, entry: None, field: Some(field), text, given: in_part(value) }
 }
 
 /// A name that may be the client's own is shown in part.

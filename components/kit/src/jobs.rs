@@ -146,6 +146,27 @@ pub enum JobsError {
     Failed(String),
 }
 
+/// What is wrong with one of the jobs that were submitted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong<'a> {
+    /// The job's place among them, from 0.
+    pub job: usize,
+    /// The submission's field, in the words of `wit/jobs.wit`.
+    pub field: &'a str,
+    /// Why, and what would be right.
+    pub why: &'a str,
+}
+
+impl JobsError {
+    /// Takes apart what the host says of a job's field: "`FIELD` of job PLACE: WHY". None for every other error.
+    pub fn wrong(&self) -> Option<Wrong<'_>> {
+        let Self::Invalid(text) = self else { return None };
+        let (field, rest) = text.strip_prefix('`')?.split_once("` of job ")?;
+        let (job, why) = rest.split_once(": ")?;
+        Some(Wrong { job: job.parse().ok()?, field, why })
+    }
+}
+
 /// A job, begun (`job-runner.job`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is documented in wit/jobs.wit")]
@@ -179,4 +200,22 @@ pub trait Jobs {
     async fn cancel(&self, id: &str) -> Result<Standing, JobsError>;
     /// Says how far the job is that is being worked on, 0 to 100, and in words.
     async fn report(&self, progress: u8, message: &str) -> Result<(), JobsError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_says_of_a_jobs_field_is_taken_apart_and_nothing_else_is() {
+        let told = |text: &str| JobsError::Invalid(text.into());
+        let wrong = Wrong { job: 12, field: "webhook", why: "`http://a`: no public address" };
+        assert_eq!(told("`webhook` of job 12: `http://a`: no public address").wrong(), Some(wrong));
+        for other in
+            ["", "`webhook`", "`webhook` of job : x", "`webhook` of job -1: x", "webhook of job 1: x"]
+        {
+            assert_eq!(told(other).wrong(), None, "{other}");
+        }
+        assert_eq!(JobsError::Full("`webhook` of job 1: x".into()).wrong(), None);
+    }
 }

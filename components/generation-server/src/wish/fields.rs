@@ -88,12 +88,12 @@ pub(super) static PRIORITY: Field<Choice> = Field::with_default(
     "Extension. Which of one's own tasks go first; one class is worth ten minutes of waiting.",
 );
 
-pub(super) static WEBHOOK_URL: Field<Text> = Field::optional(
+pub(crate) static WEBHOOK_URL: Field<Text> = Field::optional(
     "webhook_url",
     Text { min: 1, max: 2_048 },
     "Extension. Who is told of the task's end: its status is posted there, signed as Standard Webhooks, until it is acknowledged.",
 );
-pub(super) static CACHE_SECONDS: Field<Integer> = Field::optional(
+pub(crate) static CACHE_SECONDS: Field<Integer> = Field::optional(
     "cache_seconds",
     Integer { min: 1, max: 604_800 },
     "Extension. The picture of the same task will do, if it is not older; for tasks with a `seed`. It is kept so long for others.",

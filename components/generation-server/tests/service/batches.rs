@@ -37,14 +37,31 @@ fn one_task_that_is_wrong_refuses_them_all_and_every_fault_is_told() {
     let host = flux().host();
     let body = value!({"tasks": [task("a"), {"model": "sdxl", "width": 1}, {"prompt": "b"}, 7]});
     let fields: Vec<_> = faults(post(&host, BATCH, &body)).into_iter().map(|(field, _)| field).collect();
-    let expected = ["tasks[1].model", "tasks[1].prompt", "tasks[1].width", "tasks[2].model", "tasks[3]"];
+    let expected = ["tasks/1/model", "tasks/1/prompt", "tasks/1/width", "tasks/2/model", "tasks/3"];
     assert_eq!(fields, expected);
     assert!(host.record.borrow().background.submissions.is_empty());
     let unguided = atelier_kit::host::Model { guidance: false, ..flux().models[0].clone() };
     let host = Script { models: vec![unguided], ..flux() }.host();
     let body = value!({"tasks": [task("a"), {"model": "flux", "prompt": "a", "guidance_scale": 7.5}]});
-    assert_eq!(fault(post(&host, BATCH, &body)), "tasks[1].guidance_scale");
+    assert_eq!(fault(post(&host, BATCH, &body)), "tasks/1/guidance_scale");
     assert!(host.record.borrow().background.submissions.is_empty());
+}
+
+#[test]
+fn a_place_in_a_batch_is_told_as_fastapi_tells_it() {
+    let body = value!({"tasks": [task("a"), {"model": "flux"}]});
+    let (status, answer) = post(&flux().host(), BATCH, &body);
+    assert_eq!((status, &answer["detail"][0]["loc"]), (422, &value!(["body", "tasks", 1, "prompt"])));
+}
+
+#[test]
+fn a_webhook_that_the_host_refuses_is_that_tasks() {
+    let reason = "`webhook` of job 1: `http://10.0.0.1/` is no public address".to_owned();
+    let host = Script { jobs: Err(JobsError::Invalid(reason)), ..flux() }.host();
+    let told = |url| value!({"model": "flux", "prompt": "a", "webhook_url": url});
+    let body = value!({"tasks": [told("https://example.com/"), told("http://10.0.0.1/")]});
+    let why = "`http://10.0.0.1/` is no public address".to_owned();
+    assert_eq!(faults(post(&host, BATCH, &body)), [("tasks/1/webhook_url".to_owned(), why)]);
 }
 
 #[test]

@@ -188,9 +188,17 @@ fn a_webhook_is_the_jobs_and_one_that_the_host_refuses_is_named_by_its_field() {
     submitted(post(&host, T2I, &with("webhook_url", &json!("https://example.com/hook"))));
     let kept = host.record.borrow().background.submissions[0].webhook.clone();
     assert_eq!(kept, Some(Webhook::of_end("https://example.com/hook")));
-    let reason = "this route has no [route.webhooks]".to_owned();
-    let refusing = Script { jobs: Err(JobsError::Invalid(reason)), ..flux() }.host();
-    assert_eq!(fault(post(&refusing, T2I, &with("webhook_url", &json!("https://a")))), "webhook_url");
+    let told = "route `flux` tells nobody; add [route.webhooks] with a `secret-env` to it";
+    let refusing = |text: String| Script { jobs: Err(JobsError::Invalid(text)), ..flux() }.host();
+    let refused = post(
+        &refusing(format!("`webhook` of job 0: {told}")),
+        T2I,
+        &with("webhook_url", &json!("https://a")),
+    );
+    assert_eq!(faults(refused), [("webhook_url".to_owned(), told.to_owned())]);
+    let cached = json!({"prompt": "a", "seed": 7, "cache_seconds": 60});
+    let host_says = "`cache.models` of job 0: `flux-dev` is not here".to_owned();
+    assert_eq!(fault(post(&refusing(host_says), T2I, &cached)), "cache_seconds");
     for wrong in [json!(""), json!("h".repeat(2_049)), json!(1)] {
         assert_eq!(fault(post(&host, T2I, &with("webhook_url", &wrong))), "webhook_url");
     }

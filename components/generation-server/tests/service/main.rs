@@ -76,12 +76,17 @@ pub(crate) fn submitted((status, answer): (u16, Value)) -> String {
     answer["session_id"].as_str().expect("an id").to_owned()
 }
 
-/// The places and texts of the faults of a refusal.
+/// The places and texts of the faults of a refusal. A place is what stands behind `body`, apart by `/`.
 pub(crate) fn faults((status, answer): (u16, Value)) -> Vec<(String, String)> {
     let faults = answer["detail"].as_array().unwrap_or_else(|| panic!("{status} {answer}"));
     assert_eq!(status, 422, "{answer}");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    faults.iter().map(|fault| (text(&fault["loc"][1]), text(&fault["msg"]))).collect()
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let place = |fault: &Value| {
+        let steps = fault["loc"].as_array().expect("a place");
+        assert_eq!(steps[0], "body", "{fault}");
+        steps[1..].iter().map(text).collect::<Vec<_>>().join("/")
+    };
+    faults.iter().map(|fault| (place(fault), text(&fault["msg"]))).collect()
 }
 
 /// The only fault's place.

@@ -68,5 +68,5 @@ fn a_view_is_put_into_words_for_a_model_that_stands_in() {
 fn other_models_have_no_view() {
     assert_eq!(fault(post(&standing_in(), T2I, &json!({"prompt": "a", "view": "left"}))), "view");
     let body: Value = json!({"tasks": [{"model": "flux", "prompt": "a", "view": "left"}]});
-    assert_eq!(fault(post(&standing_in(), "/api/batch", &body)), "tasks[0].view");
+    assert_eq!(fault(post(&standing_in(), "/api/batch", &body)), "tasks/0/view");
 }
