@@ -77,6 +77,8 @@ pub enum Reuse {
 pub struct Webhooks {
     /// Servers that may be told though they are of this machine or its own network; `webhooks.private` in the manifest.
     pub private: Vec<Origin>,
+    /// The variable with the secret that messages are signed with, where it is not set: until it is, nobody is told.
+    pub unset: Option<String>,
 }
 
 /// One route: its handler, the plugins of each stage in order, and what all of them may do.

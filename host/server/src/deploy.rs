@@ -249,12 +249,18 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_string()
 }
 
-/// Who may be told of the route's background jobs. A secret that is not there, or is none, is said now and not with the first
-/// message.
+/// Who may be told of the route's background jobs. A secret that is none is said now and not with the first message. Without one
+/// the route does all else, so that it runs where nobody wants to be told.
 fn told(route: &Route) -> Result<Option<Webhooks>, DeployError> {
     let Some(webhooks) = &route.webhooks else { return Ok(None) };
+    let private = origins("webhooks.private", &webhooks.private)?;
+    let name = &webhooks.secret_env;
+    if webhooks::is_unset(webhooks) {
+        tracing::warn!(route = route.name, "tells nobody of its jobs until the variable {name} is set");
+        return Ok(Some(Webhooks { private, unset: Some(name.clone()) }));
+    }
     webhooks::signer(webhooks).map_err(operators)?;
-    Ok(Some(Webhooks { private: origins("webhooks.private", &webhooks.private)? }))
+    Ok(Some(Webhooks { private, unset: None }))
 }
 
 fn origins(key: &str, texts: &[String]) -> Result<Vec<Origin>, DeployError> {

@@ -348,6 +348,15 @@ async fn of_a_job_those_are_told_whom_the_route_may_tell() {
     assert_eq!(told, [(id.as_str(), "https://a.test/"); 2], "of its beginning and of its end");
     let refused = tell(&route, &anna, "tell http://127.0.0.1:9000/ ended echo x").await;
     assert!(refused.contains("`webhooks.private` of the route"), "{refused}");
+    let unset = Webhooks { unset: Some("THE_SECRET".into()), ..Webhooks::default() };
+    let grants = Grants { jobs: true, webhooks: Some(unset), ..Grants::default() };
+    let route = place.runtime.deploy(RouteSpec { grants, ..runner() }).await.unwrap();
+    let refused = tell(&route, &anna, "tell https://a.test/ ended echo x").await;
+    assert!(refused.contains("`webhook` of job 0: ") && refused.contains("THE_SECRET"), "{refused}");
+    assert!(
+        !tell(&route, &anna, "submit echo x").await.starts_with("error"),
+        "jobs of which nobody is told are kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

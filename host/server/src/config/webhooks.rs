@@ -1,5 +1,5 @@
 //! `webhooks` of a route: how those are told of its background jobs who want to know. Names the variable that holds the secret and
-//! does not read it; that is done when the route is deployed.
+//! does not read it; that is done when the route is deployed. One that is not set keeps no route from loading.
 
 use std::time::Duration;
 

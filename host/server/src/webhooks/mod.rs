@@ -103,6 +103,12 @@ impl Courier {
     }
 }
 
+/// Whether the variable with a route's secret is not there, or empty.
+pub(crate) fn is_unset(webhooks: &Webhooks) -> bool {
+    // one that is no text is there, and no secret
+    std::env::var_os(&webhooks.secret_env).is_none_or(|value| value.is_empty())
+}
+
 /// What signs a route's messages, by the process's variables. The text is for operators.
 pub(crate) fn signer(webhooks: &Webhooks) -> Result<Signer, String> {
     let name = &webhooks.secret_env;

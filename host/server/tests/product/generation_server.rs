@@ -126,6 +126,34 @@ async fn a_task_goes_from_its_id_to_its_picture() {
     );
 }
 
+/// The original's `.env` has no secret for webhooks.
+#[tokio::test]
+async fn without_a_secret_for_webhooks_tasks_are_done_and_those_that_name_one_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::told(folder, Some(&manifest()), |command| {
+        command.env_remove("WEBHOOK_SECRET");
+    })
+    .await;
+    let id = submit(&host, small(7)).await;
+    assert_eq!(ended(&host, None, &id).await["status"], "completed");
+    let mut told = small(7);
+    told["webhook_url"] = json!("https://example.com/hook");
+    let answer = ask_json(&host, Method::POST, T2I, None, told.clone()).await;
+    let fault = answer.json()["detail"][0].clone();
+    assert_eq!((answer.status.as_u16(), &fault["loc"]), (422, &json!(["body", "webhook_url"])), "{fault}");
+    let why = fault["msg"].as_str().unwrap();
+    assert!(
+        why.starts_with("route `generation-server` tells nobody until") && why.contains("WEBHOOK_SECRET"),
+        "{why}"
+    );
+    told["model"] = json!("flux");
+    let mut untold = small(7);
+    untold["model"] = json!("flux");
+    let batch = json!({ "tasks": [untold, told] });
+    let fault = ask_json(&host, Method::POST, "/api/batch", None, batch).await.json()["detail"][0].clone();
+    assert_eq!(fault["loc"], json!(["body", "tasks", 1, "webhook_url"]), "{fault}");
+}
+
 /// README line: "**Image-to-Image (i2i)**: Transform images using AI models".
 #[tokio::test]
 async fn an_image_is_changed_by_as_much_as_its_strength_says() {

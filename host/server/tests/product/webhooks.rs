@@ -26,6 +26,8 @@ use crate::jobs::{tell, until};
 use crate::tenants::route;
 
 const VARIABLE: &str = "TEST_WEBHOOK_SECRET";
+/// A variable that is set, to what is no secret.
+const NO_SECRET: &str = "TEST_NO_WEBHOOK_SECRET";
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -158,7 +160,7 @@ fn manifest(receivers: &[&Receiver]) -> String {
 async fn host(folder: TempDir, manifest: &str) -> Host {
     std::fs::write(folder.path().join("guest.wasm"), guest("runner")).unwrap();
     Host::told(folder, Some(manifest), |command| {
-        command.env(VARIABLE, format!("whsec_{SECRET}"));
+        command.env(VARIABLE, format!("whsec_{SECRET}")).env(NO_SECRET, "hunter2");
     })
     .await
 }
@@ -265,8 +267,9 @@ async fn what_ended_before_a_kill_is_told_after_it_and_what_was_heard_is_not() {
 #[tokio::test]
 async fn who_may_not_be_told_is_refused_by_name() {
     let receiver = Receiver::open(None).await;
-    let unset = "grants = { jobs = true }\nwebhooks = { secret-env = \"TEST_NO_SUCH_SECRET\" }";
-    let host = fresh(&(manifest(&[&receiver]) + &route("unset", unset))).await;
+    let signed_by = |name| format!("grants = {{ jobs = true }}\nwebhooks = {{ secret-env = \"{name}\" }}");
+    let others = route("unset", &signed_by("TEST_NO_SUCH_SECRET")) + &route("wrong", &signed_by(NO_SECRET));
+    let host = fresh(&(manifest(&[&receiver]) + &others)).await;
     let wrong = [
         ("http://127.0.0.1:1/", "`webhooks.private`"),
         ("http://169.254.169.254/latest", "`webhooks.private`"),
@@ -285,7 +288,13 @@ async fn who_may_not_be_told_is_refused_by_name() {
     assert!(own.contains("this host itself listens") || own.contains("`webhooks.private`"), "{own}");
     let refused = tell(&host, "/mute", None, &format!("tell {} ended echo x", receiver.url("/well"))).await;
     assert!(refused.contains("[route.webhooks]") && refused.contains("`secret-env`"), "{refused}");
+    let to_unset = format!("tell {} ended echo x", receiver.url("/well"));
+    let refused = tell(&host, "/unset", None, &to_unset).await;
+    assert!(refused.contains("`webhook` of job 0: ") && refused.contains("TEST_NO_SUCH_SECRET"), "{refused}");
+    let id = tell(&host, "/unset", None, "submit echo x").await;
+    until(&host, "/unset", None, &id, "Completed").await;
     let status = host.status().await;
-    let problem = status["routes"][2]["error"].as_str().unwrap();
-    assert!(problem.contains("webhooks.secret-env") && problem.contains("TEST_NO_SUCH_SECRET"), "{problem}");
+    let problem = status["routes"][3]["error"].as_str().unwrap();
+    assert!(problem.contains("webhooks.secret-env") && problem.contains(NO_SECRET), "{problem}");
+    assert!(!problem.contains("hunter2"), "{problem}");
 }

@@ -59,6 +59,13 @@ fn webhook(caller: &Caller, index: usize, wanted: Option<jobs::Webhook>) -> Resu
         let why = format!("route `{route}` tells nobody; add [route.webhooks] with a `secret-env` to it");
         return Err(wrong(why));
     };
+    if let Some(variable) = &webhooks.unset {
+        let route = &caller.route.name;
+        let why = format!(
+            "route `{route}` tells nobody until the variable {variable} is set, which its `webhooks.secret-env` names"
+        );
+        return Err(wrong(why));
+    }
     let receiver = caller.host.network.receiver(&url, &webhooks.private).map_err(wrong)?;
     if occasions.is_empty() {
         occasions.push(jobs::Occasion::Ended);
