@@ -136,6 +136,7 @@ export const english = {
   error_gallery_full: "The gallery is full. Delete pictures that you do not need, then try again.",
   error_storage_full: "The server has no room for more pictures. Delete some, or tell whoever runs it.",
   error_not_found: "This picture is not there any more. The gallery has been read anew.",
+  error_other_site: "That was asked for by a page of another site. Open the studio at its own address, and try again there.",
   error_picture: "The picture cannot be shown. Choose it in the gallery once more, or reload the page.",
   error_other: "That did not work: {message}. Try again.",
   error_mic_denied: "The microphone is blocked. Allow it in the browser\u2019s site settings (the icon beside the address) and hold again, or type the command.",

@@ -136,6 +136,7 @@ export const finnish = {
   error_gallery_full: "Galleria on täynnä. Poista kuvia, joita et tarvitse, ja yritä sitten uudelleen.",
   error_storage_full: "Palvelimella ei ole tilaa uusille kuville. Poista kuvia tai kerro ylläpitäjälle.",
   error_not_found: "Kuvaa ei enää ole. Galleria on luettu uudelleen.",
+  error_other_site: "Sitä pyysi toisen sivuston sivu. Avaa studio sen omasta osoitteesta ja yritä siellä uudelleen.",
   error_picture: "Kuvaa ei voi näyttää. Valitse se galleriasta uudelleen tai lataa sivu uudelleen.",
   error_other: "Se ei onnistunut: {message}. Yritä uudelleen.",
   error_mic_denied: "Mikrofoni on estetty. Salli se selaimen sivustoasetuksista (kuvake osoitteen vieressä) ja pidä taas pohjassa, tai kirjoita komento.",

@@ -19,6 +19,7 @@ def check_each_refusal_says_what_to_do(stage):
     expected = {
         "nothing_heard": "Nothing was heard", "nothing_to_edit": "no picture to change", "nothing_to_undo": "first picture",
         "not_understood": "No command was found", "busy": "full at the moment", "failed": "could not be made", "no_backend": "that draws is away",
+        "other_site": "page of another site",
         "of_tomorrow": "That did not work: so it is",
     }
     for code, words in expected.items():
@@ -126,7 +127,7 @@ def check_finnish_says_what_to_do_as_well(stage):
     expected = {
         ("nothing_heard", None): "Mitään ei kuulunut", ("nothing_to_edit", None): "Muutettavaa kuvaa ei vielä ole", ("nothing_to_undo", None): "ensimmäinen kuva",
         ("not_understood", None): "ei löytynyt komentoa", ("busy", None): "täynnä", ("failed", None): "Kuvaa ei saatu", ("no_backend", None): "Piirtävä palvelin on poissa",
-        ("invalid", "audio"): "Äänitettä ei voi lukea", ("too_large", None): "liian pitkä", ("storage_full", None): "ei ole tilaa",
+        ("invalid", "audio"): "Äänitettä ei voi lukea", ("too_large", None): "liian pitkä", ("storage_full", None): "ei ole tilaa", ("other_site", None): "toisen sivuston",
     }
     for (code, field), words in expected.items():
         answer(visit, ("error", {"code": code, "message": "so it is", "field": field}))
