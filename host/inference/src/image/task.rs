@@ -190,10 +190,12 @@ pub fn no_steps_left(steps: usize, strength: f64) -> String {
 /// How names of schedules begin that run a step whatever the strength: all of them, or rounded up.
 const ALWAYS_RUN: [&str; 2] = ["lcm", "flow_match_euler"];
 
-/// Refuses a strength that leaves none of the steps, before anybody waits for it.
+/// Refuses a strength that leaves none of the steps, before anybody waits for it. A model without schedules is another server's,
+/// and takes the steps that it likes.
 pub(crate) fn check_steps_left(task: &Task, steps: u32, schedule: &str) -> Result<()> {
     let (steps, strength) = (steps as usize, task.strength());
-    if steps_run(steps, strength) > 0 || ALWAYS_RUN.iter().any(|name| schedule.starts_with(name)) {
+    let is_free = schedule.is_empty() || ALWAYS_RUN.iter().any(|name| schedule.starts_with(name));
+    if is_free || steps_run(steps, strength) > 0 {
         return Ok(());
     }
     Err(Error::invalid("strength", no_steps_left(steps, strength)))

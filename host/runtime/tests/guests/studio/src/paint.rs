@@ -128,7 +128,7 @@ fn flat(width: u32, height: u32) -> Image {
 
 /// From a picture of 32x16 to the size that is named, or to its own.
 pub async fn from_picture(text: &str) -> String {
-    let mut request = request("fake", "cat", 1);
+    let mut request = request("fake", "cat", 2);
     request.size =
         text.split_once('x').map(|(w, h)| Size { width: w.parse().unwrap(), height: h.parse().unwrap() });
     let job = match image_to_image(request, &flat(32, 16), Some(0.5), Vec::new()).await {
