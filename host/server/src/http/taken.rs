@@ -119,7 +119,7 @@ impl Body for Taken {
 
     /// As it was in the beginning, which is when hyper asks.
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
