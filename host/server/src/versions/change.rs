@@ -317,7 +317,7 @@ impl Versions {
         Ok(())
     }
 
-    /// The oldest uploads that serve nowhere go, until so many bytes more fit.
+    /// The uploads that are missed least go, none that serves, until so many bytes more fit.
     fn make_room(&self, digest: &str, bytes: u64) -> Result<(), Fault> {
         let mut histories = self.histories();
         loop {
@@ -333,11 +333,11 @@ impl Versions {
             let oldest = histories
                 .iter()
                 .filter_map(|(name, history)| {
-                    let (at, id) = history.oldest_upload(self.fallback(name))?;
-                    Some((at, id, name.clone()))
+                    let (missed, at, id) = history.oldest_upload(self.fallback(name))?;
+                    Some((missed, at, id, name.clone()))
                 })
                 .min();
-            let Some((_, id, name)) = oldest else {
+            let Some((_, _, id, name)) = oldest else {
                 return Err(Fault::NoRoom { used, bytes, limit: self.upload_bytes });
             };
             tracing::info!(route = name, version = id, "forgotten: store.upload-bytes is full");

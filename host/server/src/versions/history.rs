@@ -224,12 +224,27 @@ impl History {
         self.versions.retain(|version| version.id != id);
     }
 
-    /// The oldest versions go until `limit` are left. The one that serves stays, and `kept`.
+    /// Versions go until `limit` are left: first what was refused, then what served, then what waits, and of each the
+    /// oldest. The one that serves stays, the one before it, `kept`, and what was uploaded last.
     pub(crate) fn trim(&mut self, limit: usize, kept: Option<u64>) {
         while self.versions.len() > limit {
-            let may_go = |version: &Version| version.state != State::Serving && Some(version.id) != kept;
-            let Some(oldest) = self.versions.iter().position(may_go) else { return };
-            self.versions.remove(oldest);
+            let (previous, newest) = (self.previous().map(|version| version.id), self.last_id);
+            let may_go = |version: &Version| match version.state {
+                State::Serving => false,
+                State::Staged if version.id == newest => false,
+                _ => ![kept, previous].contains(&Some(version.id)),
+            };
+            // broken uploads push out neither what worked nor what waits
+            let rank = |version: &Version| match version.state {
+                State::Refused if version.id != newest => 0,
+                State::Staged => 2,
+                _ => 1,
+            };
+            let candidates = self.versions.iter().enumerate().filter(|(_, version)| may_go(version));
+            // of equals the first, which is the oldest
+            let gone = candidates.min_by_key(|(_, version)| rank(version)).map(|(at, _)| at);
+            let Some(gone) = gone else { return };
+            self.versions.remove(gone);
         }
     }
 
@@ -254,12 +269,20 @@ impl History {
         self.versions.iter().flat_map(|version| version.uploads.values())
     }
 
-    /// The oldest version whose uploads could go.
-    pub(crate) fn oldest_upload(&self, kept: Option<u64>) -> Option<(u64, u64)> {
+    /// The version whose uploads would be missed least: how much they would be, when it came, and its number. Of what
+    /// served the oldest, then of what waits, then the one that served before; never the one that serves, or `kept`.
+    pub(crate) fn oldest_upload(&self, kept: Option<u64>) -> Option<(u8, u64, u64)> {
+        let previous = self.previous().map(|version| version.id);
         let may_go = |version: &&Version| {
             !version.uploads.is_empty() && version.state != State::Serving && Some(version.id) != kept
         };
-        self.versions.iter().find(may_go).map(|version| (version.at_ms, version.id))
+        let missed = |version: &Version| match version.state {
+            _ if Some(version.id) == previous => 2,
+            State::Staged => 1,
+            _ => 0,
+        };
+        let candidates = self.versions.iter().filter(may_go);
+        candidates.map(|version| (missed(version), version.at_ms, version.id)).min()
     }
 }
 
@@ -314,6 +337,55 @@ mod tests {
         let ids: Vec<u64> = history.versions().map(|version| version.id).collect();
         assert_eq!(ids, [12, 11, second, first]);
         assert_eq!(upload(&mut history, "new"), 13, "no number is given twice");
+    }
+
+    /// A refused upload of its own, as `versions/change.rs` notes one.
+    fn refuse(history: &mut History, digest: &str) -> u64 {
+        let (place, by, uploads) = (Some(Place::Component), "me".to_owned(), Uploads::new());
+        let id = history.reserve();
+        let new = New { source: Source::Upload, place, digest: digest.into(), by, uploads };
+        history.refuse(id, new, "is cut short");
+        id
+    }
+
+    #[test]
+    fn broken_uploads_push_out_neither_what_worked_nor_what_waits() {
+        let mut history = History::default();
+        let ids = ["previous", "serving", "staged"].map(|digest| upload(&mut history, digest));
+        let [previous, serving, staged] = ids;
+        serve(&mut history, previous);
+        serve(&mut history, serving);
+        let mut last = 0;
+        for n in 0..20 {
+            last = refuse(&mut history, &n.to_string());
+            history.trim(5, None);
+        }
+        let is = states(&history);
+        assert_eq!(is.len(), 5, "{is:?}");
+        assert_eq!(is[0], (last, State::Refused), "the newest refusal is seen");
+        assert_eq!(is[2..], [(staged, State::Staged), (serving, State::Serving), (previous, State::Retired)]);
+        history.trim(1, None);
+        assert_eq!(states(&history), [(serving, State::Serving), (previous, State::Retired)]);
+    }
+
+    #[test]
+    fn what_waits_is_pushed_out_by_uploads_alone_and_the_newest_never() {
+        let mut history = History::default();
+        let previous = upload(&mut history, "previous");
+        serve(&mut history, previous);
+        let serving = upload(&mut history, "serving");
+        serve(&mut history, serving);
+        let waits = upload(&mut history, "waits");
+        let newest = upload(&mut history, "newest");
+        history.trim(3, Some(previous));
+        let ids: Vec<u64> = history.versions().map(|version| version.id).collect();
+        assert_eq!(ids, [newest, serving, previous], "not {waits}");
+        let room = |history: &History| history.oldest_upload(None).map(|(_, _, id)| id);
+        assert_eq!(room(&history), Some(newest), "what one could go back to goes after what waits");
+        history.forget(newest);
+        assert_eq!(room(&history), Some(previous));
+        history.forget(previous);
+        assert_eq!(room(&history), None, "what serves never makes room");
     }
 
     #[test]
