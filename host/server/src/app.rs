@@ -445,6 +445,7 @@ impl App {
             versions,
             live: live.clone(),
             roster: Arc::new(roster),
+            operators: Arc::new(ArcSwap::from_pointee(config.server.operators())),
             reports: Reports::default(),
             routes: config.routes.clone(),
             tenants: config.tenants.clone(),
@@ -549,7 +550,7 @@ impl App {
             channels,
             spans,
             manifest: self.config.manifest.to_string(),
-            keys: self.config.server.operators(),
+            keys: self.reloader.operators.clone(),
             stop,
             started: Instant::now(),
         }))

@@ -2,18 +2,20 @@
 //! manifest is read and checked as a whole; then a pointer is swapped for each route as soon as it is ready (`rollout.rs`),
 //! and requests that are under way finish on what they began with. Whatever does not load leaves everything as it was, but
 //! for a line in the log and in the status. What cannot change without a restart ([server], [log], [telemetry], [engine], [store], [[model]]) is said, not done.
+//! Of [server] the operators' keys do change at once: a key that leaked must not open anything until a restart.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use atelier_inference::metrics::Histogram;
 use futures::future::join_all;
 use serde::Serialize;
 
 use crate::app::StartError;
-use crate::config::{Builtins, CodeSource, Config, Manifest, Route, Tenant, Variables};
+use crate::config::{ApiKey, Builtins, CodeSource, Config, Manifest, Route, Tenant, Variables};
 use crate::http::Tls;
 use crate::live::{Live, Slot};
 use crate::manager::Manager;
@@ -75,6 +77,8 @@ pub(crate) struct Reloader {
     pub(crate) versions: Arc<Versions>,
     pub(crate) live: Arc<Live>,
     pub(crate) roster: Arc<Roster>,
+    /// What opens the operators' address, shared with it.
+    pub(crate) operators: Arc<ArcSwap<Vec<ApiKey>>>,
     pub(crate) reports: Reports,
     /// What clients' connections are encrypted with, if they are.
     pub(crate) tls: Option<Arc<Tls>>,
@@ -189,7 +193,7 @@ impl Reloader {
         let path = self.manifest().cloned();
         match Config::load(path.as_deref(), &self.variables, &self.builtins) {
             Ok(config) => {
-                let restart_needed = self.restart_needed(&config);
+                let restart_needed = self.restart_needed(&config, !self.admit(&config));
                 if !restart_needed.is_empty() {
                     tracing::warn!("restart needed for changes of {}", restart_needed.join(", "));
                 }
@@ -229,9 +233,28 @@ impl Reloader {
         failed
     }
 
-    fn restart_needed(&self, config: &Config) -> Vec<&'static str> {
+    /// Lets the manifest's operators in, and nobody else; answers whether it names any or none were wanted. Without keys
+    /// whoever reaches the address may look: a slip in the manifest does not come to that.
+    fn admit(&self, config: &Config) -> bool {
+        let operators = config.server.operators();
+        if operators.is_empty() && !self.operators.load().is_empty() {
+            tracing::warn!(
+                "the manifest names no operators' key any more; the keys of before stay, since without any the admin \
+                 address shows everything to whoever reaches it: name another key, or restart the host"
+            );
+            return false;
+        }
+        self.operators.store(Arc::new(operators));
+        true
+    }
+
+    /// The sections that differ from what runs; `keys_stay` says that the operators' keys are not as the manifest wants.
+    fn restart_needed(&self, config: &Config, keys_stay: bool) -> Vec<&'static str> {
+        let mut server = self.started.server.clone();
+        server.admin_key_hash = config.server.admin_key_hash;
+        server.admin_keys.clone_from(&config.server.admin_keys);
         let sections = [
-            ("[server]", config.server != self.started.server),
+            ("[server]", keys_stay || config.server != server),
             ("[log]", config.log != self.started.log),
             ("[telemetry]", config.telemetry != self.started.telemetry),
             ("[engine]", config.engine != self.started.engine),

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use atelier_inference::{ModelId, Scheduler};
 use atelier_runtime::Runtime;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -70,8 +71,8 @@ pub(crate) struct View {
     pub(crate) channels: Arc<Clients>,
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) manifest: String,
-    /// What the operators' keys are known by.
-    pub(crate) keys: Vec<ApiKey>,
+    /// What the operators' keys are known by, of the newest manifest that has any (`reload.rs`).
+    pub(crate) keys: Arc<ArcSwap<Vec<ApiKey>>>,
     pub(crate) stop: Stop,
     pub(crate) started: Instant,
 }
@@ -102,7 +103,7 @@ impl Admin {
         let by = if access == Access::Open { None } else { view.admit(request.headers())? };
         let asked = asked?;
         if access == Access::Change {
-            let by = by.ok_or(Fault::NoAdminKey)?.to_owned();
+            let by = by.ok_or(Fault::NoAdminKey)?;
             return self.change(asked, request, peer, by).await;
         }
         if !request.body().is_end_stream() {
@@ -142,15 +143,16 @@ impl Admin {
 
 impl View {
     /// The name of the operator whose key these headers carry; nobody's when no key is wanted.
-    fn admit(&self, headers: &HeaderMap) -> Result<Option<&str>, Fault> {
-        if self.keys.is_empty() {
+    fn admit(&self, headers: &HeaderMap) -> Result<Option<String>, Fault> {
+        let keys = self.keys.load();
+        if keys.is_empty() {
             return Ok(None);
         }
         let found = || {
             let given = headers.get(AUTHORIZATION).ok_or(Denied::Missing)?;
             let hash = Key::parse(credential(given).ok_or(Denied::Form)?)?.hash();
-            let key = self.keys.iter().find(|key| key.hash == hash);
-            key.map(|key| Some(key.name.as_str())).ok_or(Denied::Unknown)
+            let key = keys.iter().find(|key| key.hash == hash);
+            key.map(|key| Some(key.name.clone())).ok_or(Denied::Unknown)
         };
         found().map_err(Fault::Denied)
     }

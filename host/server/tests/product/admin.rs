@@ -3,11 +3,12 @@
 
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
 
-use crate::client::{Answer, get, send, with_method};
+use crate::client::{Answer, DEADLINE, get, send, with_method};
 use crate::host::{Host, example};
-use crate::operator::{Operator, live};
+use crate::operator::{Operator, admin_key, live};
 
 const TENANT: &str = "[[tenant]]\nid = \"studio\"\n";
 
@@ -183,6 +184,31 @@ async fn operators_with_keys_of_their_own_are_told_apart() {
     assert_eq!(ann.post("/v1/routes/live/resume").await.status, StatusCode::OK);
     let entries = ann.get("/v1/audit").await["entries"].clone();
     assert_eq!((&entries[0]["by"], &entries[1]["by"]), (&"ann".into(), &"admin".into()));
+}
+
+#[tokio::test]
+async fn an_operators_key_is_exchanged_without_a_restart_and_the_last_one_stays() {
+    let leaked = Operator::with(&hello(), "", &live("")).await;
+    let (key, line) = admin_key();
+    leaked.host.put("atelier.toml", format!("[server]\n{line}\n{}", live("")).as_bytes());
+    let end = Instant::now() + DEADLINE;
+    while leaked.ask(Method::GET, "/v1/routes").await.status != StatusCode::UNAUTHORIZED {
+        assert!(Instant::now() < end, "the old key still opens");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let refused = leaked.post("/v1/routes/live/drain").await;
+    assert_eq!(refused.code(), "unauthorized", "{}", refused.text());
+    let operator = Operator { key, ..leaked };
+    assert_eq!(operator.post("/v1/routes/live/drain").await.status, StatusCode::OK);
+    // a manifest that lost the line opens nothing
+    operator.host.put("atelier.toml", live("").as_bytes());
+    let end = Instant::now() + DEADLINE;
+    while !operator.host.log().contains("names no operators' key any more") {
+        assert!(Instant::now() < end, "never said");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(get(operator.host.admin, "/v1/routes").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(operator.get("/v1/status").await["reload"]["restart_needed"], json!(["[server]"]));
 }
 
 #[tokio::test]
