@@ -14,7 +14,31 @@ const MASK: &str = "********";
 /// Whether a configuration key names something that must not be shown.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["key", "token", "secret", "password", "credential"].iter().any(|word| key.contains(word))
+    let words = [
+        "key",
+        "token",
+        "secret",
+        "credential",
+        "cookie",
+        "private",
+        "signature",
+        "pwd",
+        "passw",
+        "passphrase",
+        "passcode",
+    ];
+    // the number of `passes` is none
+    let is_pass = || key.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part.ends_with("pass"));
+    words.iter().any(|word| key.contains(word)) || is_pass() || is_auth(&key)
+}
+
+/// Whether a name in lower case speaks of `auth`, and not of an `author` or an `authority`.
+fn is_auth(key: &str) -> bool {
+    let is_it = |rest: &str| match rest.strip_prefix("author") {
+        Some(more) => more.starts_with("iz") || more.starts_with("is"),
+        None => true,
+    };
+    key.match_indices("auth").any(|(at, _)| is_it(&key[at..]))
 }
 
 pub(super) fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -25,13 +49,18 @@ pub(super) fn masked<S: Serializer>(pairs: &[(String, String)], serializer: S) -
     pairs.iter().map(show).collect::<BTreeMap<_, _>>().serialize(serializer)
 }
 
-/// `scheme://user:password@host` without what stands before the `@`.
+/// `scheme://user:password@host/path?query` without what stands before the `@`, and without the query, where signed
+/// addresses have their tokens.
 pub(super) fn without_credentials(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
     let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://{MASK}{}", &rest[credentials.len()..]),
-        None => value.to_owned(),
+    let (credentials, rest) = match authority.rsplit_once('@') {
+        Some((credentials, _)) => (MASK, &rest[credentials.len()..]),
+        None => ("", rest),
+    };
+    match rest.split_once('?') {
+        Some((before, _)) => format!("{scheme}://{credentials}{before}?{MASK}"),
+        None => format!("{scheme}://{credentials}{rest}"),
     }
 }
 
@@ -92,8 +121,36 @@ mod tests {
 
     #[test]
     fn secrets_are_told_by_their_names_and_credentials_by_their_place() {
-        assert!(is_secret("OPENAI_API_KEY") && is_secret("s3-secret") && !is_secret("style"));
+        for secret in [
+            "OPENAI_API_KEY",
+            "s3-secret",
+            "auth",
+            "Authorization",
+            "basic_auth",
+            "session-cookie",
+            "passphrase",
+            "DB_PASS",
+            "SMTP_PASSWORD",
+            "pwd",
+            "private-pem",
+            "url-signature",
+        ] {
+            assert!(is_secret(secret), "{secret}");
+        }
+        for harmless in ["style", "author", "authority", "authors", "passes", "compare"] {
+            assert!(!is_secret(harmless), "{harmless}");
+        }
         assert_eq!(without_credentials("redis://me:pass@cache:6379/0"), "redis://********@cache:6379/0");
         assert_eq!(without_credentials("https://example.org/a@b"), "https://example.org/a@b");
+        assert_eq!(
+            without_credentials("https://example.org/a?sig=hidden&b=1"),
+            "https://example.org/a?********"
+        );
+        assert_eq!(
+            without_credentials("https://me:pass@example.org?t=x"),
+            "https://********@example.org?********"
+        );
+        assert_eq!(without_credentials("redis://:p?ss@cache"), "redis://********@cache");
+        assert_eq!(without_credentials("is it red?"), "is it red?");
     }
 }
