@@ -21,7 +21,8 @@ const BUSY_S: u64 = 5;
 pub(super) enum Fault {
     /// The key is missing or opens nothing.
     #[error(
-        "an operators' key is wanted: send it as `Authorization: Bearer`; the verbs of `atelier` take it from ATELIER_ADMIN_KEY"
+        "{}: send an operators' key as `Authorization: Bearer`; the verbs of `atelier` take it from ATELIER_ADMIN_KEY",
+        why_denied(.0)
     )]
     Denied(Denied),
     /// Nobody can have a key.
@@ -231,6 +232,17 @@ fn status_of_vault(fault: &VaultError) -> StatusCode {
     match fault {
         VaultError::Off | VaultError::Taken { .. } => StatusCode::CONFLICT,
         VaultError::Store(_) | VaultError::Broken { .. } => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+/// Whoever holds a wrong key is not sent to look for a missing one.
+fn why_denied(denied: &Denied) -> &'static str {
+    match denied {
+        Denied::Missing => "an operators' key is wanted",
+        Denied::Several => "one operators' key is wanted, and there are several",
+        Denied::Form => "this is no key of this host",
+        Denied::Mistyped => "the key is mistyped: its checksum does not fit",
+        Denied::Unknown => "this key opens nothing here: it is unknown, or was revoked",
     }
 }
 

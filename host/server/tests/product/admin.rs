@@ -52,6 +52,27 @@ async fn without_the_key_nothing_is_shown_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_is_not_called_a_missing_one() {
+    let operator = operator(TENANT).await;
+    let missing = get(operator.host.admin, "/v1/routes").await;
+    assert!(missing.text().contains("key is wanted"), "{}", missing.text());
+    let right = operator.key.clone();
+    // another host's key, a slip, and something else
+    let slip = format!("{}{}", &right[..right.len() - 1], if right.ends_with('0') { '1' } else { '0' });
+    for (key, text) in [
+        (admin_key().0, "this key opens nothing here"),
+        (slip, "the key is mistyped"),
+        ("letmein".to_owned(), "this is no key of this host"),
+    ] {
+        let request = Request::get("/v1/routes").header("host", "test");
+        let request = request.header("authorization", format!("Bearer {key}")).body(Full::default()).unwrap();
+        let answer = send(operator.host.admin, request).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert!(answer.text().contains(text) && !answer.text().contains(&key), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn every_operation_but_the_probes_wants_the_key() {
     let operator = operator(TENANT).await;
     let document = operator.get("/v1/openapi.json").await;
