@@ -20,7 +20,11 @@ pub(super) async fn run(arguments: Audit) -> anyhow::Result<()> {
         terminal.json(&answer);
         return Ok(());
     }
-    for entry in list(&answer, "entries") {
+    let entries = list(&answer, "entries");
+    if entries.is_empty() {
+        terminal.line("nobody has changed anything on this host");
+    }
+    for entry in entries {
         let status = entry["status"].as_u64().unwrap_or_default();
         let style = if status < 400 { Style::Good } else { Style::Bad };
         let operation = terminal.paint(Style::Strong, format_args!("{:<15}", text(entry, "operation")));

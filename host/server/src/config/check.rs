@@ -547,5 +547,5 @@ pub(super) fn hint(wrong: &str, known: &[&str], otherwise: &str) -> String {
 
 /// A problem that has no table, such as a manifest that cannot be read.
 pub(super) fn whole_file(text: impl Into<String>) -> super::problem::Problem {
-    super::problem::Problem { place: Place::Line(1), key: String::new(), text: text.into() }
+    super::problem::Problem { place: Place::File, key: String::new(), text: text.into() }
 }

@@ -3,9 +3,11 @@
 
 use std::fmt;
 
-/// Where a value stands: a line of the manifest, or an environment variable.
+/// Where a problem is: in the manifest as a whole, a line of it, or an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
+    /// The manifest's file, of which no line could be read.
+    File,
     /// A line of the manifest, from 1.
     Line(usize),
     /// An overriding variable's name.
@@ -52,6 +54,7 @@ impl fmt::Display for ConfigError {
             let line_break = if index == 0 { "" } else { "\n" };
             let colon = if key.is_empty() { "" } else { ": " };
             match place {
+                Place::File => write!(f, "{line_break}{}: {key}{colon}{text}", self.file)?,
                 Place::Line(line) => write!(f, "{line_break}{}:{line}: {key}{colon}{text}", self.file)?,
                 Place::Variable(name) if key.is_empty() => write!(f, "{line_break}{name}: {text}")?,
                 Place::Variable(name) => write!(f, "{line_break}{name} ({key}): {text}")?,

@@ -60,7 +60,10 @@ pub(crate) enum Fault {
         version: u64,
     },
     /// No version served before this one.
-    #[error("route `{0}` has no earlier version to go back to; name one, or `manifest`")]
+    #[error(
+        "route `{0}` has no earlier version to go back to; name one with `--to VERSION`, take `--to manifest`, or let \
+         one that waits serve with `atelier component promote {0} VERSION`"
+    )]
     NothingBefore(String),
     /// Another change came first.
     #[error("route `{route}` changed at the same time; version {version} is kept: promote it")]

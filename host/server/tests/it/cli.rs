@@ -65,7 +65,10 @@ fn a_wrong_configuration_or_argument_ends_with_2_and_one_line_per_problem() {
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!(errors[0], "error: atelier.toml:2: server.lissten: unknown key; did you mean `listen`?");
     assert_eq!(run(folder.path(), &["dance"]).status.code(), Some(2));
-    assert_eq!(run(folder.path(), &["config", "--config", "nowhere.toml"]).status.code(), Some(2));
+    let nowhere = run(folder.path(), &["config", "--config", "nowhere.toml"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+    let error = text(&nowhere.stderr);
+    assert!(error.starts_with("error: nowhere.toml: cannot be read: "), "{error}");
 }
 
 #[test]

@@ -246,6 +246,7 @@ async fn the_verbs_do_what_the_address_does() {
     let operator = operator(TENANT).await;
     let folder = operator.host.folder.path().to_owned();
     std::fs::write(folder.join("next.wasm"), example("any-component/hello-0.3", "hello_03.wasm")).unwrap();
+    assert_eq!(operator.printed(&["audit"]).await, "nobody has changed anything on this host\n");
     let told = operator.printed(&["component", "upload", "live", "next.wasm"]).await;
     assert_eq!(told, "live: version 2 is serving\n");
     let listed = operator.printed(&["component", "list", "live"]).await;

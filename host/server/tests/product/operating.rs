@@ -174,7 +174,11 @@ async fn a_version_that_fails_its_probe_never_serves() {
 async fn operators_stage_promote_and_go_back() {
     let one = hello();
     let operator = Operator::with(&one, "", &live("")).await;
-    assert_eq!(operator.post("/v1/routes/live/rollback").await.code(), "nothing_before");
+    let nowhere = operator.post("/v1/routes/live/rollback").await;
+    assert_eq!(nowhere.code(), "nothing_before");
+    for way in ["--to VERSION", "--to manifest", "atelier component promote live"] {
+        assert!(nowhere.text().contains(way), "{}", nowhere.text());
+    }
     let staged = operator.uploaded(&with_digit(&one, HELLO, 5), "?promote=false").await;
     assert_eq!((&staged["id"], &staged["state"]), (&2.into(), &"staged".into()));
     assert_eq!(operator.answer().await, HELLO);
