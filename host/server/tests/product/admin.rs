@@ -3,7 +3,7 @@
 
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::client::{Answer, DEADLINE, get, send, with_method};
@@ -229,7 +229,7 @@ async fn an_operators_key_is_exchanged_without_a_restart_and_the_last_one_stays(
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(get(operator.host.admin, "/v1/routes").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(operator.get("/v1/status").await["reload"]["restart_needed"], json!(["[server]"]));
+    assert_eq!(operator.get("/v1/status").await["reload"]["restart_needed"][0], "[server]");
 }
 
 #[tokio::test]
