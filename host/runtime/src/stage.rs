@@ -22,21 +22,24 @@ use crate::metrics::{ComponentMetrics, count};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 
-/// A linked plugin and the name that people know it by.
+/// A linked plugin and the names that people know it by.
 pub(crate) struct Plugin<P> {
-    pub(crate) name: String,
+    /// As in the manifest, for operators: their disk's folders are nobody else's business.
+    name: Arc<str>,
+    /// What clients may read: of a path the file's name alone.
+    pub(crate) shown: Arc<str>,
     pre: P,
     metrics: Arc<ComponentMetrics>,
 }
 
 impl<P> Plugin<P> {
     pub(crate) fn new(name: &str, pre: P, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), pre, metrics })
+        Arc::new(Self { name: name.into(), shown: shown(name).into(), pre, metrics })
     }
 
     /// What a handler may tell its client about a plugin that failed.
     pub(crate) fn broken(&self, failure: &Failure) -> String {
-        let name = &self.name;
+        let name = &self.shown;
         match failure {
             Failure::Cpu { limit, .. } => {
                 format!(
@@ -62,6 +65,11 @@ impl<P> Plugin<P> {
     }
 }
 
+/// What of a plugin's name is for clients. Names of builtins and uploads have no folders and stay as they are.
+fn shown(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
+}
+
 /// A route's plugins by stage, in order.
 #[derive(Default)]
 pub(crate) struct Stages {
@@ -82,7 +90,7 @@ impl Caller {
     /// What a plugin runs with, and the span of that.
     fn begin<P>(&self, plugin: &Plugin<P>, stage: &'static str) -> (Call, OpenSpan) {
         let mut span = self.meter.scope().open(stage);
-        span.set("atelier.plugin", || plugin.name.as_str());
+        span.set("atelier.plugin", || &*plugin.name);
         let meter = Arc::new(self.meter.child(plugin.metrics.clone(), span.scope()));
         (Call { host: self.host.clone(), route: self.route.clone(), meter }, span)
     }
@@ -224,4 +232,22 @@ pub(crate) async fn task<R: Send + 'static>(
     let task = tokio::spawn(work);
     let _stop = Stop(task.abort_handle());
     task.await.unwrap_or_else(|error| Err(Failure::host(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_path_only_the_files_name_is_shown() {
+        for (name, text) in [
+            ("/srv/atelier/plugins/ink.wasm", "ink.wasm"),
+            ("plugins/ink.wasm", "ink.wasm"),
+            ("ink.wasm", "ink.wasm"),
+            ("builtin:style-enhance", "builtin:style-enhance"),
+            ("upload 0123456789ab as style.0", "upload 0123456789ab as style.0"),
+        ] {
+            assert_eq!(shown(name), text);
+        }
+    }
 }

@@ -28,7 +28,7 @@ impl HostWithStore<Sandbox> for Capabilities {
             Ok(Ok(said)) => {
                 let intention = Intention::from(said);
                 let broken =
-                    |rule| Error::Failed(format!("the plugin `{}` broke a rule: {rule}", plugin.name));
+                    |rule| Error::Failed(format!("the plugin `{}` broke a rule: {rule}", plugin.shown));
                 check(&intention).map_err(broken).map(|()| intention)
             }
             Ok(Err(error)) => Err(error.into()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atelier_runtime::{Limits, RouteSpec};
+use atelier_runtime::{Code, Limits, RouteSpec};
 
 use crate::kit::{ask, deploy, guest, studio};
 
@@ -105,6 +105,34 @@ async fn a_choice_that_is_no_candidate_is_refused() {
     assert_eq!(ask(&route, "/select", "").await.unwrap(), "fake: it was first");
     let answer = ask(&route, "/select", "another").await.unwrap();
     assert!(answer.contains("Failed") && answer.contains("no candidate"), "{answer}");
+}
+
+/// A guest that lies in a folder of the server's.
+fn on_disk(name: &str) -> Code {
+    Code { name: format!("/srv/secret/{name}.wasm"), ..guest(name) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_folder_of_the_servers_disk_is_shown_to_clients() {
+    let route = deploy(RouteSpec {
+        intent: Some(on_disk("interpreter")),
+        style: vec![on_disk("styler")],
+        select: Some(on_disk("selector")),
+        finish: vec![on_disk("finisher")],
+        ..studio()
+    })
+    .await;
+    for (path, text, name) in [
+        ("/intent", "trap", "`interpreter.wasm`"),
+        ("/intent", "create||", "`interpreter.wasm`"),
+        ("/style", "trap", "`styler.wasm`"),
+        ("/select", "another", "`selector.wasm`"),
+        ("/finish", "trap", "`finisher.wasm`"),
+        ("/finish", "invert", "finish: finisher.wasm"),
+    ] {
+        let answer = ask(&route, path, text).await.unwrap();
+        assert!(answer.contains(name) && !answer.contains("/srv"), "{path} {text}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
