@@ -206,13 +206,22 @@ impl Failure {
 
     /// What happened, for the log only: may hold text that the guest chose.
     pub fn internal(&self) -> String {
+        let public = self.public();
+        match self.detail() {
+            Some(detail) => format!("{public}: {detail}"),
+            None => public,
+        }
+    }
+
+    /// What `internal` has beyond `public`.
+    pub(crate) fn detail(&self) -> Option<&str> {
         match self {
             Failure::Trap { detail, .. }
             | Failure::Memory { detail, .. }
             | Failure::Resource { detail, .. }
             | Failure::NoResponse { detail, .. }
-            | Failure::Internal { detail } => format!("{}: {detail}", self.public()),
-            _ => self.public(),
+            | Failure::Internal { detail } => Some(detail),
+            _ => None,
         }
     }
 

@@ -22,23 +22,40 @@ use crate::metrics::{ComponentMetrics, count};
 use crate::runtime::Host;
 use crate::sandbox::{Meter, Route, Sandbox};
 
-/// A linked plugin and the names that people know it by.
+/// A linked plugin.
 pub(crate) struct Plugin<P> {
-    /// As in the manifest, for operators: their disk's folders are nobody else's business.
-    name: Arc<str>,
-    /// What clients may read: of a path the file's name alone.
-    pub(crate) shown: Arc<str>,
+    who: Arc<Who>,
     pre: P,
+}
+
+/// The names that people know a plugin by, and where it is counted.
+struct Who {
+    /// As in the manifest, for operators: their disk's folders are nobody else's business.
+    name: String,
+    /// What clients may read: of a path the file's name alone.
+    shown: String,
     metrics: Arc<ComponentMetrics>,
 }
 
 impl<P> Plugin<P> {
     pub(crate) fn new(name: &str, pre: P, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), shown: shown(name).into(), pre, metrics })
+        let who = Who { name: name.into(), shown: shown(name).into(), metrics };
+        Arc::new(Self { who: Arc::new(who), pre })
+    }
+
+    /// The name that clients may read.
+    pub(crate) fn shown(&self) -> &str {
+        &self.who.shown
     }
 
     /// What a handler may tell its client about a plugin that failed.
     pub(crate) fn broken(&self, failure: &Failure) -> String {
+        self.who.broken(failure)
+    }
+}
+
+impl Who {
+    fn broken(&self, failure: &Failure) -> String {
         let name = &self.shown;
         match failure {
             Failure::Cpu { limit, .. } => {
@@ -61,6 +78,15 @@ impl<P> Plugin<P> {
                 format!("the plugin `{name}` had no turn: too many others wait")
             }
             _ => format!("the plugin `{name}` stopped with an error"),
+        }
+    }
+
+    /// The same for the log, with what the plugin or wasmtime said.
+    fn broken_in_full(&self, failure: &Failure) -> String {
+        let broken = self.broken(failure);
+        match failure.detail() {
+            Some(detail) => format!("{broken}: {detail}"),
+            None => broken,
         }
     }
 }
@@ -90,8 +116,8 @@ impl Caller {
     /// What a plugin runs with, and the span of that.
     fn begin<P>(&self, plugin: &Plugin<P>, stage: &'static str) -> (Call, OpenSpan) {
         let mut span = self.meter.scope().open(stage);
-        span.set("atelier.plugin", || &*plugin.name);
-        let meter = Arc::new(self.meter.child(plugin.metrics.clone(), span.scope()));
+        span.set("atelier.plugin", || plugin.who.name.as_str());
+        let meter = Arc::new(self.meter.child(plugin.who.metrics.clone(), span.scope()));
         (Call { host: self.host.clone(), route: self.route.clone(), meter }, span)
     }
 
@@ -103,7 +129,7 @@ impl Caller {
     ) -> Result<Result<intent::Intention, intent::Error>, Failure> {
         let (call, span) = self.begin(plugin, "plugin.intent");
         let plugin = plugin.clone();
-        self.apart(span, call.meter.clone(), async move {
+        self.apart(span, plugin.who.clone(), async move {
             let (mut store, meter) = (call.store(), call.meter.clone());
             let work = async move {
                 let interpreter = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
@@ -125,7 +151,7 @@ impl Caller {
     ) -> Result<Result<style::Prompt, style::Error>, Failure> {
         let (call, span) = self.begin(plugin, "plugin.style");
         let plugin = plugin.clone();
-        self.apart(span, call.meter.clone(), async move {
+        self.apart(span, plugin.who.clone(), async move {
             let (mut store, meter) = (call.store(), call.meter.clone());
             let work = async move {
                 let styler = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
@@ -146,7 +172,7 @@ impl Caller {
     ) -> Result<Result<select::Choice, select::Error>, Failure> {
         let (call, span) = self.begin(plugin, "plugin.select");
         let plugin = plugin.clone();
-        self.apart(span, call.meter.clone(), async move {
+        self.apart(span, plugin.who.clone(), async move {
             let (mut store, meter) = (call.store(), call.meter.clone());
             let work = async move {
                 let selector = meter.instantiate(plugin.pre.instantiate_async(&mut store)).await?;
@@ -169,7 +195,7 @@ impl Caller {
     ) -> Result<Result<Image, finish::Error>, Failure> {
         let (call, span) = self.begin(plugin, "plugin.finish");
         let plugin = plugin.clone();
-        self.apart(span, call.meter.clone(), async move {
+        self.apart(span, plugin.who.clone(), async move {
             let (mut store, meter, route) = (call.store(), call.meter.clone(), call.meter.route());
             let work = async move {
                 let picture: Resource<Image> = store.data_mut().table.push(picture)?;
@@ -195,7 +221,7 @@ impl Caller {
     async fn apart<R: Send + 'static>(
         &self,
         span: OpenSpan,
-        plugin: Arc<Meter>,
+        plugin: Arc<Who>,
         work: impl Future<Output = Result<R, Failure>> + Send + 'static,
     ) -> Result<R, Failure> {
         self.meter.while_wanted(self.in_turn(span, plugin, work)).await
@@ -204,7 +230,7 @@ impl Caller {
     async fn in_turn<R: Send + 'static>(
         &self,
         mut span: OpenSpan,
-        plugin: Arc<Meter>,
+        plugin: Arc<Who>,
         work: impl Future<Output = Result<R, Failure>> + Send + 'static,
     ) -> Result<R, Failure> {
         count(&self.host.metrics.plugin_calls);
@@ -213,15 +239,30 @@ impl Caller {
         let result = task(work).await;
         span.settle(&result);
         if let Err(failure) = &result {
-            count(&self.host.metrics.plugin_failures);
-            plugin.count_failure(failure);
-            if failure.is_guests_own() {
-                count(&self.route.plugin_failures);
-            }
-            let (id, code) = (plugin.context().id(), failure.code());
-            tracing::warn!(id, code, "a plugin failed: {}", failure.internal());
+            self.note(&plugin, failure, &plugin.broken_in_full(failure));
         }
         result
+    }
+
+    /// What a handler may tell its client about a plugin whose answer breaks a rule of its interface. To the operator, and to
+    /// the trial of a new version, that is a failure like a trap.
+    pub(crate) fn broke<P>(&self, plugin: &Plugin<P>, rule: &str) -> String {
+        let told = format!("the plugin `{}` broke a rule: {rule}", plugin.shown());
+        let failure = Failure::Trap { route: self.route.name.to_string(), detail: rule.into() };
+        self.note(&plugin.who, &failure, &told);
+        told
+    }
+
+    /// Counts a plugin's failure and logs it.
+    fn note(&self, plugin: &Who, failure: &Failure, told: &str) {
+        let (id, code) = (self.meter.context().id(), failure.code());
+        count(&self.host.metrics.plugin_failures);
+        self.route.metrics.failures.count(code);
+        plugin.metrics.failures.count(code);
+        if failure.is_guests_own() {
+            count(&self.route.plugin_failures);
+        }
+        tracing::warn!(id, code, route = %self.route.name, plugin = %plugin.name, "a plugin failed: {told}");
     }
 }
 

@@ -32,7 +32,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         for plugin in plugins {
             let before = image.picture().clone();
             let finished = match caller.finish(plugin, image, context.clone().into()).await {
-                Ok(Ok(finished)) => inherit(before, finished.picture(), &plugin.shown, &caller.meter),
+                Ok(Ok(finished)) => inherit(before, finished.picture(), plugin.shown(), &caller.meter),
                 Ok(Err(error)) => Err(error.into()),
                 Err(failure) => Err(Error::Failed(plugin.broken(&failure))),
             };

@@ -27,8 +27,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         Ok(match caller.interpret(plugin, command).await {
             Ok(Ok(said)) => {
                 let intention = Intention::from(said);
-                let broken =
-                    |rule| Error::Failed(format!("the plugin `{}` broke a rule: {rule}", plugin.shown));
+                let broken = |rule: String| Error::Failed(caller.broke(plugin, &rule));
                 check(&intention).map_err(broken).map(|()| intention)
             }
             Ok(Err(error)) => Err(error.into()),

@@ -26,10 +26,7 @@ impl HostWithStore<Sandbox> for Capabilities {
         let known: Vec<String> = candidates.iter().map(|model| model.id.clone()).collect();
         Ok(match caller.select(plugin, hints.into(), candidates).await {
             Ok(Ok(choice)) if known.contains(&choice.model) => Ok(choice.into()),
-            Ok(Ok(_)) => Err(Error::Failed(format!(
-                "the plugin `{}` chose a model that is no candidate",
-                plugin.shown
-            ))),
+            Ok(Ok(_)) => Err(Error::Failed(caller.broke(plugin, "`model` is no candidate"))),
             Ok(Err(error)) => Err(error.into()),
             Err(failure) => Err(Error::Failed(plugin.broken(&failure))),
         })

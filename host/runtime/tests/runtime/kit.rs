@@ -136,7 +136,7 @@ pub(crate) fn until(mut holds: impl FnMut() -> bool) -> impl Future<Output = ()>
     }
 }
 
-/// What the guests of one route print, as the host logs it.
+/// What the guests of one route print, as the host logs it, and what it says of plugins that failed there.
 pub(crate) struct Logs {
     route: &'static str,
 }
@@ -164,14 +164,21 @@ impl Logs {
         let its = lines.iter().filter(|line| line.route == self.route && line.id == id);
         its.map(|line| line.message.clone()).collect()
     }
+
+    /// Those about one plugin, which has its name there as in the manifest.
+    pub(crate) fn of_plugin(&self, name: &str) -> Vec<String> {
+        let lines = LINES.lock().unwrap();
+        let its = lines.iter().filter(|line| line.route == self.route && line.plugin == name);
+        its.map(|line| line.message.clone()).collect()
+    }
 }
 
-/// Keeps the lines that guests print.
+/// Keeps the lines that guests print, and those about plugins.
 struct Listener;
 
 impl tracing::Subscriber for Listener {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "guest"
+        matches!(metadata.target(), "guest" | "atelier_runtime::stage")
     }
 
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
@@ -197,6 +204,7 @@ impl tracing::Subscriber for Listener {
 struct Line {
     id: String,
     route: String,
+    plugin: String,
     message: String,
 }
 
@@ -205,6 +213,7 @@ impl tracing::field::Visit for Line {
         match field.name() {
             "id" => self.id = format!("{value:?}").trim_matches('"').to_owned(),
             "route" => self.route = format!("{value:?}"),
+            "plugin" => self.plugin = format!("{value:?}"),
             "message" => self.message = format!("{value:?}"),
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atelier_runtime::{Code, Limits, RouteSpec};
 
-use crate::kit::{ask, deploy, guest, studio};
+use crate::kit::{Logs, ask, deploy, guest, studio};
 
 fn with_plugins() -> RouteSpec {
     RouteSpec {
@@ -95,6 +95,7 @@ async fn an_intention_that_breaks_a_rule_is_not_believed_and_the_rule_is_named()
         let told = format!("the plugin `interpreter.wasm` broke a rule: {rule}");
         assert!(answer.starts_with("Error::Failed") && answer.contains(&told), "{said}: {answer}");
     }
+    assert_eq!(route.plugin_failures(), 12, "an answer that is not believed is a failure");
     assert!(ask(&route, "/intent", "refuse").await.unwrap().contains("Refused"));
     assert!(ask(&route, "/intent", "trap").await.unwrap().contains("`interpreter.wasm` stopped"));
 }
@@ -105,6 +106,37 @@ async fn a_choice_that_is_no_candidate_is_refused() {
     assert_eq!(ask(&route, "/select", "").await.unwrap(), "fake: it was first");
     let answer = ask(&route, "/select", "another").await.unwrap();
     assert!(answer.contains("Failed") && answer.contains("no candidate"), "{answer}");
+    assert_eq!(route.plugin_failures(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_the_plugin_that_failed_and_says_why() {
+    let logs = Logs::of("/broken-plugins");
+    let spec = RouteSpec {
+        route: "/broken-plugins".into(),
+        intent: Some(on_disk("interpreter")),
+        style: vec![on_disk("styler")],
+        select: Some(on_disk("selector")),
+        ..studio()
+    };
+    let route = deploy(spec).await;
+    for (path, text, name, told) in [
+        ("/style", "trap", "styler", ["the plugin `styler.wasm` stopped with an error: ", "unreachable"]),
+        (
+            "/intent",
+            "create||",
+            "interpreter",
+            ["the plugin `interpreter.wasm` broke a rule", "`prompt` is not empty"],
+        ),
+        ("/select", "another", "selector", ["the plugin `selector.wasm` broke a rule", "no candidate"]),
+    ] {
+        let before = route.plugin_failures();
+        ask(&route, path, text).await.unwrap();
+        let lines = logs.of_plugin(&format!("/srv/secret/{name}.wasm"));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(told.iter().all(|part| line.contains(part)) && !line.contains("handler"), "{line}");
+        assert_eq!(route.plugin_failures(), before + 1);
+    }
 }
 
 /// A guest that lies in a folder of the server's.
