@@ -53,7 +53,7 @@ fn a_prompt_of_32_kib_is_taken_and_one_byte_more_is_not() {
     taken(ImageRequest { prompt: "p".repeat(32 * 1024), ..ImageRequest::default() });
     let too_long = "p".repeat(32 * 1024 + 1);
     let (field, reason) = refused(ImageRequest { prompt: too_long.clone(), ..ImageRequest::default() });
-    assert_eq!((field, reason.as_str()), ("prompt", "32769 bytes; at most 32768"));
+    assert_eq!((field, reason.as_str()), ("prompt", "has 32769 bytes; at most 32768"));
     let (field, _) = refused(ImageRequest { negative_prompt: Some(too_long), ..ImageRequest::default() });
     assert_eq!(field, "negative-prompt");
 }

@@ -265,7 +265,7 @@ impl ImageOrder {
 
 fn checked_text(field: &'static str, text: String) -> Result<String> {
     if text.len() > MAX_PROMPT_BYTES {
-        return Err(Error::invalid(field, format!("{} bytes; at most {MAX_PROMPT_BYTES}", text.len())));
+        return Err(Error::invalid(field, format!("has {} bytes; at most {MAX_PROMPT_BYTES}", text.len())));
     }
     Ok(text)
 }

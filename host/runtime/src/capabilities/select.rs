@@ -1,4 +1,5 @@
-//! `select`: lets the route's select plugin choose among the candidates, and believes no other choice.
+//! `select`: lets the route's select plugin choose among the candidates, and believes no choice that breaks a rule of
+//! `wit/select.wit`.
 
 use wasmtime::Result;
 
@@ -7,6 +8,9 @@ use crate::bindings::select::{Choice, Error, Hints, Host, HostWithStore};
 use crate::bindings::selector::exports::atelier::host::select as plugin;
 use crate::bindings::types::ModelInfo;
 use crate::sandbox::Sandbox;
+
+/// Most bytes of why a model was chosen.
+const REASON_BYTES: usize = 4_096;
 
 impl Host for Sandbox {}
 
@@ -25,12 +29,23 @@ impl HostWithStore<Sandbox> for Capabilities {
         };
         let known: Vec<String> = candidates.iter().map(|model| model.id.clone()).collect();
         Ok(match caller.select(plugin, hints.into(), candidates).await {
-            Ok(Ok(choice)) if known.contains(&choice.model) => Ok(choice.into()),
-            Ok(Ok(_)) => Err(Error::Failed(caller.broke(plugin, "`model` is no candidate"))),
+            Ok(Ok(choice)) => match check(&choice, &known) {
+                Ok(()) => Ok(choice.into()),
+                Err(rule) => Err(Error::Failed(caller.broke(plugin, &rule))),
+            },
             Ok(Err(error)) => Err(error.into()),
             Err(failure) => Err(Error::Failed(plugin.broken(&failure))),
         })
     }
+}
+
+/// The rule that a choice breaks, if it breaks one.
+fn check(choice: &plugin::Choice, known: &[String]) -> std::result::Result<(), String> {
+    if !known.contains(&choice.model) {
+        return Err("`model` is the id of a candidate".into());
+    }
+    let fits = choice.reason.len() <= REASON_BYTES;
+    if fits { Ok(()) } else { Err(format!("`reason` has at most {REASON_BYTES} bytes")) }
 }
 
 impl From<Hints> for plugin::Hints {

@@ -1,5 +1,7 @@
-//! `style`: runs the route's style plugins, each on what the one before it made.
+//! `style`: runs the route's style plugins, each on what the one before it made, and believes nothing of an answer that breaks a
+//! rule of `wit/style.wit`.
 
+use atelier_inference::MAX_PROMPT_BYTES;
 use wasmtime::Result;
 
 use super::{Access, Capabilities, caller};
@@ -20,14 +22,37 @@ impl HostWithStore<Sandbox> for Capabilities {
             ))));
         }
         for plugin in plugins {
+            let was_blank = is_blank(&prompt.text);
             prompt = match caller.style(plugin, prompt.into()).await {
-                Ok(Ok(prompt)) => prompt.into(),
+                Ok(Ok(styled)) => match check(&styled, was_blank) {
+                    Ok(()) => styled.into(),
+                    Err(rule) => return Ok(Err(Error::Failed(caller.broke(plugin, &rule)))),
+                },
                 Ok(Err(error)) => return Ok(Err(error.into())),
                 Err(failure) => return Ok(Err(Error::Failed(plugin.broken(&failure)))),
             };
         }
         Ok(Ok(prompt))
     }
+}
+
+/// The rule that an answer breaks, if it breaks one. A plugin that leaves a blank prompt as it is breaks none.
+fn check(styled: &plugin::Prompt, was_blank: bool) -> std::result::Result<(), String> {
+    if is_blank(&styled.text) && !was_blank {
+        return Err("`text` is not blank".into());
+    }
+    within("text", &styled.text)?;
+    styled.negative.as_deref().map_or(Ok(()), |negative| within("negative", negative))
+}
+
+/// Longer prompts are for no model: they would be refused later, as if the user had written them.
+fn within(field: &str, text: &str) -> std::result::Result<(), String> {
+    let fits = text.len() <= MAX_PROMPT_BYTES;
+    if fits { Ok(()) } else { Err(format!("`{field}` has at most {MAX_PROMPT_BYTES} bytes")) }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 impl From<Prompt> for plugin::Prompt {

@@ -105,8 +105,36 @@ async fn a_choice_that_is_no_candidate_is_refused() {
     let route = deploy(with_plugins()).await;
     assert_eq!(ask(&route, "/select", "").await.unwrap(), "fake: it was first");
     let answer = ask(&route, "/select", "another").await.unwrap();
-    assert!(answer.contains("Failed") && answer.contains("no candidate"), "{answer}");
+    assert!(answer.contains("Failed") && answer.contains("`model` is the id of a candidate"), "{answer}");
     assert_eq!(route.plugin_failures(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_style_that_breaks_a_rule_is_not_believed_and_the_rule_is_named() {
+    let route = deploy(RouteSpec { style: vec![guest("styler")], ..with_plugins() }).await;
+    for (prompt, rule) in [
+        ("blank", "`text` is not blank"),
+        ("text 32769", "`text` has at most 32768 bytes"),
+        ("text 5000000", "`text` has at most 32768 bytes"),
+        ("negative 32769", "`negative` has at most 32768 bytes"),
+    ] {
+        let answer = ask(&route, "/style", prompt).await.unwrap();
+        let told = format!("the plugin `styler.wasm` broke a rule: {rule}");
+        assert!(answer.contains("Failed") && answer.contains(&told), "{prompt}: {answer}");
+    }
+    assert_eq!(route.plugin_failures(), 4);
+    assert_eq!(ask(&route, "/style", "text 32768").await.unwrap().len(), 32_768);
+    assert_eq!(ask(&route, "/style", "negative 32768").await.unwrap(), "negative 32768");
+    assert_eq!(ask(&route, "/style", "").await.unwrap(), ", in ink");
+    assert_eq!(route.plugin_failures(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reason_that_is_too_long_is_refused_with_its_choice() {
+    let route = deploy(with_plugins()).await;
+    let answer = ask(&route, "/select", "reason 4097").await.unwrap();
+    assert!(answer.contains("broke a rule: `reason` has at most 4096 bytes"), "{answer}");
+    assert_eq!(ask(&route, "/select", "reason 4096").await.unwrap().len(), "fake: ".len() + 4_096);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,13 +156,18 @@ async fn the_log_names_the_plugin_that_failed_and_says_why() {
             "interpreter",
             ["the plugin `interpreter.wasm` broke a rule", "`prompt` is not empty"],
         ),
-        ("/select", "another", "selector", ["the plugin `selector.wasm` broke a rule", "no candidate"]),
+        (
+            "/select",
+            "another",
+            "selector",
+            ["the plugin `selector.wasm` broke a rule", "`model` is the id of a candidate"],
+        ),
     ] {
         let before = route.plugin_failures();
         ask(&route, path, text).await.unwrap();
         let lines = logs.of_plugin(&format!("/srv/secret/{name}.wasm"));
         let [line] = &lines[..] else { panic!("{lines:?}") };
-        assert!(told.iter().all(|part| line.contains(part)) && !line.contains("handler"), "{line}");
+        assert!(told.iter().all(|part| line.contains(*part)) && !line.contains("the handler"), "{line}");
         assert_eq!(route.plugin_failures(), before + 1);
     }
 }

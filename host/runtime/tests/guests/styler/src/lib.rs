@@ -1,4 +1,5 @@
-//! A style plugin that does as the prompt says.
+//! A style plugin that does as the prompt says: `blank`, `text` or `negative` and how many bytes of it, or what it is to do
+//! wrong. Everything else it draws in ink.
 
 wit_bindgen::generate!({ path: "../../../../../wit", world: "atelier:host/styler" });
 
@@ -21,9 +22,21 @@ impl Guest for Styler {
                 }
             }
             "refuse" => Err(Error::Refused("no style for this".into())),
+            "blank" => Ok(Prompt { text: " \n".into(), ..prompt }),
+            text if bytes(text, "text ").is_some() => {
+                Ok(Prompt { text: bytes(text, "text ").unwrap_or_default(), ..prompt })
+            }
+            text if bytes(text, "negative ").is_some() => {
+                Ok(Prompt { negative: bytes(text, "negative "), ..prompt })
+            }
             text => Ok(Prompt { text: format!("{text}, in ink"), ..prompt }),
         }
     }
+}
+
+/// So many bytes as the number after the word says.
+fn bytes(text: &str, word: &str) -> Option<String> {
+    Some("x".repeat(text.strip_prefix(word)?.parse().ok()?))
 }
 
 export!(Styler);
