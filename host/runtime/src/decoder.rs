@@ -16,6 +16,7 @@ use crate::bindings::decoder::exports::atelier::host::media;
 use crate::bindings::decoder::{Decoder as Bindings, DecoderPre};
 use crate::code::Compiler;
 use crate::context::Scope;
+use crate::deploy::wrong_world;
 use crate::drive::{Call, limited};
 use crate::engine::{MAX_AUDIO_DECODERS, MAX_DECODERS};
 use crate::inspect::{Kind, inspect_named};
@@ -69,12 +70,7 @@ impl Decoder {
     ) -> Result<Self, LoadError> {
         let inspection = inspect_named(&code.name, &code.bytes)?;
         if inspection.kind != Kind::Decoder {
-            return Err(LoadError::from(LoadProblem::WrongWorld {
-                name: code.name.clone(),
-                found: inspection.kind.words().into(),
-                wanted: Kind::Decoder.words().into(),
-                export: Kind::Decoder.export().into(),
-            }));
+            return Err(wrong_world(&code.name, &inspection, &[Kind::Decoder]).into());
         }
         let compiled = compiler.compile_own(code)?;
         let broken = |error: wasmtime::Error| LoadProblem::Broken {

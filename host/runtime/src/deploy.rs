@@ -203,7 +203,7 @@ impl Desk<'_> {
             inspect_named(name, &code.bytes).map_err(|problem| self.problems.push(problem)).ok()?;
         let before = self.problems.len();
         if !wanted.contains(&inspection.kind) {
-            self.problems.push(wrong_world(name, inspection.kind, wanted));
+            self.problems.push(wrong_world(name, &inspection, wanted));
         }
         let is_handler = wanted.contains(&Kind::HandlerP3);
         let others = &inspection.imports;
@@ -248,12 +248,17 @@ fn link(host: &Host, compiled: &Compiled, is_handler: bool) -> wasmtime::Result<
     linker.instantiate_pre(&compiled.component)
 }
 
-pub(crate) fn wrong_world(name: &str, found: Kind, wanted: &[Kind]) -> LoadProblem {
+/// Why a component is none of those that its place asks for.
+pub(crate) fn wrong_world(name: &str, found: &Inspection, wanted: &[Kind]) -> LoadProblem {
+    if let Some(version) = found.other_version() {
+        let (name, found) = (name.into(), version.into());
+        return LoadProblem::OtherVersion { name, found, own: Inspection::HOST_VERSION };
+    }
     let first = wanted.first().copied().unwrap_or(Kind::Unknown);
     let export = wanted.iter().map(|kind| kind.export()).collect::<Vec<_>>().join("` or `");
     LoadProblem::WrongWorld {
         name: name.into(),
-        found: found.words().into(),
+        found: found.kind.words().into(),
         wanted: first.words().into(),
         export,
     }

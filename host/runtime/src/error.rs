@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::inspect::with_article;
+
 /// Why the runtime did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,7 +78,11 @@ pub enum LoadProblem {
         limit: usize,
     },
     /// The component does not export what its place asks for.
-    #[error("component `{name}` is a {found}, not a {wanted}: it does not export `{export}`")]
+    #[error(
+        "component `{name}` is {}, not {}: it does not export `{export}`",
+        with_article(found),
+        with_article(wanted)
+    )]
     WrongWorld {
         /// The component.
         name: String,
@@ -86,6 +92,16 @@ pub enum LoadProblem {
         wanted: String,
         /// The export that is missing.
         export: String,
+    },
+    /// The component exports an interface of this host's in another version.
+    #[error("component `{name}` was built for atelier:host {found}; this host has {own}")]
+    OtherVersion {
+        /// The component.
+        name: String,
+        /// The version that it was built for.
+        found: String,
+        /// The version that is here.
+        own: &'static str,
     },
     /// The component imports something that the route may grant but does not.
     #[error("component `{name}` imports `{import}`, but route `{route}` grants no {what}; add it to `{key}`")]

@@ -46,6 +46,11 @@ impl Kind {
         }
     }
 
+    /// The kind in words that follow "is".
+    pub fn words_with_article(self) -> String {
+        with_article(self.words())
+    }
+
     /// The export that makes a component of this kind.
     pub(crate) fn export(self) -> &'static str {
         match self {
@@ -79,6 +84,12 @@ impl Kind {
     }
 }
 
+/// `a` or `an` before what a component is called.
+pub(crate) fn with_article(words: &str) -> String {
+    let article = if words.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {words}")
+}
+
 /// A component seen from outside.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Inspection {
@@ -95,6 +106,19 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// The version of this host's interfaces, `atelier:host`.
+    pub const HOST_VERSION: &'static str = "0.1.0";
+
+    /// The version of `atelier:host` that it was built for, where it exports an interface of one that is not compatible with
+    /// [`Self::HOST_VERSION`].
+    pub fn other_version(&self) -> Option<&str> {
+        let mut versions = self.exports.iter().filter_map(|export| {
+            let (_, version) = export.strip_prefix("atelier:host/")?.split_once('@')?;
+            Some(version)
+        });
+        versions.find(|version| !version.starts_with("0.1."))
+    }
+
     /// Whether it works background jobs off.
     pub(crate) fn is_runner(&self) -> bool {
         self.exports.iter().any(|export| interface(export) == RUNNER)

@@ -117,7 +117,7 @@ fn check(name: &str, bytes: &[u8], models: &[ProvidedSpec]) -> Result<Vec<String
     if inspection.kind == Kind::Provider {
         problems.extend(models.iter().filter_map(|model| lacking(name, &inspection.exports, model)));
     } else {
-        problems.push(wrong_world(name, inspection.kind, &[Kind::Provider]));
+        problems.push(wrong_world(name, &inspection, &[Kind::Provider]));
     }
     let refused = inspection.imports.iter().filter(|import| !is_for_providers(interface(import)));
     problems.extend(refused.map(|import| LoadProblem::NeverGranted {

@@ -68,6 +68,28 @@ async fn a_component_of_another_world_names_the_export_that_it_lacks() {
         &problems(wrong_stage).await,
         &["`selector.wasm` is a select plugin, not a style plugin", "atelier:host/style@0.1.0"],
     );
+    let wrong_stage = RouteSpec { intent: Some(guest("selector")), ..spec(guest("interpreter")) };
+    assert_has(
+        &problems(wrong_stage).await,
+        &[
+            "`interpreter.wasm` is an intent plugin, not a request handler",
+            "`selector.wasm` is a select plugin, not an intent plugin",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_component_for_another_version_of_the_host_is_told_both_versions() {
+    for version in ["0.2.0", "1.0.0"] {
+        let wat = format!(
+            r#"(component (instance $style) (export "atelier:host/style@{version}" (instance $style)))"#
+        );
+        let spec = RouteSpec { style: vec![text("s.wasm", &wat)], ..spec(guest("plain2")) };
+        let told = format!("`s.wasm` was built for atelier:host {version}; this host has 0.1.0");
+        let problems = problems(spec).await;
+        assert_has(&problems, &[&told]);
+        assert!(!problems.contains("unknown kind"), "{problems}");
+    }
 }
 
 #[tokio::test]

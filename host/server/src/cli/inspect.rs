@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use atelier_inference::picture::read_parameters;
+use atelier_runtime::Inspection;
 use serde_json::json;
 
 use super::{Common, Usage};
@@ -47,7 +48,15 @@ fn component(terminal: &Terminal, shown: &str, bytes: &[u8]) -> anyhow::Result<(
         terminal.json(&inspection);
         return Ok(());
     }
-    terminal.line(format_args!("{} is a {}", terminal.paint(Style::Strong, shown), inspection.kind.words()));
+    terminal.line(format_args!(
+        "{} is {}",
+        terminal.paint(Style::Strong, shown),
+        inspection.kind.words_with_article()
+    ));
+    if let Some(version) = inspection.other_version() {
+        let own = Inspection::HOST_VERSION;
+        terminal.field("built for", format_args!("atelier:host {version}; this host has {own}"));
+    }
     terminal.field("size", format_args!("{:.1} KiB", inspection.bytes as f64 / 1_024.0));
     let grants = if inspection.grants.is_empty() { "none".into() } else { inspection.grants.join(", ") };
     terminal.field("grants", grants);

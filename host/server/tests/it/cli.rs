@@ -127,6 +127,21 @@ fn a_component_and_a_picture_are_told_apart_by_their_bytes() {
 }
 
 #[test]
+fn a_component_is_called_what_it_is_and_which_version_it_was_built_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |export: &str| {
+        let wat = format!(r#"(component (instance $a) (export "{export}" (instance $a)))"#);
+        std::fs::write(folder.path().join("z"), wat::parse_str(wat).unwrap()).unwrap();
+        text(&run(folder.path(), &["inspect", "z"]).stdout).to_owned()
+    };
+    let own = shown("atelier:host/intent@0.1.0");
+    assert!(own.starts_with("z is an intent plugin") && !own.contains("built for"), "{own}");
+    let other = shown("atelier:host/intent@0.2.0");
+    assert!(other.starts_with("z is a component of unknown kind"), "{other}");
+    assert!(other.contains("atelier:host 0.2.0; this host has 0.1.0"), "{other}");
+}
+
+#[test]
 fn models_that_are_not_here_name_the_command_that_brings_them() {
     let models = "[[model]]\nid = \"big\"\nsource = \"hub:owner/tiny\"\n";
     let folder = with_manifest(&manifest("", models));
