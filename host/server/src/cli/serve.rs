@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{Common, Usage};
-use crate::app::{App, Doors};
+use crate::app::{self, App, Doors};
 use crate::config::{Access, CodeSource, Config, LogFormat, Route, Variables};
 use crate::telemetry;
 use crate::terminal::{Style, Terminal};
@@ -35,18 +35,37 @@ pub(super) struct Serve {
 
 pub(super) async fn run(arguments: Serve) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
-    let mut config = arguments.common.load()?;
-    config.server.listen = arguments.listen.unwrap_or(config.server.listen);
-    config.server.admin = arguments.admin.or(config.server.admin);
-    config.server.log_format = arguments.log_format.unwrap_or(config.server.log_format);
+    let variables = arguments.variables();
+    let config = Config::load(arguments.common.config.as_deref(), &variables, &app::builtins())?;
     let _log = telemetry::start(&config.server, &config.log).map_err(Usage)?;
     // taken first: a port in use should be known before models are looked at
     let doors = doors(&config).await?;
-    let app = App::open(config, Variables::of_process()).await?;
+    let app = App::open(config, variables).await?;
     let signal = stop_signal().context("cannot listen for signals")?;
     announce(&terminal, &app, &doors)?;
     app.serve(doors, signal).await;
     Ok(())
+}
+
+impl Serve {
+    /// The process's variables, and what the command line sets as if a variable did: the manifest is read again with them, and is
+    /// not taken for one that wants other addresses.
+    fn variables(&self) -> Variables {
+        let log_format = self.log_format.map(|format| match format {
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+        });
+        let given = [
+            ("LISTEN", self.listen.map(|address| address.to_string())),
+            ("ADMIN", self.admin.map(|address| address.to_string())),
+            ("LOG_FORMAT", log_format.map(str::to_owned)),
+        ];
+        let mut variables = Variables::of_process();
+        let given =
+            given.into_iter().filter_map(|(key, value)| Some((format!("ATELIER__SERVER__{key}"), value?)));
+        variables.overrides.extend(given);
+        variables
+    }
 }
 
 async fn doors(config: &Config) -> anyhow::Result<Doors> {

@@ -221,6 +221,7 @@ async fn an_operators_key_is_exchanged_without_a_restart_and_the_last_one_stays(
     assert_eq!(refused.code(), "unauthorized", "{}", refused.text());
     let operator = Operator { key, ..leaked };
     assert_eq!(operator.post("/v1/routes/live/drain").await.status, StatusCode::OK);
+    assert_eq!(operator.get("/v1/status").await["reload"]["restart_needed"], serde_json::json!([]));
     // a manifest that lost the line opens nothing
     operator.host.put("atelier.toml", live("").as_bytes());
     let end = Instant::now() + DEADLINE;
