@@ -100,7 +100,11 @@ impl Common {
     }
 
     fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config.as_deref(), &Variables::of_process(), &app::builtins())
+        self.load_with(&Variables::of_process())
+    }
+
+    fn load_with(&self, variables: &Variables) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), variables, &app::builtins())
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{Common, Usage};
-use crate::app::{self, App, Doors};
+use crate::app::{App, Doors};
 use crate::config::{Access, CodeSource, Config, LogFormat, Route, Variables};
 use crate::telemetry;
 use crate::terminal::{Style, Terminal};
@@ -36,7 +36,7 @@ pub(super) struct Serve {
 pub(super) async fn run(arguments: Serve) -> anyhow::Result<()> {
     let terminal = arguments.common.terminal();
     let variables = arguments.variables();
-    let config = Config::load(arguments.common.config.as_deref(), &variables, &app::builtins())?;
+    let config = arguments.common.load_with(&variables)?;
     let _log = telemetry::start(&config.server, &config.log).map_err(Usage)?;
     // taken first: a port in use should be known before models are looked at
     let doors = doors(&config).await?;

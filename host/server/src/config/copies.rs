@@ -260,13 +260,10 @@ fn key_of_objects(table: &Table<'_>, are_many: bool, are_of_many: bool) -> Strin
         (are_many, "{container}", "objects of several containers could be one"),
         (are_of_many, "{tenant}", "objects of several tenants could be one; or name one with `tenant`"),
     ];
-    for (_, place, why) in wants.iter().filter(|(is_wanted, place, _)| *is_wanted && !key.contains(place)) {
-        table.problem(at, format!("`key` must hold `{place}`, or {why}"));
-    }
-    for (_, place, why) in
-        wants.iter().skip(1).filter(|(is_wanted, place, _)| *is_wanted && key.contains(place))
-    {
-        if !is_apart(&key, place) {
+    for (_, place, why) in wants.iter().filter(|(is_wanted, ..)| *is_wanted) {
+        if !key.contains(place) {
+            table.problem(at, format!("`key` must hold `{place}`, or {why}"));
+        } else if *place != "{name}" && !is_apart(&key, place) {
             let fix = "stand before `{name}` in a step of its own, such as in";
             table.problem(at, format!("`{place}` must {fix} \"{place}/{{name}}\", or {why}"));
         }
